@@ -1,0 +1,3 @@
+"""The machinery behind the notebooks: thin, one module per concept, no prose."""
+
+COURSE = "domain-driven-anomaly-detection"

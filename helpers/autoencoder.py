@@ -1,0 +1,174 @@
+"""The autoencoder: a small network that learns to rebuild ordinary events and fails on strange ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from helpers.features import linear
+
+BLOCK = 4_096  # rows scored at once, so that the layers' values stay in the processor's cache
+
+
+@dataclass
+class Autoencoder:
+    """Reconstruction error as anomaly score; scikit-learn's `fit` convention, trained with torch.
+
+    Attributes:
+        hidden: widths between input and output.
+        epochs: at most so many passes over the training rows.
+        patience: passes without a held-out error at least 1 % lower before training stops.
+        held_out: share of the rows, the latest ones, that only watch.
+        batch: rows a step.
+        learning_rate: Adam's.
+        seed: of the weights and the shuffling.
+        device: where torch trains: "cpu", "cuda" or "auto". Scoring is numpy, everywhere the same.
+        layers: after `fit`, (weights, bias) of each layer.
+        history: after `fit`, one (training, held-out) mean squared error an epoch.
+    """
+
+    hidden: tuple[int, ...] = (16, 3, 16)
+    epochs: int = 100
+    patience: int = 5
+    held_out: float = 0.15
+    batch: int = 512
+    learning_rate: float = 5e-3
+    seed: int = 0
+    device: str = "cpu"
+    layers: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list, repr=False)
+    history: list[tuple[float, float]] = field(default_factory=list, repr=False)
+
+    def fit(self, inputs: np.ndarray) -> Autoencoder:
+        """Learn to rebuild (n, k) scaled inputs, in time order.
+
+        Raises:
+            ValueError: with too few rows to hold some out, or a value that is not finite.
+        """
+        import torch
+
+        if not np.isfinite(inputs).all():
+            raise ValueError("An autoencoder learns from finite inputs only: repair or drop the events with gaps.")
+        n_train = int(len(inputs) * (1 - self.held_out))
+        if n_train < self.batch:
+            raise ValueError(
+                f"An autoencoder needs at least {int(self.batch / (1 - self.held_out)) + 1} presumed normal "
+                f"events to learn from, not {len(inputs)}: ask for more rows."
+            )
+        device = self.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        with _one_thread(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = self._network(inputs.shape[1]).to(device)
+            rows = torch.as_tensor(inputs, dtype=torch.float32, device=device)
+            best = self._train(network, rows[:n_train], rows[n_train:])
+        arrays = [best[name].double().cpu().numpy() for name in best]
+        self.layers = [(w.T.copy(), b) for w, b in zip(arrays[::2], arrays[1::2], strict=True)]
+        return self
+
+    def _network(self, width: int):
+        """Fully connected layers, tanh after all but the code and the output."""
+        from torch import nn
+
+        widths = (width, *self.hidden, width)
+        parts: list[nn.Module] = []
+        for depth, (before, after) in enumerate(pairwise(widths)):
+            parts.append(nn.Linear(before, after))
+            if self._bends(depth):
+                parts.append(nn.Tanh())
+        return nn.Sequential(*parts)
+
+    def _bends(self, depth: int) -> bool:
+        """Whether a layer is followed by tanh: the narrowest one, the code, and the output are linear."""
+        return depth < len(self.hidden) and self.hidden[depth] != min(self.hidden)
+
+    def _train(self, network, train, watched) -> dict:
+        """Adam until the held-out error stops falling; the best epoch's weights."""
+        import torch
+
+        optimiser = torch.optim.Adam(network.parameters(), lr=self.learning_rate, fused=True)
+        mean_squared = torch.nn.functional.mse_loss
+        lowest, waited, best = np.inf, 0, {}
+        self.history = []
+        for _ in range(self.epochs):
+            total = 0.0
+            for picked in torch.randperm(len(train)).split(self.batch):
+                rows = train[picked.to(train.device)]
+                loss = mean_squared(network(rows), rows)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                total += loss.item() * len(rows)
+            with torch.no_grad():
+                held_out = mean_squared(network(watched), watched).item()
+            self.history.append((total / len(train), held_out))
+            waited = 0 if held_out < 0.99 * lowest else waited + 1
+            if held_out < lowest:
+                lowest = held_out
+                best = {name: value.detach().clone() for name, value in network.state_dict().items()}
+            if waited >= self.patience:
+                break
+        return best
+
+    def reconstruct(self, inputs: np.ndarray) -> np.ndarray:
+        """Rebuild (n, k) scaled inputs; the same bits for a row whatever rows come with it."""
+        out = np.empty_like(inputs)
+        for start in range(0, len(inputs), BLOCK):
+            values = inputs[start : start + BLOCK]
+            for depth, (weights, bias) in enumerate(self.layers):
+                values = linear(values, weights)
+                values += bias
+                if self._bends(depth):
+                    np.tanh(values, out=values)
+            out[start : start + BLOCK] = values
+        return out
+
+    def reconstruction_error(self, inputs: np.ndarray) -> np.ndarray:
+        """The anomaly score: squared error averaged over the inputs; (n, k) -> (n,)."""
+        return ((inputs - self.reconstruct(inputs)) ** 2).mean(axis=1)
+
+    def save(self, path: Path | str) -> None:
+        """Write the weights as safetensors."""
+        from safetensors.numpy import save_file
+
+        save_file(self._tensors(), path)
+
+    def _tensors(self) -> dict[str, np.ndarray]:
+        """Weights and biases under torch's names."""
+        named = {}
+        for depth, (weights, bias) in enumerate(self.layers):
+            named |= {f"{depth}.weight": np.ascontiguousarray(weights.T), f"{depth}.bias": bias}
+        return named
+
+    def to_bytes(self) -> bytes:
+        """What `save` writes."""
+        from safetensors.numpy import save
+
+        return save(self._tensors())
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Autoencoder:
+        """The autoencoder that `save` or `to_bytes` wrote; it scores, its training settings are not kept."""
+        from safetensors.numpy import load
+
+        tensors = load(content)
+        layers = [(tensors[f"{d}.weight"].T.copy(), tensors[f"{d}.bias"]) for d in range(len(tensors) // 2)]
+        return cls(hidden=tuple(len(bias) for _, bias in layers[:-1]), layers=layers)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small tensors are slower on many threads: one while it trains, then as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,165 @@
+"""The whole method on one screen: profile, rules, pseudo-labels, autoencoder, judge."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.autoencoder import Autoencoder
+from helpers.data import COLUMNS
+from helpers.features import Profile, Scaling, behaviour
+from helpers.judge import Judge, confident_labels, judge_inputs
+from helpers.rules import (
+    NORMAL,
+    SUSPICIOUS,
+    apply_rules,
+    budget_threshold,
+    fit_thresholds,
+    pseudo_labels,
+)
+
+BUNDLE = "domain-driven detector, version 1"  # the stamp of a saved detector
+_PARTS = ("settings.json", "autoencoder.safetensors", "judge.ubj")
+
+
+@dataclass
+class Detector:
+    """Everything that was learned from one training part, without a true label.
+
+    Attributes:
+        profile: ordinary behaviour.
+        thresholds: the rules' thresholds, by signal.
+        scaling: mean and standard deviation of the seven inputs.
+        autoencoder: rebuilds presumed normal events.
+        error_threshold: reconstruction error that the alert budget's share of the presumed normals exceeds.
+        judge: the classifier that gives the risk.
+        alert_threshold: risk above which a served event raises an alert, from out-of-fold risks.
+    """
+
+    profile: Profile
+    thresholds: dict[str, float]
+    scaling: Scaling
+    autoencoder: Autoencoder
+    error_threshold: float
+    judge: Judge
+    alert_threshold: float
+
+    @classmethod
+    def fit(cls, events: pd.DataFrame, seed: int = 0, device: str = "cpu") -> Detector:
+        """Learn from a training part: (n, 7) Amount and V1..V6 in time order; n of some thousands or more."""
+        profile = Profile.fit(events)
+        signals = behaviour(events, profile)
+        thresholds = fit_thresholds(signals)
+        votes = apply_rules(signals, thresholds)
+        labels = pseudo_labels(votes, signals, thresholds)
+
+        scaling = Scaling.fit(events)
+        inputs = scaling.transform(events)
+        autoencoder = Autoencoder(seed=seed, device=device).fit(inputs[labels == NORMAL])
+        errors = autoencoder.reconstruction_error(inputs)
+        error_threshold = budget_threshold(errors[labels == NORMAL])
+
+        seen = judge_inputs(inputs, errors)
+        confident = confident_labels(labels, errors, error_threshold)
+        judge = Judge(seed=seed).fit(seen, confident)
+        alert_threshold = budget_threshold(judge.out_of_fold(seen, confident))
+        return cls(profile, thresholds, scaling, autoencoder, error_threshold, judge, alert_threshold)
+
+    def _seen(self, events: pd.DataFrame) -> np.ndarray:
+        inputs = self.scaling.transform(events)
+        return judge_inputs(inputs, self.autoencoder.reconstruction_error(inputs))
+
+    def score(self, events: pd.DataFrame) -> np.ndarray:
+        """Risk of (n, 7) events; (n,) float32 in [0, 1], bit for bit the same for any cut into batches."""
+        return self.judge.risk(self._seen(events))
+
+    def reasons(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Say in words why events are risky.
+
+        Args:
+            events: consecutive events, in time order.
+            history: the 1,000 events before them, so that bursts and repeats can be seen.
+
+        Returns:
+            (n, 4), one row an event: risk, rules (which ones call it suspicious), worst_input (the input that
+            the autoencoder rebuilt worst), pushed_by (the input that raised the judge's answer most).
+        """
+        seen = self._seen(events)
+        inputs = seen[:, :-1]
+        votes = apply_rules(behaviour(events, self.profile, history), self.thresholds)
+        accusers = votes.columns.to_numpy()
+        misfit = np.abs(inputs - self.autoencoder.reconstruct(inputs))
+        pushes = self.judge.reasons(seen).drop(columns="bias")
+        return pd.DataFrame(
+            {
+                "risk": self.judge.risk(seen),
+                "rules": [", ".join(accusers[row]) for row in (votes == SUSPICIOUS).to_numpy()],
+                "worst_input": np.array(COLUMNS)[misfit.argmax(axis=1)],
+                "pushed_by": pushes.idxmax(axis=1).to_numpy(),
+            },
+            index=events.index,
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write one file, without pickle; a kill leaves the old file or the new one."""
+        settings = {
+            "bundle": BUNDLE,
+            "profile": self.profile.to_dict(),
+            "thresholds": self.thresholds,
+            "scaling": self.scaling.to_dict(),
+            "error_threshold": self.error_threshold,
+            "alert_threshold": self.alert_threshold,
+        }
+        contents = (
+            json.dumps(settings, indent=1, sort_keys=True).encode(),
+            self.autoencoder.to_bytes(),
+            self.judge.to_bytes(),
+        )
+        path = Path(path)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as bundle:
+                for name, content in zip(_PARTS, contents, strict=True):
+                    bundle.writestr(zipfile.ZipInfo(name), content)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: Path | str) -> Detector:
+        """Read what `save` wrote; nothing is unpacked to disk.
+
+        Raises:
+            ValueError: if the file is damaged or is not a saved detector of this version.
+        """
+        try:
+            with zipfile.ZipFile(path) as bundle:
+                settings, network, trees = (bundle.read(name) for name in _PARTS)
+            settings = json.loads(settings)
+            if settings["bundle"] != BUNDLE:
+                raise ValueError(f"it is stamped {settings['bundle']!r}, not {BUNDLE!r}")
+            return cls(
+                profile=Profile.from_dict(settings["profile"]),
+                thresholds=settings["thresholds"],
+                scaling=Scaling.from_dict(settings["scaling"]),
+                autoencoder=Autoencoder.from_bytes(network),
+                error_threshold=settings["error_threshold"],
+                judge=Judge.from_bytes(trees),
+                alert_threshold=settings["alert_threshold"],
+            )
+        except OSError:
+            raise
+        except Exception as cause:
+            reason = str(cause).partition("\n")[0]
+            raise ValueError(
+                f"{Path(path).name} is not a detector that this version of the course saved ({reason}): "
+                "fit one and save it again."
+            ) from cause

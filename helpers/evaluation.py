@@ -1,0 +1,382 @@
+"""How good is a score? Metrics, the alert budget, intervals and episodes: arrays in, numbers out.
+
+Knows no stage of the course. Everywhere `truth` is (n,) of 0 and 1 (1 = fraud), `score` (n,) finite
+numbers, higher = more suspicious, both in time order; `start` is the number of the first event.
+Bad input, and a metric that does not exist for these events, raise ValueError with one sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import cdist
+
+
+def average_precision(truth: ArrayLike, score: ArrayLike) -> float:
+    """scikit-learn's `average_precision_score`; ValueError where there is no fraud."""
+    from sklearn.metrics import average_precision_score
+
+    truth, score = _pair(truth, score)
+    _need("Average precision", truth)
+    return float(average_precision_score(truth, score))
+
+
+def roc_auc(truth: ArrayLike, score: ArrayLike) -> float:
+    """scikit-learn's `roc_auc_score`; ValueError where there is no fraud or nothing else."""
+    from sklearn.metrics import roc_auc_score
+
+    truth, score = _pair(truth, score)
+    _need("ROC-AUC", truth, both=True)
+    return float(roc_auc_score(truth, score))
+
+
+def confusion(truth: ArrayLike, flagged: ArrayLike) -> np.ndarray:
+    """Confusion matrix of a yes/no array: (2, 2) int, one row per truth, one column per answer."""
+    from sklearn.metrics import confusion_matrix
+
+    truth, flagged = _pair(truth, _binary("flagged", flagged))
+    return confusion_matrix(truth, flagged > 0, labels=[False, True])
+
+
+def choose_alerts(score: ArrayLike, start: int = 0, per: int = 5, of: int = 1_000) -> np.ndarray:
+    """Spend the alert budget: the `per` riskiest of every `of` consecutive events.
+
+    Blocks follow the stream's clock: event e belongs to block e // of, wherever the scores begin.
+    A block seen in part, at either end, gets its proportional share, rounded down: 5 of 1,000
+    leaves 2 alerts for 500 events and none for fewer than 200. The budget is never exceeded.
+
+    Returns:
+        (n,) bool; among equal scores of a block the earlier event is chosen.
+
+    Raises:
+        ValueError: if a score is not finite or a setting is not a whole number in range.
+    """
+    score = _score(score)
+    for name, value, least in (("start", start, 0), ("per", per, 1), ("of", of, 1)):
+        _whole(name, value, least)
+    block = (start + np.arange(len(score))) // of - start // of
+    size = np.bincount(block)
+    order = np.lexsort((-score, block))
+    rank = np.arange(len(score)) - (np.cumsum(size) - size)[block]
+    alerts = np.zeros(len(score), dtype=bool)
+    alerts[order[rank < (per * size // of)[block]]] = True
+    return alerts
+
+
+def budget_report(truth: ArrayLike, score: ArrayLike, start: int = 0) -> dict[str, int | float]:
+    """What analysts get for their alert budget (see `choose_alerts`).
+
+    Returns:
+        alerts, true_positives, precision, recall, f1, and best_recall: what a perfect score would
+        reach, since a block with more frauds than alerts cannot be cleared.
+
+    Raises:
+        ValueError: as `choose_alerts`; if there is no fraud, or too few events for one alert.
+    """
+    truth, score = _pair(truth, score)
+    _need("Recall at the alert budget", truth)
+    alerts = choose_alerts(score, start)
+    if not alerts.any():
+        raise ValueError(
+            f"Precision at the alert budget does not exist: {len(score):,} events from event "
+            f"{start:,} on are too few for an alert, take more rows."
+        )
+    (_, false_positives), (missed, found) = confusion(truth, alerts).tolist()
+    return {
+        "alerts": found + false_positives,
+        "true_positives": found,
+        "precision": found / (found + false_positives),
+        "recall": found / (found + missed),
+        "f1": 2 * found / (2 * found + false_positives + missed),
+        "best_recall": int((choose_alerts(truth, start) & truth).sum()) / (found + missed),
+    }
+
+
+def at_recall(truth: ArrayLike, score: ArrayLike, recall: float) -> dict[str, int | float]:
+    """False positives at the highest threshold that reaches at least this recall (0 to 1).
+
+    Events with tied scores are taken all together, so the recall reached may be larger.
+
+    Returns:
+        recall: the one reached; false_positives: legitimate events at or above the threshold.
+    """
+    from sklearn.metrics import roc_curve
+
+    truth, score = _pair(truth, score)
+    _need("The number of false positives at a recall", truth, both=True)
+    if not 0 <= recall <= 1:
+        raise ValueError(f"recall must lie between 0 and 1, not {recall}.")
+    false_rate, reached, _ = roc_curve(truth, score, drop_intermediate=False)
+    point = np.searchsorted(reached, recall)
+    false_positives = round(float(false_rate[point]) * int((~truth).sum()))
+    return {"recall": float(reached[point]), "false_positives": false_positives}
+
+
+def block_draws(n: int, draws: int = 1_000, block: int = 1_000, seed: int = 0) -> np.ndarray:
+    """Draw the resamples of a circular block bootstrap (Politis and Romano, 1992).
+
+    Frauds come in episodes, so whole stretches of the stream are drawn, not single events; the
+    stream is bent into a circle so that every event is equally likely.
+
+    Returns:
+        (draws, ceil(n / block)) int: where each block begins, 0 to n - 1.
+
+    Raises:
+        ValueError: if there are fewer events than two blocks, or a setting is not in range.
+    """
+    for name, value, least in (("draws", draws, 1), ("block", block, 1), ("seed", seed, 0)):
+        _whole(name, value, least)
+    if n < 2 * block:
+        raise ValueError(
+            f"A block bootstrap needs at least two blocks, {2 * block:,} events, but there are "
+            f"{n:,}: take more rows."
+        )
+    return np.random.default_rng(seed).integers(0, n, size=(draws, -(-n // block)))
+
+
+def bootstrap_ap(
+    truth: ArrayLike, scores: Mapping[str, ArrayLike], draws: np.ndarray, block: int = 1_000
+) -> pd.DataFrame:
+    """Average precision of every detector on the same resamples.
+
+    Args:
+        truth: (n,) of 0 and 1.
+        scores: detector -> (n,) score.
+        draws: from `block_draws(n, block=block)`.
+        block: events in a block.
+
+    Returns:
+        One row per draw, one column per detector; NaN in a draw that caught no fraud.
+
+    Raises:
+        ValueError: as `average_precision`, or if the draws were made for other events.
+    """
+    truth = _binary("truth", truth)
+    _need("Average precision", truth)
+    n = len(truth)
+    if draws.shape[1] != -(-n // block) or draws.max() >= n:
+        raise ValueError(
+            f"The draws do not fit {n:,} events in blocks of {block:,}: make them with "
+            f"block_draws({n}, block={block})."
+        )
+    return pd.DataFrame(
+        {name: _resampled_ap(*_pair(truth, score), draws, block) for name, score in scores.items()}
+    )
+
+
+def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval (lo, hi) of bootstrapped values, leaving out NaN (no fraud drawn)."""
+    values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        raise ValueError("There is no interval: no draw contains a fraud, take more draws or rows.")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, not {level}.")
+    lo, hi = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(lo), float(hi)
+
+
+def compare(boot: pd.DataFrame, a: str, b: str, level: float = 0.95) -> dict[str, float | str]:
+    """Is detector `a` better than `b`? Both are columns of `boot`, from `bootstrap_ap`.
+
+    Returns:
+        difference: the median of a minus b over the draws; lo, hi: its interval; verdict: "better",
+        "worse", or "equal" when zero is inside.
+    """
+    for name in (a, b):
+        if name not in boot:
+            raise ValueError(f"{name!r} was not bootstrapped: choose from {', '.join(boot)}.")
+    difference = boot[a] - boot[b]
+    lo, hi = interval(difference, level)
+    verdict = "better" if lo > 0 else "worse" if hi < 0 else "equal"
+    return {"difference": float(difference.median()), "lo": lo, "hi": hi, "verdict": verdict}
+
+
+def episodes(truth: ArrayLike, axes: ArrayLike, window: int = 1_000, *, radius: float) -> np.ndarray:
+    """Group frauds into episodes: runs of similar frauds close in time.
+
+    Two frauds are linked when at most `window` events apart and no farther from each other than
+    `radius` times the later one's own length, the similarity of `features.burst_count`.
+    An episode is everything that links connect.
+
+    Args:
+        truth: (n,) of 0 and 1.
+        axes: (n, k) robust z-scores of the behaviour axes, in time order.
+        window: how far back a link may reach, in events.
+        radius: largest distance, relative to the later event's own length.
+
+    Returns:
+        (number of frauds,) int: the episode of each fraud, numbered from 0 by first event.
+
+    Raises:
+        ValueError: if the lengths differ, a value is not finite, or a setting is not in range.
+    """
+    truth, axes = _binary("truth", truth), np.asarray(axes, dtype=float)
+    _whole("window", window, 1)
+    if not radius >= 0:
+        raise ValueError(f"radius must be 0 or more, not {radius}.")
+    if axes.ndim != 2 or len(axes) != len(truth) or not np.isfinite(axes).all():
+        raise ValueError(f"axes must be finite, with one row for each of {len(truth):,} events.")
+    events, axes = np.flatnonzero(truth), axes[truth]
+    gap = events - events[:, None]
+    similar = cdist(axes, axes) <= radius * np.linalg.norm(axes, axis=1)
+    linked = (gap > 0) & (gap <= window) & similar
+    return connected_components(csr_array(linked), directed=False)[1]
+
+
+def episode_table(
+    truth: ArrayLike, labels: np.ndarray, flagged: Mapping[str, ArrayLike], start: int = 0
+) -> pd.DataFrame:
+    """One row per episode: how large, when, and who found it.
+
+    Args:
+        truth: (n,) of 0 and 1.
+        labels: (number of frauds,) int, from `episodes`.
+        flagged: detector -> (n,) yes/no, the events it alerts on.
+        start: number of the first event.
+
+    Returns:
+        Columns frauds, first_event, last_event, and one per detector: True when it alerted on at
+        least one fraud of the episode.
+    """
+    truth = _binary("truth", truth)
+    if len(labels) != truth.sum():
+        raise ValueError(f"There are {truth.sum()} frauds but {len(labels)} episode labels.")
+    found = {n: _pair(truth, _binary(n, flags))[1][truth] > 0 for n, flags in flagged.items()}
+    by = pd.Index(labels, name="episode")
+    when = pd.Series(np.flatnonzero(truth) + start, index=by).groupby(level=0)
+    table = when.agg(frauds="size", first_event="min", last_event="max")
+    return table.join(pd.DataFrame(found, index=by).groupby(level=0).any())
+
+
+def evaluate(
+    truth: ArrayLike,
+    scores: Mapping[str, ArrayLike],
+    start: int = 0,
+    seed_name: str = "seed_rules",
+    draws: np.ndarray | None = None,
+) -> dict[str, dict]:
+    """Measure every detector: the `detectors` of summary.json, plain unrounded numbers.
+
+    Args:
+        truth: (n,) of 0 and 1.
+        scores: detector -> (n,) score, or (n,) bool for one that only says yes or no.
+        start: number of the first event.
+        seed_name: the yes/no detector whose recall the others are held to.
+        draws: from `block_draws(n)`, which is the default.
+
+    Returns:
+        detector -> average_precision, average_precision_ci [lo, hi], roc_auc, budget (None for a
+        yes/no detector, which ranks nothing), at_seed_recall.
+
+    Raises:
+        ValueError: if the seed is missing or not bool, or where a metric does not exist.
+    """
+    truth = _binary("truth", truth)
+    if seed_name not in scores or np.asarray(scores[seed_name]).dtype != bool:
+        raise ValueError(f"scores must contain {seed_name!r} as a yes/no array of dtype bool.")
+    boot = bootstrap_ap(truth, scores, block_draws(len(truth)) if draws is None else draws)
+    missed, found = confusion(truth, scores[seed_name])[1].tolist()
+    return {
+        name: {
+            "average_precision": average_precision(truth, score),
+            "average_precision_ci": list(interval(boot[name])),
+            "roc_auc": roc_auc(truth, score),
+            "budget": _budget_entry(truth, score, start),
+            "at_seed_recall": at_recall(truth, score, found / (missed + found)),
+        }
+        for name, score in scores.items()
+    }
+
+
+def results_table(detectors: Mapping[str, dict]) -> pd.DataFrame:
+    """The result of `evaluate` as rounded text for display, best last, "-" where there is no value."""
+    rows = {}
+    for name, entry in sorted(detectors.items(), key=lambda item: item[1]["average_precision"]):
+        low, high = entry["average_precision_ci"]
+        budget = entry["budget"]
+        rows[name] = {
+            "AP": f"{entry['average_precision']:.3f}",
+            "95 % interval": f"{low:.3f} to {high:.3f}",
+            "ROC-AUC": f"{entry['roc_auc']:.3f}",
+            "precision at the budget": f"{budget['precision']:.3f}" if budget else "-",
+            "recall at the budget": f"{budget['recall']:.3f}" if budget else "-",
+            "false positives at the naive rule's recall": f"{entry['at_seed_recall']['false_positives']:,}",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("detector")
+
+
+def _budget_entry(truth: np.ndarray, score: ArrayLike, start: int) -> dict | None:
+    if np.asarray(score).dtype == bool:
+        return None
+    report = budget_report(truth, score, start)
+    del report["best_recall"]
+    return report
+
+
+def _resampled_ap(truth: np.ndarray, score: np.ndarray, draws: np.ndarray, block: int) -> np.ndarray:
+    """Average precision of every draw, without building one: recall grows only at the distinct
+    scores of frauds, and the two counts needed there are sums over the draw's blocks."""
+    weighted, before = np.zeros(len(draws)), np.zeros(len(draws))
+    for threshold in np.unique(score[truth])[::-1]:
+        above = score >= threshold
+        found = _count_in_draws(above & truth, draws, block)
+        alerted = _count_in_draws(above, draws, block)
+        weighted += (found - before) * found / np.maximum(alerted, 1)
+        before = found
+    return np.where(before > 0, weighted / np.maximum(before, 1), np.nan)
+
+
+def _count_in_draws(flags: np.ndarray, draws: np.ndarray, block: int) -> np.ndarray:
+    total = np.concatenate([[0], np.cumsum(np.concatenate([flags, flags[:block]]))])
+    return (total[block:] - total[:-block])[draws].sum(axis=1)
+
+
+def _pair(truth: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    truth, score = _binary("truth", truth), _score(score)
+    if len(truth) != len(score):
+        raise ValueError(
+            f"truth has {len(truth):,} events but the detector scored {len(score):,}: pass both "
+            "for the same events."
+        )
+    return truth, score
+
+
+def _binary(name: str, values: ArrayLike) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim != 1 or not np.isin(values, (0, 1)).all():
+        raise ValueError(f"{name} must be one column of 0 and 1.")
+    return values.astype(bool)
+
+
+def _score(values: ArrayLike) -> np.ndarray:
+    try:
+        values = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError("A score must be one column of numbers.") from None
+    if values.ndim != 1:
+        raise ValueError(f"A score must be one column of numbers, not of shape {values.shape}.")
+    if not np.isfinite(values).all():
+        bad = int(np.argmin(np.isfinite(values)))
+        raise ValueError(f"The score at position {bad:,} is {values[bad]}: score every event.")
+    return values
+
+
+def _need(metric: str, truth: np.ndarray, both: bool = False) -> None:
+    if truth.any() and not (both and truth.all()):
+        return
+    lacking = "legitimate" if truth.any() else "a fraud"
+    raise ValueError(
+        f"{metric} does not exist: none of the {len(truth):,} events is {lacking}, take more rows."
+    )
+
+
+def _whole(name: str, value: int, least: int) -> None:
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number of {least} or more, not {value!r}.")

@@ -1,0 +1,149 @@
+"""The judge: a supervised classifier (XGBoost) that learns from confident pseudo-labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from helpers.data import COLUMNS
+from helpers.rules import NORMAL, SUSPICIOUS, UNDECIDED
+
+if TYPE_CHECKING:
+    import xgboost
+
+JUDGE_INPUTS = [*COLUMNS, "reconstruction_error"]
+FOLDS = 5
+
+
+def confident_labels(labels: np.ndarray, errors: np.ndarray, threshold: float) -> np.ndarray:
+    """Keep the pseudo-labels that the autoencoder agrees with.
+
+    Args:
+        labels: (n,) pseudo-labels of the rule book: 1 suspicious, 0 presumed normal, -1 undecided.
+        errors: (n,) reconstruction errors.
+        threshold: the error that the alert budget's share of the presumed normals exceeds.
+
+    Returns:
+        (n,) int8: 1 where suspicious and badly rebuilt, 0 where presumed normal and well rebuilt,
+        -1 where the two disagree or the rules are undecided.
+    """
+    badly_rebuilt = errors > threshold
+    agreed = np.where(badly_rebuilt, labels == SUSPICIOUS, labels == NORMAL)
+    return np.where(agreed, labels, UNDECIDED).astype(np.int8)
+
+
+def judge_inputs(inputs: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """(n, 8) what the judge sees: the seven scaled inputs and the reconstruction error, nothing else."""
+    return np.column_stack([inputs, errors])
+
+
+@dataclass
+class Judge:
+    """Risk in [0, 1] from (n, k) inputs; a thin cover over XGBoost with every setting in sight.
+
+    Attributes:
+        trees, depth, learning_rate, subsample, columns: XGBoost's settings; common values, not tuned.
+        seed: of the row and column samples.
+        threads: XGBoost's threads for fitting and scoring.
+        names: the inputs' names, in order.
+        model: after `fit`, the fitted booster.
+    """
+
+    trees: int = 200
+    depth: int = 4
+    learning_rate: float = 0.1
+    subsample: float = 0.8
+    columns: float = 0.8
+    seed: int = 0
+    threads: int = 2
+    names: list[str] = field(default_factory=lambda: list(JUDGE_INPUTS))
+    model: xgboost.Booster | None = field(default=None, repr=False)
+
+    def fit(self, inputs: np.ndarray, labels: np.ndarray) -> Judge:
+        """Learn from the rows labelled 1 or 0; rows labelled -1 are left out.
+
+        Raises:
+            ValueError: if one of the two classes has no example.
+        """
+        import xgboost
+
+        known = labels != UNDECIDED
+        if not ((labels == SUSPICIOUS).any() and (labels == NORMAL).any()):
+            raise ValueError(
+                "A judge needs examples of both suspicious and normal events, and one of them has none: "
+                "ask for more rows or choose another window."
+            )
+        rows = xgboost.DMatrix(inputs[known], labels[known], feature_names=self.names, nthread=self.threads)
+        settings = {
+            "objective": "binary:logistic",
+            "tree_method": "hist",
+            "max_depth": self.depth,
+            "learning_rate": self.learning_rate,
+            "subsample": self.subsample,
+            "colsample_bytree": self.columns,
+            "seed": self.seed,
+            "nthread": self.threads,
+        }
+        self.model = xgboost.train(settings, rows, num_boost_round=self.trees)
+        return self
+
+    def risk(self, inputs: np.ndarray) -> np.ndarray:
+        """Risk of each row; (n, k) -> (n,) float32 in [0, 1], the same whatever rows come with it."""
+        return self.model.inplace_predict(inputs)
+
+    def out_of_fold(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Risk of each training row from a judge that did not see its fifth of the stream; (n,).
+
+        The folds are consecutive, because neighbouring events are alike. Where the other folds hold one
+        class only, the whole judge answers.
+        """
+        from sklearn.model_selection import KFold
+
+        risk = np.empty(len(inputs), dtype=np.float32)
+        for others, fold in KFold(FOLDS).split(inputs):
+            both = np.isin([NORMAL, SUSPICIOUS], labels[others]).all()
+            judge = Judge(**self._settings()).fit(inputs[others], labels[others]) if both else self
+            risk[fold] = judge.risk(inputs[fold])
+        return risk
+
+    def _settings(self) -> dict:
+        """Everything but the fitted model."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "model"}
+
+    def reasons(self, inputs: np.ndarray) -> pd.DataFrame:
+        """What pushed each risk up or down: XGBoost's own SHAP contributions, in log-odds.
+
+        Returns:
+            (n, k + 1): one column an input, and `bias`, the judge's answer before it has seen anything.
+        """
+        import xgboost
+
+        rows = xgboost.DMatrix(inputs, feature_names=self.names, nthread=self.threads)
+        return pd.DataFrame(self.model.predict(rows, pred_contribs=True), columns=[*self.names, "bias"])
+
+    def importance(self) -> pd.Series:
+        """Each input's share of the total gain of all splits, largest first."""
+        gain = pd.Series(self.model.get_score(importance_type="total_gain"), dtype=float)
+        gain = gain.reindex(self.names, fill_value=0.0)
+        return (gain / (gain.sum() or 1)).sort_values(ascending=False, kind="stable")
+
+    def save(self, path) -> None:
+        """Write XGBoost's own UBJSON format."""
+        self.model.save_model(path)
+
+    def to_bytes(self) -> bytes:
+        """What `save` writes."""
+        return bytes(self.model.save_raw("ubj"))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Judge:
+        """The judge that `save` or `to_bytes` wrote."""
+        import xgboost
+
+        if not content:  # XGBoost would end the process
+            raise ValueError("the judge is empty")
+        model = xgboost.Booster(model_file=bytearray(content))
+        return cls(names=model.feature_names, model=model)

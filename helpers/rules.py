@@ -1,0 +1,174 @@
+"""Expert rules: what an analyst would say, written as vectorised tests, and what follows from their votes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from helpers.features import UNUSUAL_AXES, UNUSUAL_SD
+
+SUSPICIOUS, NORMAL, ABSTAIN = 1, 0, -1  # a vote, as Snorkel codes it
+UNDECIDED = -1  # a pseudo-label that is neither suspicious nor presumed normal
+BUDGET = 5 / 1_000  # what analysts can look at: 5 of every 1,000 events
+PROBE_AMOUNT = 1.0  # euro: the smallest charge that still proves a card is alive
+
+
+def budget_threshold(values: np.ndarray) -> float:
+    """The value that the alert budget's share of the training part exceeds: its 99.5 % quantile."""
+    return float(np.quantile(values, 1 - BUDGET))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One named heuristic.
+
+    Attributes:
+        name: how votes and plots call it.
+        says: what an analyst would say.
+        streaming: the same thought about streaming sessions.
+        threshold_from: where its threshold comes from; never from a label.
+        vote: what it says of the events it fires on, SUSPICIOUS or NORMAL; it abstains elsewhere.
+        test: (signals, thresholds) -> (n,) bool, where it fires.
+    """
+
+    name: str
+    says: str
+    streaming: str
+    threshold_from: str
+    vote: int
+    test: Callable[[pd.DataFrame, dict[str, float]], pd.Series]
+
+
+RULES = (
+    Rule(
+        "high_amount",
+        "Far more than customers usually spend.",
+        "a session that streams for an implausible number of hours",
+        "3 robust standard deviations of log(1 + Amount)",
+        SUSPICIOUS,
+        lambda s, t: s["amount_z"] > UNUSUAL_SD,
+    ),
+    Rule(
+        "abnormal_combination",
+        "These properties do not occur together.",
+        "an unusual combination of device and DRM",
+        "the alert budget: the 99.5 % quantile of the distance",
+        SUSPICIOUS,
+        lambda s, t: s["distance"] > t["distance"],
+    ),
+    Rule(
+        "burst",
+        "Many unusual events that look alike, in a short time.",
+        "rapid licence acquisition",
+        "the alert budget: the 99.5 % quantile of the burst count",
+        SUSPICIOUS,
+        lambda s, t: s["burst"] > t["burst"],
+    ),
+    Rule(
+        "repeated_attempts",
+        "The same unusual thing is tried again and again.",
+        "too many failed attempts",
+        "the alert budget: the 99.5 % quantile of the count of near-identical events",
+        SUSPICIOUS,
+        lambda s, t: s["repeats"] > t["repeats"],
+    ),
+    Rule(
+        "probing_amount",
+        "A tiny, unusual charge: somebody tests whether the card is alive.",
+        "a licence requested and never played",
+        "the smallest charge, 1 euro, on an event with two axes beyond 3 robust standard deviations",
+        SUSPICIOUS,
+        lambda s, t: (s["amount"] <= PROBE_AMOUNT) & (s["axes_beyond"] >= UNUSUAL_AXES),
+    ),
+    Rule(
+        "familiar_crowd",
+        "Odd, but always around: a popular shop, not an attack.",
+        "an uncommon device that many households own",
+        "at least one such event in 1,000, the window, throughout the training part",
+        NORMAL,
+        lambda s, t: s["usual"] >= 1,
+    ),
+    Rule(
+        "ordinary_profile",
+        "Looks like everybody else.",
+        "a known device, a usual title, a usual hour",
+        "fewer than two axes beyond 3 robust standard deviations",
+        NORMAL,
+        lambda s, t: s["axes_beyond"] < UNUSUAL_AXES,
+    ),
+)
+
+
+def naive_rule(events: pd.DataFrame) -> np.ndarray:
+    """The prior art's two clauses, `Amount > 200 or V1 < -3`; (n,) bool."""
+    return ((events["Amount"] > 200) | (events["V1"] < -3)).to_numpy()
+
+
+def suspicion(signals: pd.DataFrame) -> np.ndarray:
+    """How far outside the profile, times how much busier than usual; (n,) without unit.
+
+    distance * (1 + burst) / (1 + usual): both counts are per 1,000 events, and the 1 is the event itself.
+    """
+    return (signals["distance"] * (1 + signals["burst"]) / (1 + signals["usual"])).to_numpy()
+
+
+def fit_thresholds(signals: pd.DataFrame) -> dict[str, float]:
+    """Take every free threshold from the training part's signals and the alert budget."""
+    thresholds = {name: budget_threshold(signals[name]) for name in ("distance", "burst", "repeats")}
+    return thresholds | {"suspicion": budget_threshold(suspicion(signals))}
+
+
+def apply_rules(
+    signals: pd.DataFrame, thresholds: dict[str, float], rules: Sequence[Rule] = RULES
+) -> pd.DataFrame:
+    """Let every rule vote on every event.
+
+    Returns:
+        (n, rules) int8: 1 suspicious, 0 normal, -1 where the rule abstains.
+    """
+    votes = {r.name: np.where(r.test(signals, thresholds), r.vote, ABSTAIN) for r in rules}
+    return pd.DataFrame(votes, index=signals.index, dtype=np.int8)
+
+
+def rule_summary(votes: pd.DataFrame) -> pd.DataFrame:
+    """Each rule's votes and how they meet the others', under the column names of Snorkel's LFAnalysis.
+
+    Returns:
+        One row a rule: Polarity (what it votes), Coverage (share of events it votes on), Overlaps (share
+        on which another rule votes too) and Conflicts (share on which another rule votes otherwise).
+    """
+    cast = votes.to_numpy()
+    active = cast != ABSTAIN
+    suspicious, normal = (cast == SUSPICIOUS).sum(1), (cast == NORMAL).sum(1)
+    others_against = np.where(cast == SUSPICIOUS, normal[:, None], suspicious[:, None]) > 0
+    return pd.DataFrame(
+        {
+            "Polarity": [sorted(set(column[column != ABSTAIN].tolist())) for column in cast.T],
+            "Coverage": active.mean(0),
+            "Overlaps": (active & (active.sum(1) > 1)[:, None]).mean(0),
+            "Conflicts": (active & others_against).mean(0),
+        },
+        index=votes.columns,
+    )
+
+
+def pseudo_labels(votes: pd.DataFrame, signals: pd.DataFrame, thresholds: dict[str, float]) -> np.ndarray:
+    """What the rule book concludes.
+
+    Suspicious (1): more suspicious votes than normal ones, and a suspicion above the budget's threshold.
+    Presumed normal (0): an ordinary profile and no suspicious vote; a familiar crowd weighs against an
+    accusation but clears nobody by itself. Everything else stays undecided (-1).
+
+    Returns:
+        (n,) int8.
+    """
+    accusations, defences = ((votes == vote).sum(axis=1).to_numpy() for vote in (SUSPICIOUS, NORMAL))
+    ordinary = (votes["ordinary_profile"] == NORMAL).to_numpy()
+    extreme = suspicion(signals) > thresholds["suspicion"]
+    labels = np.full(len(votes), UNDECIDED, dtype=np.int8)
+    labels[ordinary & (accusations == 0)] = NORMAL
+    labels[(accusations > defences) & extreme] = SUSPICIOUS
+    return labels

@@ -1,0 +1,324 @@
+"""Metrics against scikit-learn, the budget's clock, the bootstrap's identity, episodes."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+
+from helpers import evaluation as ev
+
+
+def stream(n: int = 3_000, frauds: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and a score that knows something of it, with many ties."""
+    rng = np.random.default_rng(seed)
+    truth = np.zeros(n, dtype=np.int8)
+    truth[rng.choice(n, frauds, replace=False)] = 1
+    return truth, np.round(rng.normal(size=n) + 2 * truth, 1)
+
+
+def test_ranking_metrics_equal_scikit_learn_for_arrays_series_and_float32():
+    truth, score = stream()
+    for t, s in [(truth, score), (pd.Series(truth, index=range(9, 3_009)), score.astype("f4"))]:
+        assert ev.average_precision(t, s) == pytest.approx(average_precision_score(truth, score))
+        assert ev.roc_auc(t, s) == pytest.approx(roc_auc_score(truth, score))
+
+
+def test_all_equal_scores_know_nothing():
+    truth, _ = stream()
+    flat = np.zeros(len(truth))
+    assert ev.average_precision(truth, flat) == pytest.approx(12 / 3_000)
+    assert ev.roc_auc(truth, flat) == 0.5
+    assert ev.at_recall(truth, flat, 0.1) == {"recall": 1.0, "false_positives": 2_988}
+    boot = ev.bootstrap_ap(truth, {"a": flat, "b": flat + 7}, ev.block_draws(3_000, draws=50))
+    assert ev.compare(boot, "a", "b") == {"difference": 0, "lo": 0, "hi": 0, "verdict": "equal"}
+
+
+def test_one_fraud_is_enough():
+    truth, score = np.zeros(4_000, dtype=int), np.arange(4_000.0)
+    truth[3_990] = 1
+    assert ev.average_precision(truth, score) == pytest.approx(1 / 10)
+    boot = ev.bootstrap_ap(truth, {"a": score}, ev.block_draws(4_000, draws=200))
+    assert 0 < boot["a"].isna().sum() < 200
+    lo, hi = ev.interval(boot["a"])
+    assert lo == pytest.approx(boot["a"].quantile(0.025))
+    assert hi == pytest.approx(boot["a"].quantile(0.975))
+    assert ev.budget_report(truth, score)["true_positives"] == 0
+    assert ev.budget_report(truth, score)["f1"] == 0
+    assert ev.budget_report(truth, score)["best_recall"] == 1
+
+
+def test_confusion_has_truth_in_rows():
+    assert ev.confusion([0, 0, 0, 1, 1, 1, 1], [1, 0, 0, 1, 1, 1, 0]).tolist() == [[2, 1], [1, 3]]
+    assert ev.confusion([0, 0], [False, False]).tolist() == [[2, 0], [0, 0]]
+
+
+def test_ties_go_to_the_earlier_event():
+    flat = ev.choose_alerts(np.zeros(2_000))
+    assert np.flatnonzero(flat).tolist() == [0, 1, 2, 3, 4, 1_000, 1_001, 1_002, 1_003, 1_004]
+    score = np.zeros(1_000)
+    score[900:907] = 1
+    assert np.flatnonzero(ev.choose_alerts(score)).tolist() == [900, 901, 902, 903, 904]
+
+
+def test_blocks_follow_the_clock_and_parts_get_their_share():
+    score = np.arange(2_350.0)
+    alerts = np.flatnonzero(ev.choose_alerts(score, start=30_400)) + 30_400
+    assert alerts.tolist() == [
+        *(30_997, 30_998, 30_999),
+        *range(31_995, 32_000),
+        *range(32_746, 32_750)[1:],
+    ]
+    assert not ev.choose_alerts(np.arange(199.0)).any()
+    assert ev.choose_alerts(np.arange(200.0)).sum() == 1
+    assert len(ev.choose_alerts([])) == 0
+
+
+@given(
+    st.lists(st.integers(0, 4), max_size=60),
+    st.integers(0, 30),
+    st.integers(1, 4),
+    st.integers(1, 12),
+)
+def test_alerts_equal_a_plain_loop(score, start, per, of):
+    expected = np.zeros(len(score), dtype=bool)
+    numbers = range(start, start + len(score))
+    for block in {number // of for number in numbers}:
+        inside = [i for i, number in enumerate(numbers) if number // of == block]
+        riskiest = sorted(inside, key=lambda i: (-score[i], i))
+        expected[riskiest[: per * len(inside) // of]] = True
+    assert ev.choose_alerts(score, start, per, of).tolist() == expected.tolist()
+
+
+def test_budget_report_follows_the_clock():
+    report = ev.budget_report([1] * 10 + [0] * 990, np.zeros(1_000), start=600)
+    assert (report["alerts"], report["true_positives"], report["best_recall"]) == (5, 2, 0.2)
+
+
+def test_budget_report_by_hand():
+    truth, score = np.zeros(2_000, dtype=int), np.zeros(2_000)
+    truth[100:110] = 1
+    truth[1_500] = 1
+    score[107:112] = 9
+    assert ev.budget_report(truth, score, start=4_000) == {
+        "alerts": 10,
+        "true_positives": 3,
+        "precision": 3 / 10,
+        "recall": 3 / 11,
+        "f1": pytest.approx(2 * 0.3 * (3 / 11) / (0.3 + 3 / 11)),
+        "best_recall": 6 / 11,
+    }
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=40), st.data())
+def test_at_recall_takes_the_highest_sufficient_threshold(events, data):
+    truth, score = np.array(events).T
+    assume(0 < truth.sum() < len(truth))
+    recall = data.draw(st.integers(1, int(truth.sum()))) / truth.sum()
+    reached = {t: (truth & (score >= t)).sum() / truth.sum() for t in np.unique(score)}
+    threshold = max(t for t, r in reached.items() if r >= recall)
+    assert ev.at_recall(truth, score, recall) == {
+        "recall": reached[threshold],
+        "false_positives": int(((score >= threshold) & (truth == 0)).sum()),
+    }
+
+
+def test_at_recall_of_a_rule_that_finds_nothing_or_everything():
+    truth, score = stream()
+    assert ev.at_recall(truth, score, 0) == {"recall": 0.0, "false_positives": 0}
+    _, recall, thresholds = precision_recall_curve(truth, score)
+    lowest = thresholds[np.flatnonzero(recall[:-1] == 1)[-1]]
+    expected = int(((score >= lowest) & (truth == 0)).sum())
+    assert ev.at_recall(truth, score, 1.0)["false_positives"] == expected
+
+
+def materialised(values: np.ndarray, starts: np.ndarray, block: int) -> np.ndarray:
+    """The resample that one row of draws stands for."""
+    return values[(starts[:, None] + np.arange(block)).ravel() % len(values)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(-3, 3)), min_size=2, max_size=50),
+    st.integers(1, 25),
+    st.integers(0, 1_000),
+)
+def test_bootstrap_equals_scikit_learn_on_the_materialised_resample(events, block, seed):
+    truth, score = np.array(events).T
+    assume(truth.any() and len(truth) >= 2 * block)
+    draws = ev.block_draws(len(truth), draws=5, block=block, seed=seed)
+    boot = ev.bootstrap_ap(truth, {"a": score}, draws, block)["a"]
+    for starts, ap in zip(draws, boot, strict=True):
+        labels = materialised(truth, starts, block)
+        if labels.any():
+            expected = average_precision_score(labels, materialised(score, starts, block))
+            assert ap == pytest.approx(expected, abs=1e-12)
+        else:
+            assert np.isnan(ap)
+
+
+def test_draws_are_seeded_reach_everywhere_and_cover_the_stream():
+    draws = ev.block_draws(2_500, draws=2_000)
+    assert draws.shape == (2_000, 3)
+    assert draws.min() < 10 and 2_490 < draws.max() < 2_500
+    assert np.array_equal(draws, ev.block_draws(2_500, draws=2_000, seed=0))
+    assert not np.array_equal(draws, ev.block_draws(2_500, draws=2_000, seed=1))
+
+
+def test_compare_is_paired_and_signed():
+    truth, score = stream(6_000, 60)
+    scores = {
+        "good": score,
+        "noise": np.random.default_rng(1).normal(size=6_000),
+        "same": -1 / (score - 99),
+    }
+    boot = ev.bootstrap_ap(truth, scores, ev.block_draws(6_000, draws=300))
+    better, worse = ev.compare(boot, "good", "noise"), ev.compare(boot, "noise", "good")
+    assert (better["verdict"], worse["verdict"]) == ("better", "worse")
+    assert better["lo"] == -worse["hi"] and better["lo"] < better["difference"] < better["hi"]
+    assert ev.compare(boot, "good", "same")["hi"] == 0
+
+
+def test_nine_detectors_bootstrap_in_about_a_second():
+    truth, score = stream(20_000, 54)
+    scores = {f"detector_{i}": score + i * np.sin(np.arange(20_000)) for i in range(9)}
+    begin = time.process_time()
+    ev.bootstrap_ap(truth, scores, ev.block_draws(20_000))
+    assert time.process_time() - begin < 2
+
+
+def test_episodes_link_the_near_the_similar_and_their_chains():
+    truth, axes = np.zeros(5_000, dtype=int), np.zeros((5_000, 2))
+    frauds = {10: (10, 0), 1_010: (10, 1), 2_000: (10, 2), 2_001: (0, 10), 3_002: (0, 10)}
+    for event, position in frauds.items():
+        truth[event], axes[event] = 1, position
+    assert ev.episodes(truth, axes, radius=0.12).tolist() == [0, 0, 0, 1, 2]
+    assert ev.episodes(truth, axes, window=999, radius=0.12).tolist() == [0, 1, 1, 2, 3]
+    assert ev.episodes(truth, axes, window=1_001, radius=0.05).tolist() == [0, 1, 2, 3, 3]
+    assert ev.episodes(np.zeros(5_000), axes, radius=1).tolist() == []
+
+
+@pytest.mark.parametrize(("first", "second", "episodes"), [(1, 2, 1), (2, 1, 2)])
+def test_the_radius_is_relative_to_the_later_fraud(first, second, episodes):
+    labels = ev.episodes([1, 1], [[first], [second]], radius=0.5)
+    assert len(set(labels)) == episodes
+
+
+def test_episode_table():
+    truth = np.array([1, 0, 1, 0, 1, 0])
+    flagged = {"a": [0, 1, 1, 1, 0, 0], "b": np.array([False] * 4 + [True, False])}
+    table = ev.episode_table(truth, np.array([0, 1, 0]), flagged, start=100)
+    expected = pd.DataFrame(
+        {
+            "frauds": [2, 1],
+            "first_event": [100, 102],
+            "last_event": [104, 102],
+            "a": [False, True],
+            "b": [True, False],
+        },
+        index=pd.Index([0, 1], name="episode"),
+    )
+    pd.testing.assert_frame_equal(table, expected)
+    nothing = ev.episode_table([0, 0], np.array([], dtype=int), {"a": [1, 0]})
+    assert list(nothing) == ["frauds", "first_event", "last_event", "a"] and nothing.empty
+
+
+def test_evaluate_gives_the_summary_and_nothing_but_plain_numbers():
+    truth, score = stream(4_000, 20)
+    seed_rules = score > 1.5
+    detectors = ev.evaluate(truth, {"seed_rules": seed_rules, "judge": score}, start=30_900)
+    assert json.loads(json.dumps(detectors, allow_nan=False)) == detectors
+    (_, false_positives), (_, found) = ev.confusion(truth, seed_rules).tolist()
+    naive, judge = detectors["seed_rules"], detectors["judge"]
+    assert naive["budget"] is None
+    assert naive["at_seed_recall"] == {"recall": found / 20, "false_positives": false_positives}
+    assert list(judge["budget"]) == ["alerts", "true_positives", "precision", "recall", "f1"]
+    assert judge["budget"]["alerts"] == 19
+    assert judge["roc_auc"] == ev.roc_auc(truth, score)
+    assert judge["average_precision"] == ev.average_precision(truth, score)
+    lo, hi = judge["average_precision_ci"]
+    assert lo < judge["average_precision"] < hi
+    draws = ev.block_draws(4_000)
+    assert ev.evaluate(truth, {"seed_rules": seed_rules, "judge": score}, 30_900, draws=draws) == (detectors)
+
+
+def test_results_table_rounds_for_display_only():
+    entry = {
+        "average_precision": 0.49876,
+        "average_precision_ci": [0.1, 0.71239],
+        "roc_auc": 0.9,
+        "budget": {"precision": 0.25, "recall": 0.5, "f1": 1 / 3},
+        "at_seed_recall": {"recall": 0.8, "false_positives": 3_388},
+    }
+    table = ev.results_table({"judge": entry, "seed_rules": {**entry, "budget": None}})
+    assert table.loc["judge"].tolist() == [
+        *("0.499", "0.100 to 0.712", "0.900", "0.250", "0.500", "3,388"),
+    ]
+    assert table.loc["seed_rules"].tolist()[3:5] == ["-", "-"]
+
+
+ONE = np.array([0, 1] * 1_500)
+SCORE = np.arange(3_000.0)
+DRAWS = ev.block_draws(3_000, draws=3)
+AXES = np.ones((3_000, 6))
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: ev.average_precision(ONE * 0, SCORE), "none of the 3,000 events is a fraud"),
+        (lambda: ev.roc_auc(ONE * 0, SCORE), "none of the 3,000 events is a fraud"),
+        (lambda: ev.roc_auc(ONE * 0 + 1, SCORE), "none of the 3,000 events is legitimate"),
+        (lambda: ev.average_precision([], []), "none of the 0 events"),
+        (lambda: ev.average_precision(ONE, SCORE[1:]), "3,000 events but .* scored 2,999"),
+        (lambda: ev.average_precision(ONE * 2, SCORE), "truth must be one column of 0 and 1"),
+        (lambda: ev.average_precision(None, SCORE), "truth must be one column of 0 and 1"),
+        (lambda: ev.average_precision([0, np.nan], [1, 2]), "truth must be one column"),
+        (lambda: ev.average_precision([0, 1, 1], [1, np.nan, 2]), "position 1 is nan"),
+        (lambda: ev.choose_alerts([1, 2, -np.inf]), "position 2 is -inf"),
+        (lambda: ev.choose_alerts(["much"]), "one column of numbers"),
+        (lambda: ev.choose_alerts(AXES), r"not of shape \(3000, 6\)"),
+        (lambda: ev.choose_alerts(SCORE, start=-1), "start must be a whole number"),
+        (lambda: ev.choose_alerts(SCORE, of=0), "of must be a whole number of 1 or more, not 0"),
+        (lambda: ev.choose_alerts(SCORE, per=2.5), "per must be a whole number"),
+        (lambda: ev.confusion(ONE, SCORE), "flagged must be one column of 0 and 1"),
+        (lambda: ev.confusion(ONE, ONE[1:]), "3,000 events but"),
+        (lambda: ev.budget_report(ONE * 0, SCORE), "Recall at the alert budget does not exist"),
+        (lambda: ev.budget_report(ONE[:150], SCORE[:150]), "150 events .* too few for an alert"),
+        (lambda: ev.at_recall(ONE, SCORE, 1.1), "recall must lie between 0 and 1, not 1.1"),
+        (lambda: ev.at_recall(ONE, SCORE, np.nan), "recall must lie between"),
+        (lambda: ev.at_recall(ONE * 0, SCORE, 0.5), "does not exist"),
+        (lambda: ev.block_draws(1_999), "two blocks, 2,000 events, but there are 1,999"),
+        (lambda: ev.block_draws(3_000, draws=0), "draws must be a whole number of 1 or more"),
+        (lambda: ev.block_draws(3_000, seed=None), "seed must be a whole number"),
+        (lambda: ev.bootstrap_ap(ONE * 0, {"a": SCORE}, DRAWS), "none of the 3,000 events"),
+        (lambda: ev.bootstrap_ap(ONE, {"a": SCORE}, DRAWS, 100), "draws do not fit 3,000 events"),
+        (
+            lambda: ev.bootstrap_ap(ONE[:2_001], {}, DRAWS * 0 + 2_001),
+            "draws do not fit 2,001 events",
+        ),
+        (lambda: ev.interval([np.nan]), "no draw contains a fraud"),
+        (lambda: ev.interval([0.5], level=95), "level must lie between 0 and 1"),
+        (lambda: ev.compare(pd.DataFrame({"a": [1.0]}), "a", "b"), "'b' was not bootstrapped"),
+        (lambda: ev.episodes(ONE, AXES[1:], radius=0.3), "one row for each of 3,000 events"),
+        (lambda: ev.episodes(ONE, AXES * np.nan, radius=0.3), "axes must be finite"),
+        (lambda: ev.episodes(ONE, AXES, radius=np.nan), "radius must be 0 or more"),
+        (lambda: ev.episodes(ONE, AXES, 0, radius=0.3), "window must be a whole number"),
+        (lambda: ev.episode_table(ONE, np.zeros(3), {}), "1500 frauds but 3 episode labels"),
+        (lambda: ev.episode_table([1], [0], {"a": [7]}), "a must be one column of 0 and 1"),
+        (lambda: ev.evaluate(ONE, {"judge": SCORE}), "must contain 'seed_rules' as a yes/no"),
+        (lambda: ev.evaluate(ONE, {"seed_rules": SCORE}), "must contain 'seed_rules' as a yes/no"),
+        (lambda: ev.evaluate(None, {"seed_rules": ONE > 0}), "truth must be one column"),
+        (lambda: ev.evaluate([0, 1], {"seed_rules": ONE > 0}), "at least two blocks"),
+    ],
+)
+def test_bad_arguments_and_absent_metrics_give_one_sentence(call, sentence):
+    with pytest.raises(ValueError, match=sentence) as error:
+        call()
+    assert "\n" not in str(error.value)
