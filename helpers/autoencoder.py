@@ -52,7 +52,9 @@ class Autoencoder:
         import torch
 
         if not np.isfinite(inputs).all():
-            raise ValueError("An autoencoder learns from finite inputs only: repair or drop the events with gaps.")
+            raise ValueError(
+                "An autoencoder learns from finite inputs only: repair or drop the events with gaps."
+            )
         n_train = int(len(inputs) * (1 - self.held_out))
         if n_train < self.batch:
             raise ValueError(

@@ -46,8 +46,8 @@ def raw_inputs(events: pd.DataFrame) -> np.ndarray:
     if not good.all():
         row, column = (int(place[0]) for place in np.nonzero(~good))
         raise ValueError(
-            f"Event {events.index[row]} has {events[COLUMNS].iat[row, column]} in {COLUMNS[column]}, where a finite "
-            "number (an amount above -1) is needed: repair or drop it."
+            f"Event {events.index[row]} has {events[COLUMNS].iat[row, column]} in {COLUMNS[column]}, where a "
+            "finite number (an amount above -1) is needed: repair or drop it."
         )
     return values
 

@@ -350,6 +350,11 @@ def suspicious_share_found(found: Mapping[str, float]) -> Figure:
 
 def agreement(counts: pd.DataFrame) -> Figure:
     """Rules against autoencoder: how many training events in each combination."""
+    counts = counts.reindex(
+        index=["suspicious", "undecided", "presumed normal"],
+        columns=["badly rebuilt", "well rebuilt"],
+        fill_value=0,
+    )
     figure, axes = _single(
         f"They agree on {counts.loc['suspicious', 'badly rebuilt']:,} suspicious and "
         f"{counts.loc['presumed normal', 'well rebuilt']:,} normal events",

@@ -1,0 +1,315 @@
+"""helpers/features.py: the profile, the signals, the scaled inputs; the past only, in any batches."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import features
+from helpers.data import AXES, COLUMNS
+from helpers.features import Profile, Scaling, behaviour, burst_count
+
+N = 1_500  # events of the property tests: longer than the window that counts look back on
+
+
+def made(rows: int = 3_000, seed: int = 0) -> pd.DataFrame:
+    """Ordinary events that nobody measured."""
+    generator = np.random.default_rng(seed)
+    amount = np.exp(generator.normal(3, 1, rows))
+    return pd.DataFrame(np.column_stack([amount, generator.normal(size=(rows, 6))]), columns=COLUMNS)
+
+
+def crowded(rows: int = N) -> pd.DataFrame:
+    """Events of which half are unusual, from few places: many bursts and repeats."""
+    generator = np.random.default_rng(1)
+    places = generator.normal(0, 8, size=(6, 7))
+    events = made(rows, seed=2)
+    strange = generator.random(rows) < 0.5
+    chosen = places[generator.integers(0, len(places), strange.sum())]
+    near = chosen + generator.normal(0, 0.3, chosen.shape) * (generator.random(len(chosen)) < 0.7)[:, None]
+    near[:, 0] = np.exp(chosen[:, 0] / 8)
+    events.loc[strange] = near
+    return events
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    return Profile.fit(pd.concat([made(), crowded()]))
+
+
+@pytest.fixture(scope="module")
+def stream() -> pd.DataFrame:
+    return crowded()
+
+
+@pytest.fixture(scope="module")
+def signals(stream, profile) -> pd.DataFrame:
+    return behaviour(stream, profile)
+
+
+def assert_same_bits(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+# --- the past only, in any batches ---------------------------------------------------------------
+
+
+def test_the_property_tests_see_every_signal(signals):
+    assert (signals.nunique() > 1).all() and signals["burst"].max() > 50 and signals["repeats"].max() > 20
+
+
+values = st.one_of(st.floats(-0.5, 1e6), st.floats(-1e6, 1e6).map(abs), st.sampled_from([0.0, 1e-300]))
+
+
+@settings(max_examples=25, deadline=None)
+@given(change=st.integers(1, N - 1), row=st.lists(values, min_size=7, max_size=7), data=st.data())
+def test_the_future_changes_nothing_before_it(stream, profile, signals, change, row, data):
+    kind = data.draw(st.sampled_from(["one row", "reversed", "scaled", "repeated past", "shorter"]))
+    other = stream.copy()
+    if kind == "one row":
+        other.iloc[change:] = row
+    elif kind == "reversed":
+        other.iloc[change:] = stream.iloc[change:].to_numpy()[::-1]
+    elif kind == "scaled":
+        other.iloc[change:] *= data.draw(st.floats(0, 1e6))
+    elif kind == "repeated past":
+        other.iloc[change:] = stream.iloc[change - 1].to_numpy()
+    else:
+        other = other.iloc[:change]
+    assert_same_bits(behaviour(other, profile).iloc[:change], signals.iloc[:change])
+
+
+@settings(max_examples=25, deadline=None)
+@given(cuts=st.lists(st.integers(0, N), max_size=12), longer=st.integers(0, 400))
+def test_any_cut_into_batches_gives_the_same_bits(stream, profile, signals, cuts, longer):
+    borders = [0, *sorted(cuts), N]
+    parts = [
+        behaviour(stream.iloc[a:b], profile, stream.iloc[max(a - features.WINDOW - longer, 0) : a])
+        for a, b in zip(borders[:-1], borders[1:], strict=True)
+        if a < b
+    ]
+    assert_same_bits(pd.concat(parts), signals)
+
+
+def test_one_event_at_a_time_gives_the_same_bits(window, small_train):
+    profile, events = Profile.fit(small_train), window[3_000:5_400]
+    whole = behaviour(events, profile)
+    assert whole["burst"].max() > 3
+    parts = [
+        behaviour(events.iloc[i : i + 1], profile, events.iloc[max(i - features.WINDOW, 0) : i])
+        for i in range(len(events))
+    ]
+    assert_same_bits(pd.concat(parts), whole)
+
+
+@settings(max_examples=15, deadline=None)
+@given(cuts=st.lists(st.integers(1, N - 1), max_size=8, unique=True))
+def test_scaled_inputs_are_the_same_for_any_cut(stream, cuts):
+    scaling = Scaling.fit(stream)
+    parts = np.split(np.arange(N), sorted(cuts))
+    cut = np.concatenate([scaling.transform(stream.iloc[part]) for part in parts])
+    np.testing.assert_array_equal(cut, scaling.transform(stream))
+
+
+# --- each signal, by hand ------------------------------------------------------------------------
+
+
+def test_the_profile_is_made_of_robust_statistics(small_train):
+    profile = Profile.fit(small_train)
+    amount = np.log1p(small_train["Amount"])
+    assert profile.centre[0] == amount.median()
+    assert profile.scale[0] == pytest.approx(1.4826 * (amount - amount.median()).abs().median(), rel=1e-12)
+    z = profile.z_scores(small_train)
+    np.testing.assert_allclose(np.median(z, axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(np.median(np.abs(z), axis=0), 1 / 1.4826)
+    unusual = (np.abs(z[:, 1:]) > 3).sum(axis=1) >= 2
+    np.testing.assert_array_equal(profile.crowd, z[unusual, 1:])
+    assert profile.events == len(small_train)
+
+
+def test_distance_is_mahalanobis_from_the_ordinary_events(small_train):
+    profile = Profile.fit(small_train)
+    z = profile.z_scores(small_train)[:, 1:]
+    ordinary = z[~features.is_unusual(z)]
+    centred = z - ordinary.mean(axis=0)
+    squared = (centred * np.linalg.solve(np.cov(ordinary, rowvar=False), centred.T).T).sum(axis=1)
+    np.testing.assert_allclose(profile.distance(z), np.sqrt(squared), rtol=1e-9)
+
+
+def test_unusual_is_two_axes_beyond_three_on_either_side():
+    z = np.array([[3.0, -3.0, 3, 3, 3, 3], [3.1, 0, 0, 0, 0, 0], [3.1, -3.1, 0, 0, 0, 0]])
+    assert features.count_axes_beyond(z).tolist() == [0, 1, 2]
+    assert features.is_unusual(z).tolist() == [False, False, True]
+
+
+def plain_burst(unusual, axes, window, radius):
+    """The definition, event by event."""
+    counts = np.zeros(len(unusual), dtype=int)
+    for i in np.flatnonzero(unusual):
+        for j in np.flatnonzero(unusual[:i]):
+            near = ((axes[i] - axes[j]) ** 2).sum() <= radius * radius * (axes[i] ** 2).sum()
+            counts[i] += i - j <= window and near
+    return counts
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    unusual=st.lists(st.booleans(), min_size=1, max_size=60),
+    window=st.integers(1, 70),
+    radius=st.sampled_from([0.0, 0.25, 0.5, 2.0]),
+    seed=st.integers(0, 1_000),
+)
+def test_burst_count_equals_a_plain_loop(unusual, window, radius, seed):
+    axes = np.random.default_rng(seed).integers(-3, 4, size=(len(unusual), 2)).astype(float)
+    unusual = np.array(unusual)
+    expected = plain_burst(unusual, axes, window, radius)
+    np.testing.assert_array_equal(burst_count(unusual, axes, window, radius), expected)
+
+
+def test_the_burst_window_ends_after_its_last_event():
+    unusual = np.zeros(1_002, dtype=bool)
+    unusual[[0, 1_000]] = True
+    assert burst_count(unusual, np.ones((1_002, 6)))[1_000] == 1
+    unusual[[1_000, 1_001]] = False, True
+    assert burst_count(unusual, np.ones((1_002, 6))).sum() == 0
+
+
+def test_identical_unusual_events_count_up_to_the_window():
+    counts = burst_count(np.ones(1_300, dtype=bool), np.full((1_300, 6), 5.0))
+    np.testing.assert_array_equal(counts, np.minimum(np.arange(1_300), 1_000))
+
+
+def test_usual_rate_equals_a_plain_loop(profile, stream):
+    z = profile.z_scores(stream)[:300, 1:]
+    gaps = np.linalg.norm(z[:, None] - profile.crowd, axis=2)
+    near = (gaps <= features.RADIUS * np.linalg.norm(z, axis=1)[:, None]).sum(axis=1)
+    np.testing.assert_allclose(profile.usual_rate(z), 1_000 * near / profile.events)
+
+
+def test_repeats_need_the_same_amount_and_bursts_do_not(profile):
+    events = pd.DataFrame([[5.0, 9, 9, 9, 9, 9, 9]] * 3, columns=COLUMNS)
+    events.loc[2, "Amount"] = 5_000.0
+    signals = behaviour(events, profile)
+    assert signals["burst"].tolist() == [0, 1, 2] and signals["repeats"].tolist() == [0, 1, 0]
+    assert signals["amount"].tolist() == [5, 5, 5_000]
+
+
+def test_counts_of_ordinary_events_are_zero(stream, signals):
+    ordinary = signals["axes_beyond"] < 2
+    assert ordinary.any() and (signals.loc[ordinary, ["usual", "burst", "repeats"]] == 0).all(axis=None)
+
+
+def test_history_may_be_short_long_or_absent(stream, profile, signals):
+    last = stream.iloc[-3:]
+    exact = behaviour(last, profile, stream.iloc[-1_003:-3])
+    assert_same_bits(behaviour(last, profile, stream.iloc[:-3]), exact)
+    assert_same_bits(exact, signals.iloc[-3:])
+    assert_same_bits(behaviour(last, profile, stream.iloc[:0]), behaviour(last, profile))
+    assert behaviour(last, profile, stream.iloc[-13:-3])["burst"].max() <= 12
+
+
+def test_one_event_and_no_event(stream, profile):
+    assert behaviour(stream.iloc[:1], profile)[["burst", "repeats"]].to_numpy().tolist() == [[0, 0]]
+    assert behaviour(stream.iloc[:0], profile).shape == (0, 7)
+
+
+def test_column_order_and_further_columns_do_not_matter(stream, profile, signals):
+    mixed = stream[COLUMNS[::-1]].assign(Class=1)
+    assert_same_bits(behaviour(mixed, profile), signals)
+
+
+def test_nothing_unusual_at_all():
+    generator = np.random.default_rng(0)
+    flat = pd.DataFrame(generator.uniform(1, 2, size=(2_000, 7)), columns=COLUMNS)
+    profile = Profile.fit(flat)
+    assert profile.crowd.shape == (0, 6)
+    again = Profile.from_dict(json.loads(json.dumps(profile.to_dict())))
+    assert again.crowd.shape == (0, 6)
+    for signals in (behaviour(flat, profile), behaviour(flat, again)):
+        assert (signals[["axes_beyond", "usual", "burst", "repeats"]] == 0).all(axis=None)
+
+
+# --- kept and read again -------------------------------------------------------------------------
+
+
+def test_profile_and_scaling_survive_json(stream, profile, signals):
+    again = Profile.from_dict(json.loads(json.dumps(profile.to_dict())))
+    assert_same_bits(behaviour(stream, again), signals)
+    scaling = Scaling.fit(stream)
+    kept = Scaling.from_dict(json.loads(json.dumps(scaling.to_dict())))
+    np.testing.assert_array_equal(kept.transform(stream), scaling.transform(stream))
+
+
+def test_scaling_has_mean_zero_and_unit_spread_and_bears_a_constant_column(stream):
+    scaled = Scaling.fit(stream).transform(stream)
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(scaled.std(axis=0), 1)
+    constant = stream.assign(V4=2.5)
+    assert (Scaling.fit(constant).transform(constant)[:, 4] == 0).all()
+
+
+# --- bad events ----------------------------------------------------------------------------------
+
+
+def constant_column(events):
+    return events.assign(V3=1.0)
+
+
+def identical(events):
+    return events.assign(**events.iloc[0])
+
+
+def half_one_value(events):
+    return events.assign(V5=events["V5"].where(np.arange(len(events)) % 2 > 0, 0.0))
+
+
+def everything_odd(events):
+    odd = events.copy()
+    for i in range(3):
+        odd.iloc[i::3, [1 + 2 * i, 2 + 2 * i]] += 100
+    return odd
+
+
+BAD_TRAINING = {
+    "too few": (lambda e: e[:999], "needs 1,000 training events or more, not 999"),
+    "none": (lambda e: e[:0], "not 0: ask for more rows"),
+    "constant column": (constant_column, "Column V3 has one value in at least half"),
+    "half one value": (half_one_value, "Column V5 has one value in at least half"),
+    "all identical": (identical, "Column Amount has one value"),
+    "copied axis": (lambda e: e.assign(V6=-2 * e["V1"]), "copies or sums of one another"),
+    "sum of axes": (lambda e: e.assign(V6=e[AXES[:5]].sum(axis=1)), "copies or sums of one another"),
+    "everything odd": (everything_odd, "no ordinary behaviour to learn"),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", BAD_TRAINING)
+def test_a_profile_that_cannot_be_learned_is_one_sentence(kind):
+    change, sentence = BAD_TRAINING[kind]
+    with pytest.raises(ValueError, match=sentence) as caught:
+        Profile.fit(change(made()))
+    assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("V2", np.nan), ("V6", np.inf), ("V1", -np.inf), ("Amount", np.nan), ("Amount", -1), ("Amount", -30)],
+)
+def test_gaps_and_impossible_amounts_are_named(profile, stream, column, value):
+    bad = stream.set_axis(range(100, 100 + N))
+    bad.loc[107, column] = value
+    for use in (Profile.fit, Scaling.fit, Scaling.fit(stream).transform, lambda e: behaviour(e, profile)):
+        with pytest.raises(ValueError, match=rf"^Event 107 has {value:.1f} in {column}, where a finite"):
+            use(bad)
+
+
+def test_burst_count_refuses_gaps_and_other_lengths():
+    for unusual, axes in ((np.ones(3, bool), np.ones((2, 6))), (np.ones(2, bool), np.full((2, 6), np.nan))):
+        with pytest.raises(ValueError, match="one finite row of axes for every event"):
+            burst_count(unusual, axes)
