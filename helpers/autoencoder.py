@@ -136,9 +136,7 @@ class Autoencoder:
 
     def save(self, path: Path | str) -> None:
         """Write the weights as safetensors."""
-        from safetensors.numpy import save_file
-
-        save_file(self._tensors(), path)
+        Path(path).write_bytes(self.to_bytes())
 
     def _tensors(self) -> dict[str, np.ndarray]:
         """Weights and biases under torch's names."""

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +16,17 @@ import pandas as pd
 from helpers.autoencoder import Autoencoder
 from helpers.data import COLUMNS
 from helpers.features import Profile, Scaling, behaviour
-from helpers.judge import Judge, confident_labels, judge_inputs
+from helpers.judge import Judge, judge_inputs
 from helpers.rules import (
     NORMAL,
+    RULES,
     SUSPICIOUS,
+    Rule,
     apply_rules,
     budget_threshold,
     fit_thresholds,
     pseudo_labels,
+    refine_labels,
 )
 
 BUNDLE = "domain-driven detector, version 1"  # the stamp of a saved detector
@@ -52,24 +56,40 @@ class Detector:
     alert_threshold: float
 
     @classmethod
-    def fit(cls, events: pd.DataFrame, seed: int = 0, device: str = "cpu") -> Detector:
-        """Learn from a training part: (n, 7) Amount and V1..V6 in time order; n of some thousands or more."""
+    def fit(
+        cls,
+        events: pd.DataFrame,
+        seed: int = 0,
+        device: str = "cpu",
+        rules: Sequence[Rule] = RULES,
+        rounds: int = 2,
+    ) -> Detector:
+        """Learn from a training part, without a true label.
+
+        Args:
+            events: (n, 7) Amount and V1..V6 in time order, some thousands or more.
+            seed: of the autoencoder and the judge.
+            device: where torch trains: "cpu", "cuda" or "auto".
+            rules: the rule book.
+            rounds: how often the autoencoder corrects the labels and is refitted.
+        """
         profile = Profile.fit(events)
         signals = behaviour(events, profile)
         thresholds = fit_thresholds(signals)
-        votes = apply_rules(signals, thresholds)
+        votes = apply_rules(signals, thresholds, rules)
         labels = pseudo_labels(votes, signals, thresholds)
 
         scaling = Scaling.fit(events)
         inputs = scaling.transform(events)
-        autoencoder = Autoencoder(seed=seed, device=device).fit(inputs[labels == NORMAL])
-        errors = autoencoder.reconstruction_error(inputs)
-        error_threshold = budget_threshold(errors[labels == NORMAL])
+        for _ in range(rounds):
+            autoencoder = Autoencoder(seed=seed, device=device).fit(inputs[labels == NORMAL])
+            errors = autoencoder.reconstruction_error(inputs)
+            error_threshold = budget_threshold(errors[labels == NORMAL])
+            labels = refine_labels(labels, votes, errors, error_threshold)
 
         seen = judge_inputs(inputs, errors)
-        confident = confident_labels(labels, errors, error_threshold)
-        judge = Judge(seed=seed).fit(seen, confident)
-        alert_threshold = budget_threshold(judge.out_of_fold(seen, confident))
+        judge = Judge(seed=seed).fit(seen, labels)
+        alert_threshold = budget_threshold(judge.out_of_fold(seen, labels))
         return cls(profile, thresholds, scaling, autoencoder, error_threshold, judge, alert_threshold)
 
     def _seen(self, events: pd.DataFrame) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The judge: a supervised classifier (XGBoost) that learns from confident pseudo-labels."""
+"""The judge: a supervised classifier (XGBoost) that learns from refined pseudo-labels."""
 
 from __future__ import annotations
 
@@ -18,23 +18,6 @@ JUDGE_INPUTS = [*COLUMNS, "reconstruction_error"]
 FOLDS = 5
 
 
-def confident_labels(labels: np.ndarray, errors: np.ndarray, threshold: float) -> np.ndarray:
-    """Keep the pseudo-labels that the autoencoder agrees with.
-
-    Args:
-        labels: (n,) pseudo-labels of the rule book: 1 suspicious, 0 presumed normal, -1 undecided.
-        errors: (n,) reconstruction errors.
-        threshold: the error that the alert budget's share of the presumed normals exceeds.
-
-    Returns:
-        (n,) int8: 1 where suspicious and badly rebuilt, 0 where presumed normal and well rebuilt,
-        -1 where the two disagree or the rules are undecided.
-    """
-    badly_rebuilt = errors > threshold
-    agreed = np.where(badly_rebuilt, labels == SUSPICIOUS, labels == NORMAL)
-    return np.where(agreed, labels, UNDECIDED).astype(np.int8)
-
-
 def judge_inputs(inputs: np.ndarray, errors: np.ndarray) -> np.ndarray:
     """(n, 8) what the judge sees: the seven scaled inputs and the reconstruction error, nothing else."""
     return np.column_stack([inputs, errors])
@@ -47,7 +30,7 @@ class Judge:
     Attributes:
         trees, depth, learning_rate, subsample, columns: XGBoost's settings; common values, not tuned.
         seed: of the row and column samples.
-        threads: XGBoost's threads for fitting and scoring.
+        threads: XGBoost's threads for fitting and scoring; on tables this small more are slower.
         names: the inputs' names, in order.
         model: after `fit`, the fitted booster.
     """
@@ -58,7 +41,7 @@ class Judge:
     subsample: float = 0.8
     columns: float = 0.8
     seed: int = 0
-    threads: int = 2
+    threads: int = 1
     names: list[str] = field(default_factory=lambda: list(JUDGE_INPUTS))
     model: xgboost.Booster | None = field(default=None, repr=False)
 
@@ -146,4 +129,6 @@ class Judge:
         if not content:  # XGBoost would end the process
             raise ValueError("the judge is empty")
         model = xgboost.Booster(model_file=bytearray(content))
-        return cls(names=model.feature_names, model=model)
+        judge = cls(names=model.feature_names, model=model)
+        model.set_param({"nthread": judge.threads})
+        return judge

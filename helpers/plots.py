@@ -6,6 +6,7 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart; a detect
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -61,7 +62,8 @@ def _colours(names: Sequence[str]) -> list[str]:
 
 def _log_bins(values: np.ndarray, bins: int = 60) -> np.ndarray:
     positive = values[values > 0]
-    return np.geomspace(positive.min(), positive.max(), bins)
+    low, high = (positive.min(), positive.max()) if len(positive) else (1, 1)
+    return np.geomspace(low, high if high > low else 2 * low, bins)
 
 
 def amounts(amount: pd.Series) -> Figure:
@@ -306,6 +308,22 @@ def training_curves(history: Sequence[tuple[float, float]]) -> Figure:
     axes.plot(best + 1, errors[best, 1], "o", color=RED, label="kept")
     axes.set_yscale("log")
     axes.legend(frameon=False)
+    return figure
+
+
+def label_moves(labels: pd.DataFrame) -> Figure:
+    """How many events moved from which label to which; one panel a round of refinement."""
+    figure, axes = _axes(1, labels.shape[1] - 1, figsize=(10, 3.2), sharey=True)
+    order = [LABELS[label][0] for label in (1, -1, 0)]
+    names = labels.replace({label: name for label, (name, _) in LABELS.items()})
+    for axis, (before, after) in zip(axes[0], pairwise(labels), strict=True):
+        table = pd.crosstab(names[before], names[after]).reindex(index=order, columns=order, fill_value=0)
+        moved = (labels[before] != labels[after]).sum()
+        sns.heatmap(
+            np.log10(table + 1), annot=table, fmt=",d", cmap="Blues", cbar=False, ax=axis, linewidths=2
+        )
+        axis.set_title(f"{after}: {moved:,} labels change", loc="left", fontweight="bold")
+        axis.set(xlabel=f"after {after}", ylabel=f"before {after}")
     return figure
 
 
@@ -599,4 +617,51 @@ def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, found: np.ndarray)
     axes.set_yticks(range(3), [f"{name} ({mask.sum():,})" for name, mask, _ in groups])
     axes.set_xscale("log")
     axes.invert_yaxis()
+    return figure
+
+
+def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
+    """Frauds in order of the share of honest events that are more extreme; one line a window."""
+    middle = [np.median(values) for values in ranks.values()]
+    figure, axes = _single(
+        "The median fraud is outdone by "
+        + " and by ".join(f"{value:.1%}" for value in middle)
+        + " of the honest events",
+        "share of honest events farther from the profile (log scale)",
+        "share of the frauds",
+        figsize=(9, 3.6),
+    )
+    for (label, values), colour in zip(ranks.items(), (BLUE, RED), strict=True):
+        ordered = np.maximum(np.sort(values), 1e-4)
+        height = np.arange(1, len(ordered) + 1) / len(ordered)
+        axes.step(ordered, height, where="post", color=colour, lw=2, label=label)
+    axes.axvline(0.005, color="black", ls="--", label="the alert budget")
+    axes.set(xscale="log", ylim=(0, 1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def ablation(table: pd.DataFrame, reference: str) -> Figure:
+    """Average precision of every variant, mean and range over seeds; one panel a window."""
+    spread = table.groupby(["start", "variant"])["average_precision"].agg(["mean", "min", "max"])
+    first, *_ = starts = sorted(table["start"].unique())
+    order = spread.loc[first]["mean"].sort_values().index
+    figure, axes = _axes(1, len(starts), figsize=(11, 6), sharey=True)
+    for axis, start in zip(axes[0], starts, strict=True):
+        window = spread.loc[start].loc[order]
+        full = window.loc[reference]
+        axis.axvspan(full["min"], full["max"], color=GREEN, alpha=0.15, lw=0)
+        axis.hlines(window.index, window["min"], window["max"], color=GREY, lw=3, alpha=0.7)
+        colours = [GREEN if name == reference else "black" for name in window.index]
+        axis.scatter(window["mean"], window.index, color=colours, zorder=3)
+        label_free = window["mean"].drop(["oracle"])
+        axis.set_title(
+            f"events from {start:,}: {label_free.idxmax()} is best\nwithout labels, {label_free.max():.2f}",
+            loc="left",
+            fontweight="bold",
+            fontsize="medium",
+        )
+        axis.set_xlabel("average precision\n(bar: range over seeds; green: the judge)")
+        axis.set_xlim(0)
     return figure

@@ -172,3 +172,49 @@ def pseudo_labels(votes: pd.DataFrame, signals: pd.DataFrame, thresholds: dict[s
     labels[ordinary & (accusations == 0)] = NORMAL
     labels[(accusations > defences) & extreme] = SUSPICIOUS
     return labels
+
+
+def refine_labels(
+    labels: np.ndarray, votes: pd.DataFrame, errors: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Let the autoencoder correct the rule book.
+
+    Suspicious but well rebuilt, or presumed normal but badly rebuilt: undecided. Undecided, well rebuilt
+    and accused by no rule: presumed normal.
+
+    Args:
+        labels: (n,) 1 suspicious, 0 presumed normal, -1 undecided.
+        votes: (n, rules) of the same events.
+        errors: (n,) reconstruction errors.
+        threshold: the error that the alert budget's share of the presumed normals exceeds.
+
+    Returns:
+        (n,) int8.
+    """
+    badly_rebuilt = errors > threshold
+    accused = (votes == SUSPICIOUS).any(axis=1).to_numpy()
+    refined = labels.copy()
+    refined[np.where(badly_rebuilt, labels == NORMAL, labels == SUSPICIOUS)] = UNDECIDED
+    refined[(labels == UNDECIDED) & ~badly_rebuilt & ~accused] = NORMAL
+    return refined
+
+
+def agreement_model(votes: pd.DataFrame, rounds: int = 25) -> np.ndarray:
+    """Weigh rules by how they agree with one another, without labels (Dawid and Skene, 1979).
+
+    Expectation maximisation over two classes whose shares are the alert budget's: the votes give each
+    event a probability, the probabilities give each rule its habits, and so on.
+
+    Returns:
+        (n,) probability of being suspicious.
+    """
+    cast = votes.to_numpy()[:, :, None] == np.array([SUSPICIOUS, NORMAL, ABSTAIN])
+    suspicious, normal = cast[:, :, 0].sum(1), cast[:, :, 1].sum(1)
+    probability = np.where(suspicious > normal, 1 - BUDGET, BUDGET)
+    for _ in range(rounds):
+        log_odds = np.log(BUDGET / (1 - BUDGET))
+        for weight, sign in ((probability, 1), (1 - probability, -1)):
+            habits = (np.einsum("n,nrv->rv", weight, cast) + 1) / (weight.sum() + 3)
+            log_odds = log_odds + sign * np.einsum("nrv,rv->n", cast, np.log(habits))
+        probability = 1 / (1 + np.exp(-log_odds))
+    return probability

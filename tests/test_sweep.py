@@ -1,0 +1,96 @@
+"""The sweep: variants, restarting, and the table."""
+
+import json
+import subprocess
+
+import pandas as pd
+import pytest
+
+from helpers import sweep
+from helpers.rules import RULES
+
+
+def rows(start, seed, judge=0.5, rules=0.25):
+    common = {"start": start, "seed": seed, "found": 1, "difference": 0.0, "low": 0.0, "high": 0.0}
+    return [
+        common | {"variant": sweep.FULL, "average_precision": judge + seed / 10, "verdict": "reference"},
+        common | {"variant": "rules only", "average_precision": rules, "verdict": "equal"},
+    ]
+
+
+@pytest.fixture
+def sandbox(monkeypatch, tmp_path):
+    monkeypatch.setattr(sweep, "TABLE", tmp_path / "results" / "sweep.csv")
+    monkeypatch.setattr(sweep, "SEEDS", (0, 1))
+    return tmp_path
+
+
+def test_every_rule_but_the_ordinary_one_is_left_out_once():
+    left_out = {
+        name.removeprefix("without rule ") for name in sweep.VARIANTS if name.startswith("without rule")
+    }
+    assert left_out == {rule.name for rule in RULES} - {"ordinary_profile"}
+
+
+def test_measure_compares_variants_with_the_full_judge(monkeypatch):
+    chosen = (
+        sweep.FULL,
+        "rules only",
+        "no refinement",
+        "without rule burst",
+        "labels by agreement",
+        "oracle",
+    )
+    monkeypatch.setattr(sweep, "VARIANTS", {name: sweep.VARIANTS[name] for name in chosen})
+    table = pd.DataFrame(sweep.measure(0, 0, rows=8_000)).set_index("variant")
+    assert list(table.index) == list(chosen)
+    assert table["average_precision"].between(0, 1).all()
+    assert table.loc[sweep.FULL, ["difference", "verdict"]].tolist() == [0.0, "reference"]
+    others = table.drop(index=sweep.FULL)
+    spans_zero = (others["low"] <= 0) & (others["high"] >= 0)
+    assert ((others["verdict"] == "equal") == spans_zero).all()
+    assert table["average_precision"].nunique() > 1
+
+
+def test_a_variant_does_not_depend_on_the_truth(monkeypatch):
+    honest, flipped = sweep.Study(0, 0, 4_000), sweep.Study(0, 0, 4_000)
+    stream = flipped.stream
+    stream["Class"] = 1 - stream["Class"]
+    for name in ("no refinement", "labels by majority", "normal: all but the organised"):
+        assert (sweep.VARIANTS[name](honest) == sweep.VARIANTS[name](flipped)).all(), name
+
+
+def test_finished_fits_are_kept_and_only_missing_ones_run(sandbox, monkeypatch):
+    started = []
+
+    def child(command, **_):
+        start, seed = json.loads("[" + command[2].split("measure(")[1].split(")")[0] + "]")
+        started.append((start, seed))
+        return subprocess.CompletedProcess(command, 0, json.dumps(rows(start, seed)), "")
+
+    monkeypatch.setattr(subprocess, "run", child)
+    table = sweep.run(sandbox / "runs", workers=1)
+    assert started == [(0, 0), (0, 1), (50_000, 0), (50_000, 1)]
+    next((sandbox / "runs").rglob("0-1.json")).unlink()
+    again = sweep.run(sandbox / "runs", workers=1)
+    assert started[4:] == [(0, 1)]
+    pd.testing.assert_frame_equal(table, again)
+    pd.testing.assert_frame_equal(sweep.read(), table, check_dtype=False)
+
+
+def test_a_failed_fit_is_one_sentence_and_leaves_no_table(sandbox, monkeypatch):
+    broken = subprocess.CompletedProcess([], 1, "", "Traceback\nMemoryError: too little memory\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: broken)
+    with pytest.raises(RuntimeError, match="start 0, seed 0: MemoryError: too little memory; run it again"):
+        sweep.run(sandbox / "runs", workers=1)
+    assert not sweep.TABLE.exists()
+    with pytest.raises(FileNotFoundError, match="run `make sweep`"):
+        sweep.read()
+
+
+def test_windows_table_gives_mean_and_range_over_seeds_best_last():
+    table = pd.DataFrame([row for start in sweep.WINDOWS for seed in (0, 1) for row in rows(start, seed)])
+    shown = sweep.windows_table(table)
+    assert list(shown.columns) == ["events 0 to 49,999", "events 50,000 to 99,999"]
+    assert list(shown.index) == ["rules only", sweep.FULL]
+    assert shown.loc[sweep.FULL].tolist() == ["0.550 (0.500 to 0.600)"] * 2
