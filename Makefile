@@ -2,8 +2,11 @@
 # make PYTHON=/path/to/python picks the interpreter; make CONSTRAINTS= takes the newest versions.
 CONSTRAINTS ?= constraints.txt
 INSTALLED := .venv/.installed
+BENCH_INSTALLED := .venv/.installed-bench
+PIP_OPTIONS := --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+OFFLINE := $(if $(wildcard wheelhouse),--no-index --find-links wheelhouse)
 COURSE := .venv/bin/python -m helpers.course
-COMMANDS := results test notebooks reference lint lab clean
+COMMANDS := results test faults notebooks reference sweep lint lab clean
 
 export PYTHON
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -11,12 +14,19 @@ USABLE := import sys, pip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 1
 IMPORTABLE := import os, sysconfig; site = sysconfig.get_path("purelib"); \
 	open(os.path.join(site, "course.pth"), "w").write(os.path.relpath(os.getcwd(), site) + "\n")
 
-.PHONY: help $(COMMANDS)
+.PHONY: help bench wheelhouse $(COMMANDS)
 help:
-	@echo "make results | test | notebooks | reference | lint | lab | clean"
+	@echo "make results | bench | test | faults | notebooks | reference | sweep | lint | lab | clean | wheelhouse"
 
 $(COMMANDS): $(INSTALLED)
 	@$(COURSE) $@
+
+bench: $(BENCH_INSTALLED)
+	@$(COURSE) $@
+
+$(BENCH_INSTALLED): requirements-bench.txt $(INSTALLED)
+	.venv/bin/python -m pip install $(PIP_OPTIONS) -r requirements-bench.txt
+	@touch $(BENCH_INSTALLED)
 
 $(INSTALLED): requirements.txt requirements-dev.txt $(CONSTRAINTS)
 	@rm -f $(INSTALLED)
@@ -27,7 +37,12 @@ $(INSTALLED): requirements.txt requirements-dev.txt $(CONSTRAINTS)
 		echo "No Python 3.11, 3.12 or 3.13 with venv was found; install one," \
 			"or name it: make PYTHON=/path/to/python" >&2; \
 		exit 1; }
-	.venv/bin/python -m pip install --disable-pip-version-check \
-		$(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -r requirements-dev.txt
+	.venv/bin/python -m pip install $(PIP_OPTIONS) $(OFFLINE) -r requirements-dev.txt
 	@.venv/bin/python -c '$(IMPORTABLE)'
 	@touch $(INSTALLED)
+
+# All wheels in one folder, to carry to machines without network, which then install from it.
+wheelhouse: $(INSTALLED)
+	@rm -rf .wheelhouse.new
+	.venv/bin/python -m pip wheel $(PIP_OPTIONS) -w .wheelhouse.new -r requirements-dev.txt
+	@rm -rf wheelhouse && mv .wheelhouse.new wheelhouse

@@ -24,7 +24,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "tests" / "reference.json"
 README = ROOT / "README.md"
-README_TABLE = re.compile(r"(<!-- results:start -->\n).*?(<!-- results:end -->)", re.DOTALL)
 DPI = 100
 PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "xgboost", "matplotlib", "papermill")
 HOLDER = "COURSE_LOCK_HOLDER"
@@ -48,13 +47,13 @@ STAGES = {
         writes="inputs.parquet scaling.json",
     ),
     "04_autoencoder": Stage(
-        needs="settings.json labels.parquet inputs.parquet",
-        writes="autoencoder.safetensors autoencoder.json errors.parquet",
+        needs="settings.json votes.parquet labels.parquet inputs.parquet",
+        writes="autoencoder.safetensors autoencoder.json errors.parquet refined.parquet",
     ),
     "05_supervised_judge": Stage(
         needs="events.parquet settings.json profile.json thresholds.json signals.parquet "
         "votes.parquet labels.parquet inputs.parquet scaling.json "
-        "autoencoder.safetensors autoencoder.json errors.parquet",
+        "autoencoder.safetensors autoencoder.json errors.parquet refined.parquet",
         writes="detector.zip scores.parquet",
     ),
     "06_evaluation": Stage(
@@ -103,16 +102,12 @@ def _json(value: Any) -> str:
 
 def _load_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        value = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError:
-        raise CourseError(f"{path} is damaged; delete it and run the notebooks again.") from None
-
-
-def _replace(path: Path, content: str | bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.tmp")
-    scratch.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(scratch, path)
+        value = None
+    if not isinstance(value, dict):
+        raise CourseError(f"{path} is damaged; delete it and run the notebooks again.")
+    return value
 
 
 @contextlib.contextmanager
@@ -120,10 +115,23 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        elsewhere = error.filename and not Path(error.filename).is_relative_to(folder)
         raise CourseError(
-            f"Cannot write into {folder} ({error.strerror or error}); "
+            f"Cannot write into {error.filename if elsewhere else folder} ({error.strerror or error}); "
             "free some space or choose another folder."
         ) from None
+
+
+def _replace(path: Path, content: str | bytes) -> None:
+    """Write a file so that a kill leaves the old one or the new one."""
+    scratch = path.with_name(f".{path.name}.tmp")
+    with _writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+            os.replace(scratch, path)
+        finally:
+            scratch.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -171,7 +179,7 @@ def run_folder(run: str | os.PathLike[str]) -> Path:
         CourseError: if the name is empty or is not a folder.
     """
     text = os.fspath(run)
-    if not text.strip() or text in (".", ".."):
+    if not text.strip() or text in (".", "..") or "\0" in text:
         raise CourseError(f"{text!r} is no name for a run; give a name such as 'default' or a path.")
     runs = Path(os.environ.get("COURSE_RUNS", ROOT / "runs"))
     bare = os.path.basename(text) == text and not text.startswith("~")
@@ -381,8 +389,7 @@ class Run:
 
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
-        with _writing(self.folder):
-            _replace(self.folder / "figures" / f"{name}.png", png.getvalue())
+        _replace(self.folder / "figures" / f"{name}.png", png.getvalue())
         plt.close(figure)
         data = {"image/png": png.getvalue(), "text/plain": alt}
         display(data, metadata={"image/png": {"alt": alt}}, raw=True)
@@ -395,7 +402,7 @@ class Run:
             values: name -> number or text.
         """
         values = {name: getattr(value, "tolist", lambda v=value: v)() for name, value in values.items()}
-        with _locked(self.folder, timeout=10), _writing(self.folder):
+        with _locked(self.folder, timeout=10):
             recorded = _load_json(self.folder / "checkpoints.json")
             recorded.setdefault(self.stage, {}).update(values)
             _replace(self.folder / "checkpoints.json", _json(recorded))
@@ -494,7 +501,7 @@ def _kernels() -> Iterator[None]:
             name: os.pathsep.join(filter(None, [first, os.environ.get(name)]))
             for name, first in search.items()
         }
-        with _environment(**joined):
+        with _environment(**joined, JUPYTER_RUNTIME_DIR=folder, IPYTHONDIR=folder):
             yield
 
 
@@ -524,7 +531,6 @@ def _execute(stages: list[str], parameters: dict[str, Any], copies: Path) -> Ite
 
 def _execute_one(stage: str, parameters: dict[str, Any], copy: Path, on_cell: Any) -> None:
     import papermill
-    from nbclient.exceptions import DeadKernelError
 
     kept = f"the executed copy is {copy}"
     try:
@@ -542,7 +548,7 @@ def _execute_one(stage: str, parameters: dict[str, Any], copy: Path, on_cell: An
         sentence = error.evalue.strip().split("\n")[0]
         cause = sentence if error.ename == "CourseError" else f"{error.ename}: {sentence}"
         raise CourseError(f"{stage} stopped at cell [{error.exec_count}]: {cause} ({kept})") from None
-    except DeadKernelError:
+    except RuntimeError:
         raise CourseError(f"{stage} stopped: its kernel died, often for lack of memory ({kept})") from None
 
 
@@ -558,7 +564,7 @@ def _check_declared(stages: list[str], parameters: dict[str, Any]) -> None:
 
 def _run(folder: Path, stages: list[str], parameters: dict[str, Any], afresh: bool) -> None:
     _check_declared(stages, parameters)
-    with _locked(folder):
+    with _locked(folder), _writing(folder):
         if afresh:
             _start_over(folder)
         timings = _load_json(folder / "timings.json")
@@ -584,7 +590,7 @@ def _start_over(folder: Path) -> None:
 def _scratch(name: str) -> Iterator[Path]:
     """A folder beside the runs for one command; stays after a failure, to look into."""
     folder = run_folder(ROOT / "runs" / f".{name}")
-    with _locked(folder):
+    with _locked(folder), _writing(folder):
         for child in folder.iterdir():
             if child.name != ".lock":
                 shutil.rmtree(child) if child.is_dir() else child.unlink()
@@ -615,7 +621,12 @@ def results_table(summary: dict[str, Any]) -> str:
     """The detectors of a summary as an aligned Markdown table, one row each."""
     from helpers import evaluation
 
-    table = evaluation.results_table(summary["detectors"]).reset_index()
+    return _markdown(evaluation.results_table(summary["detectors"]))
+
+
+def _markdown(table: Any) -> str:
+    """A DataFrame of text as an aligned Markdown table, its index first."""
+    table = table.reset_index()
     rows = [list(table.columns), *table.to_numpy().tolist()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
@@ -648,6 +659,8 @@ def _publish(folder: Path) -> Path:
         for left_by_a_kill in (new, old):
             shutil.rmtree(left_by_a_kill, ignore_errors=True)
         (new / "figures").mkdir(parents=True)
+        for path in results.glob("*.*"):  # tables of make sweep and make bench
+            shutil.copyfile(path, new / path.name)
         for path in (folder / "summary.json", folder / "summary.md"):
             shutil.copyfile(path, new / path.name)
         for path in sorted((folder / "figures").glob("*.png")):
@@ -736,8 +749,23 @@ def _command_results(_: argparse.Namespace) -> None:
     print(f"Published in {results}; artifacts and executed notebooks lie in {folder}.")
 
 
+def _command_bench(arguments: argparse.Namespace) -> None:
+    from helpers import bench
+
+    folder, results = run_folder("bench"), ROOT / "results"
+    try:
+        with _locked(folder):
+            pages = bench.pages(bench.run(folder, arguments.limit, arguments.fresh))
+    except (ValueError, OSError) as error:
+        raise CourseError(str(error)) from None
+    for name, content in pages.items():
+        _replace(results / name, content)
+    print(pages["benchmark.md"])
+    print(f"Published as benchmark.* in {results}; what the peers printed lies in {folder}.")
+
+
 def _command_notebooks(_: argparse.Namespace) -> None:
-    with _scratch("notebooks") as folder, _environment(COURSE_RUNS=str(folder)):
+    with _scratch("notebooks") as folder, _environment(COURSE_RUNS=str(folder), COURSE_OFFLINE="1"):
         stages = [stage for stage, _ in _execute(_sequence(), {}, folder)]
         texts = {stage: _cleaned(folder / f"{stage}.ipynb", stage) for stage in stages}
         for stage, text in texts.items():
@@ -745,10 +773,34 @@ def _command_notebooks(_: argparse.Namespace) -> None:
     print(f"Wrote {len(texts)} notebooks with clean outputs.")
 
 
-def _command_reference(_: argparse.Namespace) -> None:
+def _write_into_readme(name: str, table: str | None = None) -> None:
+    """Put a table between the README's markers of that name; without one, see that they are there."""
+    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
     readme = README.read_text(encoding="utf-8") if README.is_file() else ""
-    if not README_TABLE.search(readme):
-        raise CourseError("README.md lacks the lines <!-- results:start --> and <!-- results:end -->.")
+    between = re.compile(f"({start}\n).*?({end})", re.DOTALL)
+    if not between.search(readme):
+        raise CourseError(f"README.md lacks the lines {start} and {end}.")
+    if table is not None:
+        _replace(README, between.sub(lambda markers: f"{markers[1]}{table}\n{markers[2]}", readme))
+
+
+def _command_sweep(_: argparse.Namespace) -> None:
+    from helpers import sweep
+
+    _write_into_readme("windows")
+    with _locked(run_folder("sweep")):
+        try:
+            table = sweep.run(run_folder("sweep"))
+        except RuntimeError as error:
+            raise CourseError(str(error)) from None
+    windows = _markdown(sweep.windows_table(table))
+    _write_into_readme("windows", windows)
+    print(windows)
+    print(f"Wrote {sweep.TABLE} and the table of both windows in README.md.")
+
+
+def _command_reference(_: argparse.Namespace) -> None:
+    _write_into_readme("results")
     with _scratch("reference") as folder:
         _run(folder, _sequence(), {"SOURCE": "snapshot"}, afresh=True)
         summary = _load_json(folder / "summary.json")
@@ -758,9 +810,8 @@ def _command_reference(_: argparse.Namespace) -> None:
             "checkpoints": _load_json(folder / "checkpoints.json"),
             "detectors": summary["detectors"],
         }
-        table = README_TABLE.sub(lambda m: f"{m[1]}{results_table(summary)}\n{m[2]}", readme)
         _replace(REFERENCE, _json(reference))
-        _replace(README, table)
+        _write_into_readme("results", results_table(summary))
     print("Wrote tests/reference.json and the table in README.md.")
 
 
@@ -774,8 +825,16 @@ def _command_lint(_: argparse.Namespace) -> int:
 
 def _command_test(arguments: argparse.Namespace) -> int:
     lint = _command_lint(arguments)
-    with tempfile.TemporaryDirectory() as runs, _environment(COURSE_RUNS=runs), _kernels():
+    with (
+        tempfile.TemporaryDirectory() as runs,
+        _environment(COURSE_RUNS=runs, COURSE_OFFLINE="1"),
+        _kernels(),
+    ):
         return _call("pytest", "--nbval", "tests", "notebooks") or lint
+
+
+def _command_faults(_: argparse.Namespace) -> int:
+    return _call("pytest", "tests/faults", "-rs")
 
 
 def _command_lab(_: argparse.Namespace) -> int:
@@ -796,9 +855,12 @@ def _parser() -> argparse.ArgumentParser:
     for name, function, text in (
         ("run", _command_run, "run the notebooks in order into one run folder"),
         ("results", _command_results, "run all with the defaults and publish to results/"),
+        ("bench", _command_bench, "compare with other packages' detectors, into results/"),
         ("notebooks", _command_notebooks, "re-execute the committed notebooks in place"),
         ("reference", _command_reference, "rewrite tests/reference.json and README's table"),
+        ("sweep", _command_sweep, "seeds, windows and ablations into results/sweep.csv"),
         ("test", _command_test, "check everything: ruff, pytest, nbval"),
+        ("faults", _command_faults, "kill, fill, cut off and damage: the long tests"),
         ("lint", _command_lint, "ruff alone"),
         ("lab", _command_lab, "open the notebooks in JupyterLab"),
         ("clean", _command_clean, "remove runs/ and caches"),
@@ -807,6 +869,9 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         if name == "run":
             _add_run_options(command)
+        if name == "bench":
+            command.add_argument("--limit", type=float, default=300.0, help="seconds a peer and window")
+            command.add_argument("--fresh", action="store_true", help="run again what is finished")
     return parser
 
 
@@ -835,6 +900,9 @@ def main(arguments: list[str] | None = None) -> int:
         return chosen.function(chosen) or 0
     except CourseError as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error}; free some space or choose another folder.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Stopped; what was handed over so far is kept.", file=sys.stderr)

@@ -76,7 +76,8 @@ def load_events(source: str | Path = "auto", rows: int = WINDOW_ROWS, start: int
         FileNotFoundError: no such file.
         OSError: OpenML was asked for and could not be reached in time.
 
-    A download is kept in the folder COURSE_CACHE (an environment variable; else in ~/.cache).
+    A download is kept in the folder COURSE_CACHE (an environment variable; else in ~/.cache). Where
+    COURSE_OFFLINE is set, "auto" is the snapshot, without a look at the network.
     """
     _check_range(rows, start)
     if source == "auto":
@@ -133,6 +134,8 @@ def _check_range(rows: int, start: int) -> None:
 
 
 def _load_auto(rows: int, start: int) -> pd.DataFrame:
+    if os.environ.get("COURSE_OFFLINE"):
+        return _cut(_snapshot(), rows, start, "snapshot", "the course's snapshot (offline by choice)")
     reasons = []
     try:
         kept = _kept()
@@ -463,7 +466,7 @@ def _numbers(column: pd.Series, owner: str, start: int) -> np.ndarray:
     if column.dtype.kind in "iuf":
         values = column.to_numpy(np.float64)
     elif column.dtype.kind == "O":
-        values = pd.to_numeric(column.astype(str), errors="coerce").to_numpy(np.float64)
+        values = pd.to_numeric(column.map(str), errors="coerce").to_numpy(np.float64)
     else:
         values = np.full(len(column), np.nan)
     _check_all(np.isfinite(values), column, owner, start, "a finite number")
@@ -472,7 +475,7 @@ def _numbers(column: pd.Series, owner: str, start: int) -> np.ndarray:
 
 def _labels(column: pd.Series, owner: str, start: int) -> np.ndarray:
     """Return Class as int8; it may come as the text '0' and '1', quoted or not."""
-    text = column.astype(str).str.strip(" '\"")
+    text = column.astype(object).map(str).str.strip(" '\"")
     values = pd.to_numeric(text, errors="coerce").to_numpy(np.float64)
     _check_all(np.isin(values, (0, 1)), column, owner, start, "0 or 1")
     return values.astype(np.int8)

@@ -1,0 +1,359 @@
+"""The notebooks: clean as committed, and what they hand over when they run.
+
+Five runs serve the slow tests, two at a time, in folders of their own: the whole sequence on the
+snapshot, and small ones on a file with Class, with every Class changed, without Class, and with
+another seed.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SMALL_ROWS
+
+from helpers import course, data
+from helpers.detector import Detector
+
+ROOT = Path(course.__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+STAGES = [path.stem for path in NOTEBOOKS if path.stem in course.STAGES]
+SEALED_STAGES = [stage for stage in STAGES if stage not in course.READS_TRUTH]
+ARTIFACTS = [name for stage in SEALED_STAGES for name in course.STAGES[stage].writes]
+DETECTORS = {
+    "seed_rules",
+    "rules",
+    "isolation_forest",
+    "pca",
+    "autoencoder_all_rows",
+    "autoencoder",
+    "judge_circular",
+    "judge",
+    "oracle",
+}
+UNTRAINED = ("seed_rules", "rules")
+slow = pytest.mark.slow
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def outputs(path: Path) -> list[nbformat.NotebookNode]:
+    return [output for cell in code_cells(path) for output in cell.outputs]
+
+
+def load_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+# --- as committed --------------------------------------------------------------------------------
+
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+MACHINE = re.compile(
+    r"/(?:home|root|tmp|work|usr|opt|Users|content|builds|private|var)/|[A-Za-z]:\\\\|site-packages"
+)
+
+
+def test_the_sequence_is_whole():
+    assert [stage[:2] for stage in STAGES] == [f"{n:02}" for n in range(1, len(STAGES) + 1)]
+    assert len(STAGES) >= 6 and len(SEALED_STAGES) == 5
+
+
+@each
+def test_every_cell_ran_once_in_order(path):
+    counts = [cell.execution_count for cell in code_cells(path) if cell.source.strip()]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@each
+def test_no_error_warning_or_machine_is_in_an_output(path):
+    assert [o for o in outputs(path) if o.output_type == "error" or o.get("name") == "stderr"] == []
+    notebook = read(path)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("image/png", None)
+    assert MACHINE.findall(nbformat.writes(notebook)) == []
+
+
+@each
+def test_metadata_names_the_kernel_and_nothing_of_the_run(path):
+    notebook = read(path)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert set(notebook.metadata) <= {"kernelspec", "language_info", "colab"}
+    for cell in notebook.cells:
+        assert not {"papermill", "execution", "widgets"} & set(cell.metadata)
+        assert "injected-parameters" not in cell.metadata.get("tags", [])
+    assert not [kind for o in outputs(path) for kind in o.get("data", {}) if "widget" in kind]
+
+
+@each
+def test_there_is_one_h1(path):
+    prose = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    without_code = re.sub(r"^```.*?^```", "", prose, flags=re.DOTALL | re.MULTILINE)
+    assert len(re.findall(r"^# \S", without_code, flags=re.MULTILINE)) == 1
+
+
+@each
+def test_the_bootstrap_cell_is_the_same_everywhere(path):
+    first = code_cells(path)[0].source
+    assert first == code_cells(NOTEBOOKS[0])[0].source and "from helpers import course" in first
+
+
+@each
+def test_the_parameters_are_annotated_and_explained(path):
+    (cell,) = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
+    statements, lines = ast.parse(cell.source).body, cell.source.splitlines()
+    declared = {node.target.id: ast.literal_eval(node.value) for node in statements}
+    assert declared["RUN"] == "default" and declared["SEED"] == 0
+    for node in statements:
+        assert "  # " in "\n".join(lines[node.lineno - 1 : node.end_lineno]), node.target.id
+
+
+@each
+def test_every_figure_has_its_alternative_text(path):
+    figures = [output for output in outputs(path) if "image/png" in output.get("data", {})]
+    assert figures or path.stem not in STAGES
+    for figure in figures:
+        alt = figure.metadata["image/png"]["alt"]
+        assert alt == figure.data["text/plain"] and len(alt) > 30 and "<" not in alt
+
+
+@pytest.mark.parametrize("stage", STAGES[:3])
+def test_01_to_03_import_neither_torch_nor_xgboost(stage):
+    tree = ast.parse("\n".join(cell.source for cell in code_cells(ROOT / "notebooks" / f"{stage}.ipynb")))
+    imports = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert len(imports) > 1
+    last = "import sys; print('numpy' in sys.modules, {'torch', 'xgboost'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*imports, last])], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == "True set()\n", done.stderr
+
+
+# --- the runs ------------------------------------------------------------------------------------
+
+
+def run_course(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "helpers.course", "run", "--out", folder, *arguments]
+    return subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
+
+
+def finish(folder: Path, *arguments: object) -> Path:
+    done = run_course(folder, *arguments)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return folder
+
+
+def source_file(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+    events = data.load_events("snapshot", rows=SMALL_ROWS)
+    folder.mkdir()
+    change(events).to_parquet(folder / "events.parquet", index=False)
+    return folder / "events.parquet"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Path]]]:
+    """Folders of finished runs, as they come."""
+    root = tmp_path_factory.mktemp("runs")
+    changes = {
+        "labelled": lambda events: events,
+        "changed": lambda events: events.assign(Class=1 - events["Class"]),
+        "unlabelled": lambda events: events.drop(columns="Class"),
+    }
+
+    def small_run(name: str) -> Path:
+        only = [] if name == "labelled" else ["--only", *SEALED_STAGES]
+        source = source_file(root / f"source of {name}", changes[name])
+        return finish(root / name, "--source", source, "--rows", SMALL_ROWS, *only)
+
+    def repeated(first: Future[Path]) -> Path:
+        folder = shutil.copytree(first.result(), root / "repeated")
+        return finish(folder, "--only", "06_evaluation")
+
+    def reseeded(first: Future[Path]) -> Path:
+        folder = shutil.copytree(first.result(), root / "reseeded")
+        return finish(folder, "--only", "04_autoencoder", "05_supervised_judge", "--seed", 1)
+
+    with ThreadPoolExecutor(2) as pool:
+        started = {"full": pool.submit(finish, root / "full", "--source", "snapshot")}
+        started |= {name: pool.submit(small_run, name) for name in changes}
+        started |= {job.__name__: pool.submit(job, started["labelled"]) for job in (repeated, reseeded)}
+        yield started
+
+
+def artifact(folder: Path, name: str) -> bytes:
+    return (folder / "artifacts" / name).read_bytes()
+
+
+def figures(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "figures").glob("*.png")}
+
+
+def shown(folder: Path, stage: str) -> list:
+    """What an executed notebook shows, pixels included, but for the cell that names the source."""
+    cells = code_cells(folder / "notebooks" / f"{stage}.ipynb")
+    return [(cell.id, cell.outputs) for cell in cells if "load_events" not in cell.source and cell.outputs]
+
+
+@slow
+def test_smoke_every_notebook_runs_and_the_summary_has_its_keys(runs):
+    folder = runs["labelled"].result()
+    summary = load_json(folder / "summary.json")
+    streamed = {"stream"} if "07_streaming_simulation" in STAGES else set()
+    assert set(summary) == {"data", "detectors", "timings_s", "versions"} | streamed
+    assert set(summary["data"]) == {"source", "rows", "start", "sha256", "frauds_train", "frauds_test"}
+    assert summary["data"]["rows"] == SMALL_ROWS and summary["data"]["source"] == "file"
+    assert set(summary["detectors"]) == DETECTORS and list(summary["timings_s"]) == STAGES
+    for name, entry in summary["detectors"].items():
+        metrics = {"average_precision", "average_precision_ci", "roc_auc", "budget", "at_seed_recall"}
+        assert set(entry) == metrics and len(entry["average_precision_ci"]) == 2
+        assert set(entry["at_seed_recall"]) == {"recall", "false_positives"}
+        budget = {"alerts", "true_positives", "precision", "recall", "f1"}
+        assert entry["budget"] is None if name == "seed_rules" else set(entry["budget"]) == budget
+    assert {"python", "numpy", "torch", "xgboost"} <= set(summary["versions"])
+
+
+@slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_run_shows_no_warning(runs, stage):
+    for name in ("labelled", "full"):
+        shown_by = outputs(runs[name].result() / "notebooks" / f"{stage}.ipynb")
+        assert shown_by and [o.text for o in shown_by if o.get("name") == "stderr"] == []
+
+
+# --- the sealed truth ----------------------------------------------------------------------------
+
+
+@slow
+@pytest.mark.parametrize("other", ["changed", "unlabelled"])
+def test_the_truth_changes_no_byte_of_what_01_to_05_hand_over(runs, other):
+    one, two = runs["labelled"].result(), runs[other].result()
+    assert [name for name in ARTIFACTS if artifact(one, name) != artifact(two, name)] == []
+    manifests = [load_json(folder / "manifest.json") for folder in (one, two)]
+    for manifest in manifests:
+        manifest["01_data_loading"]["parameters"].pop("SOURCE")
+        manifest["01_data_loading"].pop("sealed")
+    assert [stage for stage in SEALED_STAGES if manifests[0][stage] != manifests[1][stage]] == []
+    (one_checked, two_checked) = (load_json(folder / "checkpoints.json") for folder in (one, two))
+    assert {stage: one_checked[stage] for stage in SEALED_STAGES} == two_checked
+
+
+@slow
+@pytest.mark.parametrize("other", ["changed", "unlabelled"])
+@pytest.mark.parametrize("stage", SEALED_STAGES)
+def test_the_truth_changes_nothing_that_01_to_05_show(runs, stage, other):
+    one, two = (shown(runs[name].result(), stage) for name in ("labelled", other))
+    assert len(one) > 2 and [cell for cell, _ in one] == [cell for cell, _ in two]
+    assert [cell for (cell, first), (_, second) in zip(one, two, strict=True) if first != second] == []
+
+
+@slow
+def test_the_truth_did_differ(runs):
+    truths = [
+        pd.read_parquet(runs[name].result() / "artifacts/truth.parquet") for name in ("labelled", "changed")
+    ]
+    assert (truths[0]["Class"] + truths[1]["Class"] == 1).all() and 0 < truths[0]["Class"].sum() < 100
+    assert not (runs["unlabelled"].result() / "artifacts" / "truth.parquet").exists()
+
+
+@slow
+def test_without_class_06_says_what_it_needs(runs, tmp_path):
+    folder = shutil.copytree(runs["unlabelled"].result(), tmp_path / "run")
+    done = run_course(folder, "--only", "06_evaluation")
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "The source of this run has no column Class" in last and "re-run 01_data_loading" in last
+
+
+# --- one method, told once -----------------------------------------------------------------------
+
+
+@slow
+def test_the_notebooks_hand_over_what_detector_fit_gives(runs, detector, small):
+    folder = runs["labelled"].result()
+    assert load_json(folder / "artifacts/profile.json") == detector.profile.to_dict()
+    assert load_json(folder / "artifacts/thresholds.json") == detector.thresholds
+    assert load_json(folder / "artifacts/scaling.json") == detector.scaling.to_dict()
+    assert artifact(folder, "autoencoder.safetensors") == detector.autoencoder.to_bytes()
+    assert load_json(folder / "artifacts/autoencoder.json")["error_threshold"] == detector.error_threshold
+    scores = pd.read_parquet(folder / "artifacts/scores.parquet")
+    np.testing.assert_array_equal(scores["judge"], detector.score(small))
+    assert scores.index.equals(small.index)
+    assert Detector.load(folder / "artifacts/detector.zip").alert_threshold == detector.alert_threshold
+
+
+@slow
+def test_the_saved_detector_is_detector_fit_byte_for_byte(runs, detector, tmp_path):
+    detector.save(tmp_path / "detector.zip")
+    assert (tmp_path / "detector.zip").read_bytes() == artifact(runs["labelled"].result(), "detector.zip")
+
+
+# --- seeds ---------------------------------------------------------------------------------------
+
+
+@slow
+def test_one_seed_gives_the_same_bytes_in_every_run(runs):
+    one, two = runs["labelled"].result(), runs["repeated"].result()
+    assert artifact(one, "evaluation.json") == artifact(two, "evaluation.json")
+    assert shown(one, "06_evaluation") == shown(two, "06_evaluation")
+    other = figures(runs["changed"].result())
+    assert len(other) > 10 and other.items() <= figures(one).items() == figures(two).items()
+
+
+@slow
+def test_another_seed_gives_another_network_and_another_judge(runs):
+    one, two = runs["labelled"].result(), runs["reseeded"].result()
+    differing = {name for name in ARTIFACTS if artifact(one, name) != artifact(two, name)}
+    assert {"autoencoder.safetensors", "errors.parquet", "detector.zip", "scores.parquet"} <= differing
+    assert not {name for stage in STAGES[:3] for name in course.STAGES[stage].writes} & differing
+
+
+# --- the reference -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict:
+    if not course.REFERENCE.is_file():
+        pytest.fail("tests/reference.json is missing: make it with `make reference`.")
+    return load_json(course.REFERENCE)["detectors"]
+
+
+def flat(entry: dict) -> dict[str, float]:
+    """A detector's numbers by dotted name, without what it lacks; pytest's `approx` does not nest."""
+    low, high = entry["average_precision_ci"]
+    single = entry | {"average_precision_ci": {"low": low, "high": high}}
+    return pd.json_normalize(single).iloc[0].dropna().to_dict()
+
+
+@slow
+def test_a_fresh_run_agrees_with_the_reference(runs, reference):
+    detectors = load_json(runs["full"].result() / "summary.json")["detectors"]
+    assert set(detectors) == set(reference) == DETECTORS
+    for name in UNTRAINED:
+        assert flat(detectors[name]) == pytest.approx(flat(reference[name]), rel=1e-6), name
+    for name in DETECTORS.difference(UNTRAINED):
+        expected = pytest.approx(reference[name]["average_precision"], abs=0.15)
+        assert detectors[name]["average_precision"] == expected, name
+
+
+@slow
+def test_the_full_run_is_the_pinned_window(runs):
+    found = load_json(runs["full"].result() / "summary.json")["data"]
+    assert found["sha256"] == data.FINGERPRINTS[50_000] and found["rows"] == 50_000
+    assert found["source"] == "snapshot" and found["frauds_test"] == 54
