@@ -637,7 +637,7 @@ def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
         axes.step(ordered, height, where="post", color=colour, lw=2, label=label)
     axes.axvline(0.005, color="black", ls="--", label="the alert budget")
     axes.set(xscale="log", ylim=(0, 1))
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=2))
     axes.legend(frameon=False, loc="lower right")
     return figure
 
@@ -655,13 +655,14 @@ def ablation(table: pd.DataFrame, reference: str) -> Figure:
         axis.hlines(window.index, window["min"], window["max"], color=GREY, lw=3, alpha=0.7)
         colours = [GREEN if name == reference else "black" for name in window.index]
         axis.scatter(window["mean"], window.index, color=colours, zorder=3)
-        label_free = window["mean"].drop(["oracle"])
         axis.set_title(
-            f"events from {start:,}: {label_free.idxmax()} is best\nwithout labels, {label_free.max():.2f}",
+            f"From {start:,}: {reference} {full['mean']:.2f}, oracle {window['mean']['oracle']:.2f}",
             loc="left",
             fontweight="bold",
             fontsize="medium",
         )
-        axis.set_xlabel("average precision\n(bar: range over seeds; green: the judge)")
-        axis.set_xlim(0)
+        axis.set_xlabel(
+            "average precision (log scale; bar: range\nover seeds; green: the judge and its range)"
+        )
+        axis.set_xscale("log")
     return figure

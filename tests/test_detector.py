@@ -234,7 +234,7 @@ save()  # what happens once in a process
 calls = 0
 save()
 total, seen = calls, []
-for moment in [*range(1, total, total // 40), *range(total - 40, total + 40)]:  # a child seeds its random names anew
+for moment in [*range(1, total, total // 40), *range(total - 40, total + 40)]:
     open(path, "wb").write(before)
     child, calls = os.fork(), 0
     if child == 0:

@@ -1,0 +1,203 @@
+"""The whole course and every notebook alone: no network, LANG=C, awkward path, read-only surroundings."""
+
+from __future__ import annotations
+
+import ast
+import json
+import pickletools
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import ROWS, Clone
+from sandbox import files, last_line
+
+from helpers import course
+
+TRACED = Path(__file__).parent / "traced"  # its sitecustomize.py
+STAGES = course._sequence()
+MOMENTS = 3
+
+
+def committed(clone: Clone) -> dict[str, bytes]:
+    """Files of the clone that a commit would hold."""
+    found = {}
+    for name in ("helpers", "notebooks", "data", "tests"):
+        for path, content in files(clone.root / name).items():
+            if "__pycache__" not in path and not path.endswith(".tmp"):
+                found[f"{name}/{path}"] = content
+    return found
+
+
+@pytest.fixture(scope="module")
+def before(clone) -> dict[str, bytes]:
+    return committed(clone)
+
+
+@pytest.fixture(scope="module")
+def trace(clone) -> Path:
+    return clone.folder / "tmp" / "trace.txt"
+
+
+@pytest.fixture(scope="module")
+def killed(clone, before) -> list[int]:
+    """`course run` of the real notebooks, killed at random moments, one after the other."""
+    seed = time.time_ns()
+    print("moments from seed", seed)
+    moments, codes = random.Random(seed), []
+    command = [sys.executable, "-m", "helpers.course", "run"]
+    for _ in range(MOMENTS):
+        run = subprocess.Popen(
+            command,
+            cwd=clone.root,
+            env=clone.environment(),
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        time.sleep(moments.uniform(1, 30))
+        run.send_signal(signal.SIGKILL)
+        codes.append(run.wait())
+        assert committed(clone) == before
+    return codes
+
+
+@pytest.fixture(scope="module")
+def results(clone, killed, trace) -> subprocess.CompletedProcess[str]:
+    """`course results` after the kills, traced."""
+    paths = f"{TRACED}:{clone.root}"
+    return clone.run("-m", "helpers.course", "results", PYTHONPATH=paths, COURSE_TRACE=str(trace))
+
+
+def test_after_kills_the_whole_course_runs_without_network(clone, killed, results):
+    assert -signal.SIGKILL in killed
+    assert results.returncode == 0, results.stderr[-2_000:]
+    summary = json.loads((clone.root / "results" / "summary.json").read_text(encoding="utf-8"))
+    assert list(summary["timings_s"]) == STAGES and summary["data"]["rows"] == ROWS
+    assert summary["data"]["source"] == "snapshot"
+    first = nbformat.read(clone.root / "runs/default/notebooks/01_data_loading.ipynb", as_version=4)
+    said = "".join(output.get("text", "") for cell in first.cells for output in cell.get("outputs", []))
+    assert "Source: the course's snapshot (OpenML could not be reached: " in said
+    shown = [o.text for cell in first.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]
+    assert shown == []
+
+
+def test_no_committed_file_is_changed(clone, before, results):
+    assert committed(clone) == before
+
+
+def test_no_pickle_is_read_or_written_and_no_shell_is_called(results, trace):
+    events = [line.split("\t", 1) for line in trace.read_text(encoding="utf-8").splitlines()]
+    kinds = {kind for kind, _ in events}
+    assert sum("ipykernel" in what for kind, what in events if kind == "started") == len(STAGES)
+    assert [event for event in events if event[0] not in ("started", "write")] == [], kinds
+
+
+def test_what_is_written_lies_in_the_run_or_is_temporary(clone, results, trace):
+    lines = trace.read_text(encoding="utf-8").splitlines()
+    written = {ast.literal_eval(line.split("\t")[1]) for line in lines if line.startswith("write")}
+    paths = {Path(one) for one in written if isinstance(one, str)}
+    allowed = [clone.root / "runs", clone.folder / "home", clone.folder / "tmp", Path("/dev")]
+    allowed += [clone.root / name for name in ("results", ".results.new", ".results.old")]
+    outside = [path for path in paths if path.suffix != ".pyc" and ".pyc." not in path.name]
+    outside = [path for path in outside if not any(path.is_relative_to(one) for one in allowed)]
+    assert len(paths) > 50 and outside == []
+
+
+def is_pickle(content: bytes) -> bool:
+    try:
+        return sum(1 for _ in pickletools.genops(content)) > 1
+    except Exception:
+        return False
+
+
+def test_no_file_of_a_run_is_a_pickle(clone, results):
+    kept = files(clone.root / "runs")
+    assert len(kept) > 30 and [name for name, content in kept.items() if is_pickle(content)] == []
+    assert is_pickle(b"\x80\x04]\x94.") and is_pickle(b"(lp0\n.")
+
+
+@pytest.fixture(scope="module")
+def alone(clone, before):
+    """Plain papermill of each notebook, two at a time, each with an empty folder of runs."""
+
+    def job(stage: str) -> subprocess.CompletedProcess[str]:
+        folder = clone.folder / "tmp" / stage
+        folder.mkdir()
+        source = str(clone.root / "notebooks" / f"{stage}.ipynb").replace("{", "{{").replace("}", "}}")
+        command = ["-m", "papermill", "--cwd", folder, source, folder / "out.ipynb", "--no-progress-bar"]
+        return clone.run(*command, COURSE_RUNS=str(folder / "runs"))
+
+    with ThreadPoolExecutor(2) as pool:
+        yield {stage: pool.submit(job, stage) for stage in STAGES}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_notebook_alone_catches_up_without_network(clone, alone, stage):
+    done = alone[stage].result()
+    assert done.returncode == 0, done.stderr[-2_000:]
+    folder = clone.folder / "tmp" / stage
+    executed = nbformat.read(folder / "out.ipynb", as_version=4)
+    said = [o.text for cell in executed.cells for o in cell.get("outputs", []) if o.get("name") == "stdout"]
+    caught_up = [text for text in said if text.startswith("Caught up by running 01_data_loading")]
+    assert len(caught_up) == (stage != STAGES[0])
+    manifest = json.loads((folder / "runs/default/manifest.json").read_text(encoding="utf-8"))
+    assert stage in manifest
+
+
+def test_openml_asked_for_without_network_is_one_sentence(clone):
+    command = ["run", "--out", clone.folder / "tmp" / "openml", "--source", "openml", "--only", STAGES[0]]
+    done = clone.run("-m", "helpers.course", *command)
+    said = last_line(done.stderr)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "OpenML could not be reached: " in said and "source='snapshot' needs no network." in said
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(clone):
+    for out in ("/nowhere", clone.folder / "beside the clone"):
+        done = clone.run("-m", "helpers.course", "run", "--out", out, "--only", STAGES[0])
+        assert done.returncode == 1
+        assert done.stderr == (
+            f"Cannot write into {out} (Read-only file system); free some space or choose another folder.\n"
+        )
+
+
+BAD_FILES = {
+    "a missing column": ("Amount,V1,V2,V4,V5,V6\n1,2,3,4,5,6\n", 1, "01_data_loading", "has no column V3."),
+    "one event": (None, 1, "01_data_loading", "A split needs at least 2 events, not 1."),
+    "a constant column": ("V3", 2_500, "02_heuristic_labels", "Column V3 has one value in at least half"),
+    "all events identical": ("all", 2_500, "02_heuristic_labels", "Column Amount has one value in at least"),
+    "fewer events than a window": (
+        None,
+        1_500,
+        "02_heuristic_labels",
+        "1,000 training events or more, not",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_events_that_teach_nothing_stop_the_run_in_one_sentence(clone, kind):
+    from helpers import data
+
+    content, rows, stage, sentence = BAD_FILES[kind]
+    path = clone.folder / "tmp" / f"{kind}.csv"
+    events = data.load_events("snapshot", rows=2_500)
+    if content == "V3":
+        events = events.assign(V3=1.5)
+    elif content == "all":
+        events = events.assign(**events.iloc[0])
+    if content in (None, "V3", "all"):
+        events.to_csv(path, index=False)
+    else:
+        path.write_text(content)
+    out = clone.folder / "tmp" / kind
+    done = clone.run("-m", "helpers.course", "run", "--source", path, "--rows", rows, "--out", out)
+    said = last_line(done.stderr)
+    assert done.returncode == 1 and f"{stage} stopped at cell [" in said and sentence in said
+    assert "Traceback" not in done.stderr and "the executed copy is" in said

@@ -1,0 +1,62 @@
+"""Installing: from a wheelhouse without network, under Colab's constraints, on the newest Python."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from sandbox import without_network
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def small_wheel(folder: Path) -> None:
+    folder.mkdir()
+    info = "toy_package-1.0.dist-info"
+    with zipfile.ZipFile(folder / "toy_package-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("toy_package.py", "answer = 42\n")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: toy-package\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+def test_a_wheelhouse_serves_a_machine_without_network(tmp_path):
+    """`make wheelhouse` with one small package, then the set-up of another clone from it, offline."""
+    make = shutil.which("make") or pytest.skip("make is not installed")
+    small_wheel(tmp_path / "index")
+    clones = [tmp_path / "with network", tmp_path / "without"]
+    for clone in clones:
+        clone.mkdir()
+        shutil.copyfile(ROOT / "Makefile", clone / "Makefile")
+        (clone / "requirements.txt").write_text("toy-package\n")
+        (clone / "requirements-dev.txt").write_text("-r requirements.txt\n")
+        (clone / "constraints.txt").write_text("toy-package==1.0\n")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE", "MFLAGS"))}
+    env |= {"PYTHON": sys.executable, "PIP_CONFIG_FILE": os.devnull}
+    index = env | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index").replace(" ", "%20")}
+
+    first = subprocess.run([make, "wheelhouse"], cwd=clones[0], env=index, capture_output=True, text=True)
+    assert first.returncode == 0, first.stdout + first.stderr
+    wheels = list((clones[0] / "wheelhouse").iterdir())
+    assert [wheel.name for wheel in wheels] == ["toy_package-1.0-py3-none-any.whl"]
+    shutil.copytree(clones[0] / "wheelhouse", clones[1] / "wheelhouse")
+    offline = without_network(make, ".venv/.installed")
+    second = subprocess.run(offline, cwd=clones[1], env=env, capture_output=True, text=True)
+    assert second.returncode == 0, second.stdout + second.stderr
+    python = clones[1] / ".venv" / "bin" / "python"
+    code = "import toy_package; print(toy_package.answer)"
+    assert subprocess.run([python, "-c", code], capture_output=True, text=True).stdout == "42\n"
+
+
+@pytest.mark.parametrize("name", ["colab", "3.12", "3.13"])
+def test_versions_exist_for_colab_and_for_other_pythons(resolved, name):
+    """requirements.txt under Colab's versions; every pin of constraints.txt as a wheel elsewhere."""
+    done = resolved[name].result()
+    if "NewConnectionError" in done.stderr or "Name or service not known" in done.stderr:
+        pytest.skip("the package index cannot be reached")
+    assert done.returncode == 0, done.stderr[-2_000:]

@@ -1,0 +1,142 @@
+"""kill -9 at many moments of one action, in the toy repository that is the working directory.
+
+python tests/killing.py ACTION: a child runs the action and is killed after a number of calls, for
+moments spread over all of it and dense at its end, where files are put in place. After each kill
+the action's own check runs; at the end the number of kills is printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sandbox import files
+from toys import rewrite
+
+from helpers import course
+
+Check = Callable[[], None]
+
+
+class _Calls:
+    """Counts the calls of this thread and dies at the chosen one."""
+
+    def __init__(self, fatal: int = -1) -> None:
+        self.seen, self.fatal = 0, fatal
+
+    def __call__(self, *_: object) -> None:
+        self.seen += 1
+        if self.seen == self.fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def during(self, action: Callable[[], object]) -> int:
+        sys.setprofile(self)
+        try:
+            action()
+        finally:
+            sys.setprofile(None)
+        return self.seen
+
+
+def hand_over() -> tuple[Check, Check, Check]:
+    """Artifacts of 01, overwritten by those of other settings."""
+    folder = course.run_folder("killed")
+
+    def check() -> None:
+        if course._missing(folder, "02_heuristic_labels"):
+            return
+        run = course.Run(folder, "02_heuristic_labels", {})
+        events, settings = run.read("events.parquet"), run.settings
+        assert len(events) == settings["rows"] and settings["rows"] in (4, 7)
+
+    def prepare() -> None:
+        rewrite(course, folder, rows=4)
+        assert course.Run(folder, "02_heuristic_labels", {}).settings["rows"] == 4
+        assert not list((folder / "artifacts").glob(".tmp-*"))
+
+    return prepare, lambda: rewrite(course, folder, rows=7), check
+
+
+def _old_or_new(folder: Path, action: Check) -> tuple[Check, Check]:
+    old = files(folder)
+    action()
+    new = files(folder)
+    assert old.keys() == new.keys() and old != new
+
+    def prepare() -> None:
+        action()  # the next run, over whatever the kill left
+        assert files(folder) == new and not list(course.ROOT.glob(".results*"))
+        for name, content in old.items():
+            (folder / name).write_bytes(content)
+
+    def check() -> None:
+        for name, content in files(folder).items():
+            assert name.endswith(".tmp") or content in (old[name], new[name]), name
+
+    return prepare, check
+
+
+def notebooks() -> tuple[Check, Check, Check]:
+    """The committed notebooks, overwritten by re-executed ones; their execution is taken as done."""
+    executed = course.run_folder("default") / "notebooks"
+
+    def execute(stages: list[str], parameters: dict, copies: Path):
+        for stage in stages:
+            shutil.copyfile(executed / f"{stage}.ipynb", copies / f"{stage}.ipynb")
+            yield stage, 0.0
+
+    course._execute = execute
+
+    def action() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert course.main(["notebooks"]) == 0
+
+    prepare, check = _old_or_new(course.ROOT / "notebooks", action)
+    return prepare, action, check
+
+
+def publish() -> tuple[Check, Check, Check]:
+    """results/, overwritten by those of another run; while two folders are swapped it lies beside."""
+    folder = course.run_folder("default")
+    (folder / "summary.md").write_text("another run")
+    (folder / "summary.json").write_text("{}")
+    prepare, check_results = _old_or_new(course.ROOT / "results", lambda: course._publish(folder))
+
+    def check() -> None:
+        aside = course.ROOT / ".results.old"
+        if not (course.ROOT / "results").exists():
+            os.replace(aside, course.ROOT / "results")
+        check_results()
+        contents = set(files(course.ROOT / "results").values())
+        assert not ({b"another run"} <= contents and any(b"# Results" in one for one in contents))
+
+    return prepare, lambda: course._publish(folder), check
+
+
+def kill_often(prepare: Check, action: Check, check: Check) -> int:
+    """Kill the action at some sixty moments; gives how often it was killed."""
+    prepare()
+    action()
+    prepare()
+    total, kills = _Calls().during(action), 0
+    spread, dense = max(1, total // 30), max(1, total // 300)
+    for moment in [*range(1, total, spread), *range(max(1, total - 30 * dense), total, dense)]:
+        prepare()
+        child = os.fork()
+        if child == 0:
+            _Calls(moment).during(action)
+            os._exit(0)
+        kills += os.waitpid(child, 0)[1] == signal.SIGKILL
+        check()
+    prepare()
+    return kills
+
+
+if __name__ == "__main__":
+    print(kill_often(*{"hand_over": hand_over, "notebooks": notebooks, "publish": publish}[sys.argv[1]]()))

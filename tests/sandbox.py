@@ -1,0 +1,80 @@
+"""What a test needs to make a machine worse: no network, a full disk, a read-only folder, kill -9."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+_LOOPBACK_UP = """
+import fcntl, os, socket, struct, sys
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", 0x41))  # SIOCSIFFLAGS: up, running
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+@cache
+def _unshare(kind: str) -> tuple[str, ...]:
+    """`unshare` for this user; skips the test where the machine does not allow it."""
+    root = () if sys.platform == "linux" and os.geteuid() == 0 else ("--map-root-user",)
+    command = ("unshare", *root, kind)
+    with contextlib.suppress(OSError):
+        if subprocess.run([*command, "true"], capture_output=True).returncode == 0:
+            return command
+    pytest.skip(f"`unshare {kind}` is not possible here (it needs Linux and namespaces)")
+
+
+def without_network(*command: object) -> list[str]:
+    """The command in a world whose only network is the loopback, which kernels need."""
+    return [*_unshare("--net"), sys.executable, "-c", _LOOPBACK_UP, *map(str, command)]
+
+
+def with_mounts(mounts: str, folder: Path, *command: object) -> list[str]:
+    """The command after the mounts, which nobody else sees.
+
+    Args:
+        mounts: a fixed shell text about "$folder"; what varies comes to it as arguments, never as text.
+        folder: where to mount.
+        command: what to run.
+    """
+    script = f'set -e; folder="$1"; shift; {mounts}; exec "$@"'
+    return [*_unshare("--mount"), "sh", "-c", script, "sh", *map(str, (folder, *command))]
+
+
+@contextlib.contextmanager
+def small_files_only(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond `size` bytes: the error of a full disk, without one."""
+    resource = pytest.importorskip("resource", reason="needs POSIX limits")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below the folder by its relative name, locks apart."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def last_line(text: str) -> str:
+    """The last line that is not empty: where a command says what happened."""
+    return ([line for line in text.replace("\r", "\n").split("\n") if line.strip()] or [""])[-1]
+
+
+def assert_one_sentence(message: str) -> None:
+    """Said plainly, without a traceback."""
+    assert message.rstrip(")").endswith((".", "json", "ipynb")), message
+    assert "Traceback" not in message and "\n" not in message.strip() and len(message) < 600, message

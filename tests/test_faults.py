@@ -1,0 +1,243 @@
+"""What goes wrong in a run: kills, a full disk, damaged files, awkward names, dangerous contents."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from sandbox import assert_one_sentence, files, small_files_only
+from toys import env, keep, load, read_json, rewrite, run_course, write_toys
+
+from helpers import course, data
+from helpers.detector import Detector
+
+ROOT = Path(course.__file__).parents[1]
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two toy notebooks after `run`, with results as if published."""
+    root = tmp_path_factory.mktemp("faults") / "toys"
+    write_toys(root, count=2)
+    done = run_course(root, "run")
+    assert done.returncode == 0, done.stderr
+    (root / "results" / "figures").mkdir(parents=True)
+    (root / "runs" / "default" / "figures").mkdir()
+    for folder in (root / "results", root / "runs" / "default"):
+        (folder / "summary.json").write_text("{}\n")
+        (folder / "summary.md").write_text("# Results\n")
+        (folder / "figures" / "curves.png").write_bytes(b"png of " + folder.name.encode())
+    return root
+
+
+@pytest.fixture
+def repository(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("COURSE_RUNS", raising=False)
+    return Path(shutil.copytree(finished, tmp_path / "toys"))
+
+
+# --- kill -9 -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9 needs a POSIX system")
+@pytest.mark.parametrize("action", ["hand_over", "notebooks", "publish"])
+def test_killed_at_any_moment_old_or_new_is_there_and_the_next_run_works(repository, action):
+    command = [sys.executable, str(TESTS / "killing.py"), action]
+    paths = env() | {"PYTHONPATH": str(repository)}
+    done = subprocess.run(command, cwd=repository, env=paths, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 40
+
+
+# --- a full disk, a damaged file -----------------------------------------------------------------
+
+
+def test_a_full_disk_is_one_sentence_and_nothing_half_written_stays(detector, small, tmp_path):
+    import matplotlib.pyplot as plt
+
+    run = course.Run(tmp_path / "run", "04_autoencoder", {})
+    table = pd.DataFrame({"error": np.random.default_rng(0).random(2_000)})
+    names = course.STAGES[run.stage].writes
+    run.hand_over({name: {} for name in names})
+    before = files(run.folder)
+    large = {"weights": detector.autoencoder, "table": table, "settings": {"a": list(range(900))}}
+    for value in large.values():
+        contents = dict.fromkeys(names, pd.DataFrame({"a": [1]})) | {names[-1]: value}
+        with small_files_only(2_500), pytest.raises(course.CourseError, match=r"^Cannot write") as caught:
+            run.hand_over(contents)
+        assert_one_sentence(str(caught.value))
+        assert files(run.folder) == before
+    figure, _ = plt.subplots()
+    with small_files_only(2_500), pytest.raises(course.CourseError, match=r"Cannot write into .*figures"):
+        run.show(figure, "figure", alt="A figure that no disk takes")
+    with small_files_only(100), pytest.raises(course.CourseError, match="Cannot write into"):
+        run.checkpoint(**{f"value_{i}": i for i in range(50)})
+    with small_files_only(2_500), pytest.raises(OSError, match="File too large"):
+        detector.save(tmp_path / "run" / "detector.zip")
+    assert files(run.folder) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"a": 1'])
+def test_a_damaged_manifest_is_said(repository, content):
+    toy = load(repository)
+    path = repository / "runs" / "default" / "manifest.json"
+    path.write_bytes(content)
+    with pytest.raises(toy.CourseError, match=r"manifest.json is damaged; delete it and run") as caught:
+        toy.start("02_heuristic_labels").read("events.parquet")
+    assert_one_sentence(str(caught.value))
+
+
+def test_every_damaged_artifact_is_recognised(repository):
+    toy, folder = load(repository), repository / "runs" / "default"
+    for name in ("events.parquet", "settings.json"):
+        path = folder / "artifacts" / name
+        whole = path.read_bytes()
+        for damaged in (whole[:-1], whole + b" ", b"", whole[:9] + bytes([whole[9] ^ 1]) + whole[10:]):
+            path.write_bytes(damaged)
+            with pytest.raises(toy.CourseError, match=rf"{name} is damaged or .*re-run 01_data_loading"):
+                toy.start("02_heuristic_labels").read(name)
+        path.write_bytes(whole)
+        toy.start("02_heuristic_labels").read(name)
+
+
+def test_the_command_names_the_stale_artifact(repository):
+    """Settings of 01 edited after 02 ran: what 02 handed over is refused, by name."""
+    toy, folder = load(repository), repository / "runs" / "default"
+    rewrite(toy, folder, rows=9)
+    with pytest.raises(
+        toy.CourseError, match=r"events.parquet has changed since; re-run 02_heuristic_labels"
+    ):
+        toy._checked(folder, "votes.parquet")
+    done = run_course(repository, "run", "--only", "02_heuristic_labels")
+    assert done.returncode == 0, done.stderr
+    toy._checked(folder, "votes.parquet")
+
+
+# --- awkward names and parameters ----------------------------------------------------------------
+
+NASTY = "a b'ä\"{0}\n$(touch x)`touch x`;%s|日\\"
+
+
+@pytest.mark.parametrize("name", [NASTY, "-p", "../beside"])
+def test_awkward_names_of_runs_are_folders_and_nothing_more(repository, name):
+    """The name goes from `--out` through papermill into the notebook and comes out as it went in."""
+    keep(repository, 1)
+    before = {path for path in repository.parent.rglob("*") if "__pycache__" not in path.parts}
+    done = run_course(repository, "run", f"--out={name}", f"--source={name}")
+    assert done.returncode == 0, done.stderr
+    base = repository if "/" in name else repository / "runs"
+    folder = Path(os.path.abspath(base / name))
+    assert read_json(folder / "artifacts" / "settings.json")["source"] == name
+    made = {path for path in repository.parent.rglob("*") if "__pycache__" not in path.parts}
+    assert [path for path in made - before if not path.is_relative_to(folder)] == []
+
+
+@pytest.mark.parametrize("name", ["", "  ", ".", "..", "a\0b"])
+def test_what_is_no_name_is_said(name):
+    with pytest.raises(course.CourseError, match="is no name for a run; give a name such as") as caught:
+        course.run_folder(name)
+    assert_one_sentence(str(caught.value))
+
+
+def test_a_name_too_long_for_a_folder_is_one_sentence(repository, capsys):
+    assert load(repository).main(["run", "--out", "x" * 300]) == 1
+    said = capsys.readouterr().err
+    assert "File name too long" in said and "Traceback" not in said and said.count("\n") == 1
+
+
+# --- nothing dangerous ---------------------------------------------------------------------------
+
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+FORBIDDEN_CALLS = re.compile(
+    r"^(eval|exec|compile|__import__|(os\.)?(system|popen)|subprocess\.getoutput|yaml\.load"
+    r"|torch\.(load|save)|(np|numpy)\.(load|save)|(pd\.)?read_pickle|.*\.(to_pickle|extractall|extract)"
+    r"|(get_ipython\(\)|ip)\.(system|getoutput|run_cell_magic|run_line_magic))$"
+)
+
+
+def sources() -> dict[str, str]:
+    """The course's code by name: helpers, and each notebook's cells."""
+    found = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "helpers").glob("*.py")}
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        found[path.name] = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    return found
+
+
+def dangers(text: str) -> list[str]:
+    """What in the code reads or writes pickle, unpacks archives, or hands text to a shell or to eval."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+            found += [name for name in names if name.partition(".")[0] in FORBIDDEN_MODULES]
+        if isinstance(node, ast.Call):
+            keywords = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            safe = keywords.get("allow_pickle") == "False"
+            name = ast.unparse(node.func)
+            if keywords.get("shell", "False") != "False" or (FORBIDDEN_CALLS.match(name) and not safe):
+                found.append(ast.unparse(node))
+    return found
+
+
+def test_no_pickle_shell_or_eval_is_in_the_code():
+    found = sources()
+    assert len(found) > 12
+    assert {name: dangers(text) for name, text in found.items() if dangers(text)} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickle",
+        "from joblib import load",
+        "subprocess.run(f'x {a}', shell=True)",
+        "subprocess.run(a, shell=a)",
+        "torch.load(a)",
+        "np.load(a, allow_pickle=True)",
+        "np.load(a)",
+        "eval(a)",
+        "os.system(a)",
+        "pd.read_pickle(a)",
+        "zipfile.ZipFile(a).extractall()",
+        "get_ipython().system(a)",
+    ],
+)
+def test_the_search_for_dangers_finds_them(text):
+    assert len(dangers(text)) >= 1
+    assert dangers("subprocess.run([a])\nnp.save(a, b, allow_pickle=False)\njson.load(a)") == []
+
+
+def test_a_bundle_from_outside_writes_nothing_outside(detector, tmp_path):
+    """Names that climb out, absolute names, links: the three parts are read, nothing is unpacked."""
+    detector.save(tmp_path / "inside.zip")
+    shutil.copyfile(tmp_path / "inside.zip", tmp_path / "evil.zip")
+    with zipfile.ZipFile(tmp_path / "evil.zip", "a") as bundle:
+        for name in ("../climbed", str(tmp_path / "absolute"), "settings.json/under"):
+            bundle.writestr(name, b"x")
+        link = zipfile.ZipInfo("link")
+        link.external_attr = 0o120777 << 16
+        bundle.writestr(link, "/etc")
+    before = {path for path in tmp_path.parent.rglob("*")}
+    loaded = Detector.load(tmp_path / "evil.zip")
+    assert {path for path in tmp_path.parent.rglob("*")} == before
+    assert loaded.alert_threshold == detector.alert_threshold
+
+
+def test_a_parquet_with_python_objects_is_not_run(tmp_path):
+    """pandas' own metadata in a parquet file are ignored, and an object column is text that is refused."""
+    events = data.load_events("snapshot", rows=10).assign(V1=b"\x80\x04cos\nsystem\n(S'x'\ntR.")
+    events.to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match=r"column V1, row 0 .*a finite number is needed"):
+        data.load_events(tmp_path / "x.parquet", rows=10)
