@@ -186,6 +186,23 @@ def test_openml_parquet_is_checked_kept_and_read_again(home, snapshot):
         data.load_events("auto", rows=EXTRA_ROWS + 1, start=100_000)
 
 
+def test_a_corrupt_cache_of_the_client_is_neither_read_nor_changed(home):
+    """What a kill left of an earlier use of openml-python, in the folder that its settings name."""
+    with OpenMLServer() as server:
+        server_folder = "/".join(reversed(server.url.split("/")[2].split(".")))
+        folder = home / "old cache" / server_folder / "org/openml/www/datasets/1597"
+        plain = home / "old cache" / server_folder / "datasets/1597"
+        left = [each / name for each in (folder, plain) for name in ("description.xml", "dataset_1597.pq")]
+        for path in left:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"half")
+        use_server(home, f"{server.url}\ncachedir = {home / 'old cache'}")
+        assert data.load_events("auto", rows=10).attrs["source"] == "openml"
+    assert [path.read_bytes() for path in left] == [b"half"] * 4
+    assert sorted(path for path in (home / "old cache").rglob("*") if path.is_file()) == sorted(left)
+    assert_nothing_left(home, kept=("openml_1597.parquet",))
+
+
 def test_openml_arff_gives_the_same_events(home):
     with OpenMLServer("arff only") as server:
         use_server(home, server.url)

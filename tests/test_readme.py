@@ -1,0 +1,29 @@
+"""The README says what the tables in the repository say."""
+
+import json
+import re
+
+from helpers import course, sweep
+
+README = (course.ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def between(name: str) -> str:
+    return re.search(f"<!-- {name}:start -->\n(.*?)\n<!-- {name}:end -->", README, re.DOTALL)[1]
+
+
+def test_the_results_table_is_that_of_the_reference_run():
+    reference = json.loads((course.ROOT / "tests" / "reference.json").read_text(encoding="utf-8"))
+    assert between("results") == course.results_table(reference)
+
+
+def test_the_table_of_both_windows_is_that_of_the_sweep():
+    shown = [line.split(" | ")[1:] for line in between("windows").splitlines()[2:]]
+    table = sweep.windows_table(sweep.read())
+    assert [[cell.strip(" |") for cell in row] for row in shown] == table.to_numpy().tolist()
+
+
+def test_every_link_into_the_repository_leads_somewhere():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert len(links) >= 10
+    assert [link for link in links if not (course.ROOT / link).exists()] == []
