@@ -221,3 +221,16 @@ def test_votes_and_labels_are_the_same_for_any_cut(detector, small, cuts):
     whole = conclude(detector, events)
     assert (whole[NAMES] == rules.SUSPICIOUS).any().sum() >= 4
     pd.testing.assert_frame_equal(pd.concat(parts), whole)
+
+
+def test_agreement_model_trusts_rules_that_agree_and_not_one_that_guesses():
+    generator = np.random.default_rng(0)
+    truth = generator.random(20_000) < 0.02
+    good = {f"good {k}": np.where(generator.random(20_000) < 0.9, truth, ~truth) for k in range(3)}
+    votes = pd.DataFrame(good | {"guess": generator.random(20_000) < 0.5}).astype(np.int8)
+    probability = rules.agreement_model(votes)
+    assert ((probability >= 0) & (probability <= 1)).all()
+    agreed, split = votes[list(good)].all(axis=1), votes[list(good)].sum(axis=1) == 1
+    assert probability[agreed].min() > 0.7 > 0.1 > probability[split].max()
+    flipped = votes.assign(guess=1 - votes["guess"])
+    assert np.abs(rules.agreement_model(flipped) - probability).max() < 0.1
