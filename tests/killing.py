@@ -1,8 +1,8 @@
 """kill -9 at many moments of one action, in the toy repository that is the working directory.
 
-python tests/killing.py ACTION: a child runs the action and is killed after a number of calls, for
-moments spread over all of it and dense at its end, where files are put in place. After each kill
-the action's own check runs; at the end the number of kills is printed.
+python tests/killing.py ACTION: a child runs the action and is killed at one of its calls, for moments
+spread over all of them and over those right after a file was touched. After each kill the action's
+own check runs; at the end the number of kills is printed.
 """
 
 from __future__ import annotations
@@ -24,23 +24,37 @@ from helpers import course
 Check = Callable[[], None]
 
 
-class _Calls:
-    """Counts the calls of this thread and dies at the chosen one."""
+NEAR = 8  # calls after a file was touched that count as near it
 
-    def __init__(self, fatal: int = -1) -> None:
-        self.seen, self.fatal = 0, fatal
+
+class _Calls:
+    """Counts this thread's calls, those right after a touch of a file apart; dies at the chosen one."""
+
+    def __init__(self, fatal: tuple[str, int] = ("", 0)) -> None:
+        self.seen, self.fatal, self.near, self.counting = {"any": 0, "near": 0}, fatal, 0, False
+        sys.addaudithook(self.touched)
+
+    def touched(self, event: str, arguments: tuple) -> None:
+        changes = event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
+        if self.counting and (changes or writes):
+            self.near = NEAR
 
     def __call__(self, *_: object) -> None:
-        self.seen += 1
-        if self.seen == self.fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
+        for kind in ("any", "near")[: 1 + (self.near > 0)]:
+            self.seen[kind] += 1
+            if (kind, self.seen[kind]) == self.fatal:
+                os.kill(os.getpid(), signal.SIGKILL)
+        self.near -= 1
 
-    def during(self, action: Callable[[], object]) -> int:
+    def during(self, action: Callable[[], object]) -> dict[str, int]:
+        self.counting = True
         sys.setprofile(self)
         try:
             action()
         finally:
             sys.setprofile(None)
+            self.counting = False
         return self.seen
 
 
@@ -120,20 +134,21 @@ def publish() -> tuple[Check, Check, Check]:
 
 
 def kill_often(prepare: Check, action: Check, check: Check) -> int:
-    """Kill the action at some sixty moments; gives how often it was killed."""
+    """Kill the action at some hundred moments; gives how often it was killed."""
     prepare()
     action()
     prepare()
-    total, kills = _Calls().during(action), 0
-    spread, dense = max(1, total // 30), max(1, total // 300)
-    for moment in [*range(1, total, spread), *range(max(1, total - 30 * dense), total, dense)]:
-        prepare()
-        child = os.fork()
-        if child == 0:
-            _Calls(moment).during(action)
-            os._exit(0)
-        kills += os.waitpid(child, 0)[1] == signal.SIGKILL
-        check()
+    seen, kills = _Calls().during(action), 0
+    steps = {"any": max(1, seen["any"] // 20), "near": max(1, seen["near"] // 80)}
+    for kind, step in steps.items():
+        for moment in range(1, seen[kind], step):
+            prepare()
+            child = os.fork()
+            if child == 0:
+                _Calls((kind, moment)).during(action)
+                os._exit(0)
+            kills += os.waitpid(child, 0)[1] == signal.SIGKILL
+            check()
     prepare()
     return kills
 

@@ -14,7 +14,7 @@ import pytest
 from sandbox import with_mounts, without_network
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("helpers", "notebooks", "data", "tests", "README.md", "Makefile", "requirements.txt")
+PARTS = ("helpers", "notebooks", "data", "tests", "results", "README.md", "Makefile", "requirements.txt")
 ROWS = 8_000
 COLAB = Path(__file__).with_name("constraints-colab.txt")
 DRY = ("--dry-run", "--ignore-installed", "--quiet", "--disable-pip-version-check")

@@ -46,8 +46,23 @@ def trace(clone) -> Path:
 
 
 @pytest.fixture(scope="module")
-def killed(clone, before) -> list[int]:
-    """`course run` of the real notebooks, killed at random moments, one after the other."""
+def alone(clone, before):
+    """Plain papermill of each notebook, two at a time, each with an empty folder of runs."""
+
+    def job(stage: str) -> subprocess.CompletedProcess[str]:
+        folder = clone.folder / "tmp" / stage
+        folder.mkdir()
+        source = str(clone.root / "notebooks" / f"{stage}.ipynb").replace("{", "{{").replace("}", "}}")
+        command = ["-m", "papermill", "--cwd", folder, source, folder / "out.ipynb", "--no-progress-bar"]
+        return clone.run(*command, COURSE_RUNS=str(folder / "runs"))
+
+    with ThreadPoolExecutor(2) as pool:
+        yield {stage: pool.submit(job, stage) for stage in STAGES}
+
+
+@pytest.fixture(scope="module")
+def killed(clone, before, alone) -> list[int]:
+    """`course run` of the real notebooks, killed at random moments, while others work beside it."""
     seed = time.time_ns()
     print("moments from seed", seed)
     moments, codes = random.Random(seed), []
@@ -60,7 +75,7 @@ def killed(clone, before) -> list[int]:
             stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
-        time.sleep(moments.uniform(1, 30))
+        time.sleep(moments.uniform(1, 25))
         run.send_signal(signal.SIGKILL)
         codes.append(run.wait())
         assert committed(clone) == before
@@ -93,9 +108,8 @@ def test_no_committed_file_is_changed(clone, before, results):
 
 def test_no_pickle_is_read_or_written_and_no_shell_is_called(results, trace):
     events = [line.split("\t", 1) for line in trace.read_text(encoding="utf-8").splitlines()]
-    kinds = {kind for kind, _ in events}
     assert sum("ipykernel" in what for kind, what in events if kind == "started") == len(STAGES)
-    assert [event for event in events if event[0] not in ("started", "write")] == [], kinds
+    assert [event for event in events if event[0] not in ("started", "write")] == []
 
 
 def test_what_is_written_lies_in_the_run_or_is_temporary(clone, results, trace):
@@ -111,7 +125,7 @@ def test_what_is_written_lies_in_the_run_or_is_temporary(clone, results, trace):
 
 def is_pickle(content: bytes) -> bool:
     try:
-        return sum(1 for _ in pickletools.genops(content)) > 1
+        return content.endswith(b".") and sum(1 for _ in pickletools.genops(content)) > 1
     except Exception:
         return False
 
@@ -120,21 +134,6 @@ def test_no_file_of_a_run_is_a_pickle(clone, results):
     kept = files(clone.root / "runs")
     assert len(kept) > 30 and [name for name, content in kept.items() if is_pickle(content)] == []
     assert is_pickle(b"\x80\x04]\x94.") and is_pickle(b"(lp0\n.")
-
-
-@pytest.fixture(scope="module")
-def alone(clone, before):
-    """Plain papermill of each notebook, two at a time, each with an empty folder of runs."""
-
-    def job(stage: str) -> subprocess.CompletedProcess[str]:
-        folder = clone.folder / "tmp" / stage
-        folder.mkdir()
-        source = str(clone.root / "notebooks" / f"{stage}.ipynb").replace("{", "{{").replace("}", "}}")
-        command = ["-m", "papermill", "--cwd", folder, source, folder / "out.ipynb", "--no-progress-bar"]
-        return clone.run(*command, COURSE_RUNS=str(folder / "runs"))
-
-    with ThreadPoolExecutor(2) as pool:
-        yield {stage: pool.submit(job, stage) for stage in STAGES}
 
 
 @pytest.mark.parametrize("stage", STAGES)
