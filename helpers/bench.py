@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helpers import data, evaluation
+from helpers import ROOT, data, evaluation
 from helpers.features import Scaling
+from helpers.files import replace
 
 STARTS = (0, data.WINDOW_ROWS)
 OURS, NAIVE = "ours", "naive rule"
@@ -147,7 +148,7 @@ def _measured(job: dict[str, Any], kept: Path, limit: float, fresh: bool) -> dic
 def _run_child(job: dict[str, Any], kept: Path, limit: float) -> str | None:
     """Run one peer; gives one sentence if it failed. The child also ends when its standard input does."""
     log = kept.with_suffix(".log")
-    paths = [str(data.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [sys.executable, "-m", "helpers.bench", json.dumps(job), str(kept)]
     settings = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"}
     environment = os.environ | settings  # small networks are slower on more threads
@@ -235,9 +236,7 @@ def _measure(job: dict[str, Any], kept: Path) -> None:
         raise ValueError("it did not give every event a finite score")
     measured = {"fit_s": fit_s, "events_per_s": len(test) / seconds, "peak_mb": _peak_mb()}
     np.save(kept.with_suffix(".npy"), scores, allow_pickle=False)
-    part = kept.with_suffix(".part")
-    part.write_text(json.dumps(measured | {"start_mb": start_mb}), encoding="utf-8")
-    os.replace(part, kept.with_suffix(".json"))
+    replace(kept.with_suffix(".json"), json.dumps(measured | {"start_mb": start_mb}))
 
 
 def _timed(score: Score, events: pd.DataFrame) -> tuple[np.ndarray, float]:

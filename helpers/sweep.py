@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import data, evaluation
+from helpers import ROOT, data, evaluation
 from helpers.autoencoder import Autoencoder
 from helpers.detector import Detector
 from helpers.features import Profile, Scaling, behaviour
+from helpers.files import replace
 from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs
 from helpers.rules import (
     NORMAL,
@@ -36,7 +37,7 @@ from helpers.rules import (
     suspicion,
 )
 
-TABLE = data.ROOT / "results" / "sweep.csv"
+TABLE = ROOT / "results" / "sweep.csv"
 WINDOWS = (0, 50_000)
 SEEDS = tuple(range(5))
 FULL = "judge"  # what every other variant is compared with
@@ -213,14 +214,12 @@ def _measured(folder: Path, start: int, seed: int) -> list[dict]:
         script += f"sys.stdout.write(json.dumps(sweep.measure({start}, {seed})))"
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         child = subprocess.run(
-            [sys.executable, "-c", script], cwd=data.ROOT, env=environment, capture_output=True, text=True
+            [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
         )
         if child.returncode:
             cause = (child.stderr.strip().splitlines() or ["it was killed"])[-1]
             raise RuntimeError(f"The sweep failed at start {start}, seed {seed}: {cause}; run it again.")
-        scratch = kept.with_suffix(".tmp")
-        scratch.write_text(child.stdout, encoding="utf-8")
-        os.replace(scratch, kept)
+        replace(kept, child.stdout)
     return json.loads(kept.read_text(encoding="utf-8"))
 
 
@@ -242,10 +241,7 @@ def run(folder: Path, workers: int = os.cpu_count() or 1) -> pd.DataFrame:
     with ThreadPoolExecutor(workers) as pool:
         done = tqdm(pool.map(lambda job: _measured(folder, *job), jobs), total=len(jobs), unit="fits")
         table = pd.DataFrame([row for rows in done for row in rows])
-    scratch = TABLE.with_suffix(".tmp")
-    TABLE.parent.mkdir(exist_ok=True)
-    table.to_csv(scratch, index=False, float_format="%.6g")
-    os.replace(scratch, TABLE)
+    replace(TABLE, table.to_csv(index=False, float_format="%.6g"))
     return table
 
 

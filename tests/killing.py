@@ -19,7 +19,7 @@ from pathlib import Path
 from sandbox import files
 from toys import rewrite
 
-from helpers import course
+from helpers import ROOT, commands, course, publishing, running
 
 Check = Callable[[], None]
 
@@ -85,7 +85,7 @@ def _old_or_new(folder: Path, action: Check) -> tuple[Check, Check]:
 
     def prepare() -> None:
         action()  # the next run, over whatever the kill left
-        assert files(folder) == new and not list(course.ROOT.glob(".results*"))
+        assert files(folder) == new and not list(ROOT.glob(".results*"))
         for name, content in old.items():
             (folder / name).write_bytes(content)
 
@@ -105,13 +105,13 @@ def notebooks() -> tuple[Check, Check, Check]:
             shutil.copyfile(executed / f"{stage}.ipynb", copies / f"{stage}.ipynb")
             yield stage, 0.0
 
-    course._execute = execute
+    running.execute = execute
 
     def action() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
-            assert course.main(["notebooks"]) == 0
+            assert commands.main(["notebooks"]) == 0
 
-    prepare, check = _old_or_new(course.ROOT / "notebooks", action)
+    prepare, check = _old_or_new(ROOT / "notebooks", action)
     return prepare, action, check
 
 
@@ -120,17 +120,17 @@ def publish() -> tuple[Check, Check, Check]:
     folder = course.run_folder("default")
     (folder / "summary.md").write_text("another run")
     (folder / "summary.json").write_text("{}")
-    prepare, check_results = _old_or_new(course.ROOT / "results", lambda: course._publish(folder))
+    prepare, check_results = _old_or_new(ROOT / "results", lambda: publishing.publish(folder))
 
     def check() -> None:
-        aside = course.ROOT / ".results.old"
-        if not (course.ROOT / "results").exists():
-            os.replace(aside, course.ROOT / "results")
+        aside = ROOT / ".results.old"
+        if not (ROOT / "results").exists():
+            os.replace(aside, ROOT / "results")
         check_results()
-        contents = set(files(course.ROOT / "results").values())
+        contents = set(files(ROOT / "results").values())
         assert not ({b"another run"} <= contents and any(b"# Results" in one for one in contents))
 
-    return prepare, lambda: course._publish(folder), check
+    return prepare, lambda: publishing.publish(folder), check
 
 
 def kill_often(prepare: Check, action: Check, check: Check) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 
-from helpers import bench, course, data, evaluation
+from helpers import bench, commands, data, evaluation, publishing
 from helpers.bench import NAIVE, OURS, PEERS, Peer
 
 ROWS, TRAIN = 8_000, 4_800
@@ -273,7 +273,7 @@ def test_labels_of_a_crowd_do_not_overlap():
 
 
 def test_publishing_results_keeps_the_bench(tmp_path, monkeypatch):
-    monkeypatch.setattr(course, "ROOT", tmp_path)
+    monkeypatch.setattr(publishing, "ROOT", tmp_path)
     run = tmp_path / "run"
     run.mkdir()
     for name in ("summary.json", "summary.md"):
@@ -281,17 +281,17 @@ def test_publishing_results_keeps_the_bench(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     for name in PAGES:
         (tmp_path / "results" / name).write_text(name)
-    course._publish(run)
+    publishing.publish(run)
     kept = {path.name for path in (tmp_path / "results").glob("*.*")}
     assert kept == {"summary.json", "summary.md"} | PAGES
 
 
 def test_the_command_publishes_three_pages(tmp_path, monkeypatch, capsys, finished):
-    monkeypatch.setattr(course, "ROOT", tmp_path)
+    monkeypatch.setattr(commands, "ROOT", tmp_path)
     monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
     asked = []
     monkeypatch.setattr(bench, "run", lambda *arguments: asked.append(arguments) or finished[1])
-    assert course.main(["bench", "--limit", "7", "--fresh"]) == 0
+    assert commands.main(["bench", "--limit", "7", "--fresh"]) == 0
     assert asked == [(tmp_path / "runs" / "bench", 7.0, True)]
     assert {path.name for path in (tmp_path / "results").iterdir()} == PAGES
     assert "| ours |" in capsys.readouterr().out
@@ -303,5 +303,5 @@ def test_the_command_says_in_one_sentence_what_is_wrong(tmp_path, monkeypatch, c
 
     monkeypatch.setenv("COURSE_RUNS", str(tmp_path))
     monkeypatch.setattr(bench, "run", damaged)
-    assert course.main(["bench"]) == 1
+    assert commands.main(["bench"]) == 1
     assert capsys.readouterr().err == "The course's snapshot is missing: take it again.\n"

@@ -1,4 +1,4 @@
-"""helpers/course.py on toy notebooks: a copy of `helpers` in a repository of its own."""
+"""helpers/course.py and its commands on toy notebooks: a copy of `helpers` in a repository of its own."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ def repository(finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 @pytest.fixture
 def course(repository: Path):
     return load(repository)
+
+
+@pytest.fixture
+def commands(repository: Path):
+    return load(repository, "commands")
 
 
 @pytest.fixture
@@ -165,7 +170,7 @@ def test_another_truth_makes_nothing_but_06_stale(course, run_folder: Path) -> N
     assert manifest == before
     course.start("06_evaluation").read("scores.parquet")
     with pytest.raises(course.CourseError, match="re-run 06_evaluation"):
-        course._checked(run_folder, "evaluation.json")
+        course.checked_artifact(run_folder, "evaluation.json")
 
 
 def run_folder_settings(folder: Path) -> dict:
@@ -260,16 +265,16 @@ def test_a_failing_cell_is_named_and_its_copy_kept(repository: Path) -> None:
     ],
 )  # fmt: skip
 def test_bad_arguments_end_before_anything_runs(
-    course, repository: Path, arguments, sentence, capsys, monkeypatch
+    commands, repository: Path, arguments, sentence, capsys, monkeypatch
 ) -> None:
     monkeypatch.chdir(repository)
     before = (repository / "runs" / "default" / "manifest.json").read_bytes()
-    assert course.main(["run", *arguments]) == 1
+    assert commands.main(["run", *arguments]) == 1
     assert sentence in capsys.readouterr().err
     assert (repository / "runs" / "default" / "manifest.json").read_bytes() == before
 
 
-def test_values_are_read_as_papermill_does(course) -> None:
+def test_values_are_read_as_papermill_does(commands) -> None:
     given = [
         "3",
         "0.5",
@@ -283,11 +288,11 @@ def test_values_are_read_as_papermill_does(course) -> None:
         "__import__('os')",
     ]
     read = [3, 0.5, True, None, "snapshot", "a b", "'x'", "[1]", 0.001, "__import__('os')"]
-    assert [course._value(text) for text in given] == read
+    assert [commands._value(text) for text in given] == read
 
 
-def test_help_without_a_command(course, capsys) -> None:
-    assert course.main([]) == 0
+def test_help_without_a_command(commands, capsys) -> None:
+    assert commands.main([]) == 0
     assert "reference" in capsys.readouterr().out
 
 
@@ -385,10 +390,11 @@ def test_a_killed_publication_is_undone(course, repository: Path, run_folder: Pa
     os.replace(repository / "results", repository / ".results.old")
     (repository / ".results.new").mkdir()
     os.replace(run_folder / "summary.md", run_folder / "aside.md")
+    publish = load(repository, "publishing").publish
     with pytest.raises(course.CourseError, match="Cannot write into"):
-        course._publish(run_folder)
+        publish(run_folder)
     assert (repository / "results" / "summary.md").read_text() == old
     (run_folder / "summary.md").write_text("newer")
-    course._publish(run_folder)
+    publish(run_folder)
     assert (repository / "results" / "summary.md").read_text() == "newer"
     assert not list(repository.glob(".results*"))

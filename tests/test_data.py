@@ -21,9 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from openml_server import EXTRA_ROWS, OpenMLServer, openml_frame, parquet_bytes
 
-from helpers import data
-
-ROOT = Path(data.__file__).parents[1]
+from helpers import ROOT, data, openml_source
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +56,7 @@ def use_server(home: Path, url: str) -> None:
 
 
 def assert_nothing_left(home: Path, kept: tuple[str, ...] = ()) -> None:
-    assert [p for p in psutil.Process().children(True) if "helpers.data" in p.cmdline()] == []
+    assert [p for p in psutil.Process().children(True) if "helpers.openml_source" in p.cmdline()] == []
     assert list((home / "tmp").iterdir()) == []
     assert sorted(p.name for p in (home / "cache").glob("*")) == sorted(kept)
 
@@ -231,7 +229,7 @@ def once(function):
 
 
 def assert_auto_goes_on_and_openml_stops(home: Path, monkeypatch, reason: str) -> None:
-    monkeypatch.setattr(data, "_openml", once(data._openml))
+    monkeypatch.setattr(openml_source, "fetch", once(openml_source.fetch))
     events = data.load_events("auto")
     note = events.attrs["note"]
     assert events.attrs["source"] == "snapshot" and reason in note
@@ -356,7 +354,7 @@ def downloaded(home, monkeypatch):
     def bring(body: bytes) -> None:
         file = home / "download.pq"
         file.write_bytes(body)
-        monkeypatch.setattr(data, "_download_in_child", lambda folder, deadline: file)
+        monkeypatch.setattr(openml_source, "_download_in_child", lambda folder, deadline: file)
 
     return bring
 
@@ -404,7 +402,7 @@ def test_a_damaged_kept_copy_is_never_used(home, downloaded, monkeypatch, damage
     assert kept.read_bytes() != whole
 
     with monkeypatch.context() as patch:
-        patch.setattr(data, "_download_in_child", refuse)
+        patch.setattr(openml_source, "_download_in_child", refuse)
         events = data.load_events("auto")
     assert events.attrs["note"] == (
         "Source: the course's snapshot (the copy kept from an earlier download is damaged; "
@@ -635,7 +633,7 @@ def varint(value: int) -> bytes:
 
 def test_offline_by_choice_takes_the_snapshot_without_a_look_at_the_network(monkeypatch):
     monkeypatch.setenv("COURSE_OFFLINE", "1")
-    monkeypatch.setattr(data, "_openml", lambda *_: pytest.fail("the network was tried"))
+    monkeypatch.setattr(openml_source, "fetch", lambda *_: pytest.fail("the network was tried"))
     events = data.load_events("auto", 10)
     assert (events.attrs["source"], len(events)) == ("snapshot", 10)
     assert events.attrs["note"] == "Source: the course's snapshot (offline by choice)."

@@ -118,10 +118,10 @@ def test_the_command_names_the_stale_artifact(repository):
     with pytest.raises(
         toy.CourseError, match=r"events.parquet has changed since; re-run 02_heuristic_labels"
     ):
-        toy._checked(folder, "votes.parquet")
+        toy.checked_artifact(folder, "votes.parquet")
     done = run_course(repository, "run", "--only", "02_heuristic_labels")
     assert done.returncode == 0, done.stderr
-    toy._checked(folder, "votes.parquet")
+    toy.checked_artifact(folder, "votes.parquet")
 
 
 # --- awkward names and parameters ----------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_what_is_no_name_is_said(name):
 
 
 def test_a_name_too_long_for_a_folder_is_one_sentence(repository, capsys):
-    assert load(repository).main(["run", "--out", "x" * 300]) == 1
+    assert load(repository, "commands").main(["run", "--out", "x" * 300]) == 1
     said = capsys.readouterr().err
     assert "File name too long" in said and "Traceback" not in said and said.count("\n") == 1
 

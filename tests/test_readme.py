@@ -3,9 +3,9 @@
 import json
 import re
 
-from helpers import course, sweep
+from helpers import ROOT, publishing, sweep
 
-README = (course.ROOT / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def between(name: str) -> str:
@@ -13,8 +13,8 @@ def between(name: str) -> str:
 
 
 def test_the_results_table_is_that_of_the_reference_run():
-    reference = json.loads((course.ROOT / "tests" / "reference.json").read_text(encoding="utf-8"))
-    assert between("results") == course.results_table(reference)
+    reference = json.loads((ROOT / "tests" / "reference.json").read_text(encoding="utf-8"))
+    assert between("results") == publishing.results_table(reference)
 
 
 def test_the_table_of_both_windows_is_that_of_the_sweep():
@@ -26,4 +26,4 @@ def test_the_table_of_both_windows_is_that_of_the_sweep():
 def test_every_link_into_the_repository_leads_somewhere():
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert len(links) >= 10
-    assert [link for link in links if not (course.ROOT / link).exists()] == []
+    assert [link for link in links if not (ROOT / link).exists()] == []

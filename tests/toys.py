@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
+_LOADING = threading.Lock()  # the tests that kill load from several threads
 BOOT = (
     "import sys\nfrom helpers import course\nimport pandas as pd\n"
     "def rest(stage, **files):\n"
@@ -106,12 +110,28 @@ def run_course(root: Path, *arguments: object) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=root, env=env(), capture_output=True, text=True)
 
 
-def load(root: Path):
-    """The toy repository's own course module."""
-    spec = importlib.util.spec_from_file_location("toy_course", root / "helpers" / "course.py")
-    module = sys.modules["toy_course"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def load(root: Path, name: str = "course") -> ModuleType:
+    """A module of the toy repository's own helpers; those of one repository know one another."""
+    with _LOADING:
+        return _helpers(root)[f"helpers.{name}"]
+
+
+@cache
+def _helpers(root: Path) -> dict[str, ModuleType]:
+    """The toy repository's helpers, imported beside those under test, which stay as they are."""
+
+    def taken_out() -> dict[str, ModuleType]:
+        names = [name for name in sys.modules if name.partition(".")[0] == "helpers"]
+        return {name: sys.modules.pop(name) for name in names}
+
+    ours = taken_out()
+    sys.path.insert(0, str(root))
+    try:
+        importlib.import_module("helpers.commands")
+        return taken_out()
+    finally:
+        sys.path.remove(str(root))
+        sys.modules.update(ours)
 
 
 def read_json(path: Path) -> dict:

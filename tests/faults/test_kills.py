@@ -49,11 +49,11 @@ def seconds_of(root: Path, *arguments: str) -> float:
 def assert_nothing_wrong_is_read(root: Path) -> None:
     """What a kill leaves is whole, or is missing and will be made again."""
     toy, folder = load(root), root / "runs" / "default"
-    manifest = toy._manifest(folder)
+    manifest = toy.read_manifest(folder)
     assert set(manifest) <= set(TOYS)
     for stage, entry in manifest.items():
         for name in entry["outputs"]:
-            assert toy._checked(folder, name)[0].is_file(), (stage, name)
+            assert toy.checked_artifact(folder, name)[0].is_file(), (stage, name)
 
 
 def kill_runs(root: Path, moments: random.Random, group: bool) -> int:

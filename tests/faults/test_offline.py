@@ -18,10 +18,10 @@ import pytest
 from conftest import ROWS, Clone
 from sandbox import files, last_line
 
-from helpers import course
+from helpers import running
 
 TRACED = Path(__file__).parent / "traced"  # its sitecustomize.py
-STAGES = course._sequence()
+STAGES = running.sequence()
 MOMENTS = 3
 
 

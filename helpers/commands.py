@@ -1,0 +1,240 @@
+"""The command line of the course: every `make NAME` is `python -m helpers.course NAME`."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from helpers import ROOT, publishing, running
+from helpers.course import READS_TRUTH, REFERENCE, read_manifest, run_folder
+from helpers.files import CourseError, environment, load_json, locked, replace, to_json, writing
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; gives the exit code, 1 with one sentence on stderr for a CourseError."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if not hasattr(chosen, "function"):
+        parser.print_help()
+        return 0
+    try:
+        return chosen.function(chosen) or 0
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error}; free some space or choose another folder.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped; what was handed over so far is kept.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m helpers.course", description=__doc__)
+    commands = parser.add_subparsers(metavar="CMD")
+    for name, function, text in (
+        ("run", _command_run, "run the notebooks in order into one run folder"),
+        ("results", _command_results, "run all with the defaults and publish to results/"),
+        ("bench", _command_bench, "compare with other packages' detectors, into results/"),
+        ("notebooks", _command_notebooks, "re-execute the committed notebooks in place"),
+        ("reference", _command_reference, "rewrite tests/reference.json and README's table"),
+        ("sweep", _command_sweep, "seeds, windows and ablations into results/sweep.csv"),
+        ("test", _command_test, "check everything: ruff, pytest, nbval"),
+        ("faults", _command_faults, "kill, fill, cut off and damage: the long tests"),
+        ("lint", _command_lint, "ruff alone"),
+        ("lab", _command_lab, "open the notebooks in JupyterLab"),
+        ("clean", _command_clean, "remove runs/ and caches"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(function=function)
+        if name == "run":
+            _add_run_options(command)
+        if name == "bench":
+            command.add_argument("--limit", type=float, default=300.0, help="seconds a peer and window")
+            command.add_argument("--fresh", action="store_true", help="run again what is finished")
+    return parser
+
+
+def _add_run_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--source", help="openml, snapshot, auto, or a file")
+    command.add_argument("--rows", type=int, help="events to load")
+    command.add_argument("--start", type=int, help="position of the first event")
+    command.add_argument("--seed", type=int, help="seed of everything random")
+    command.add_argument("--out", default="default", help="the run: a name under runs/, or a path")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="run these alone")
+    which.add_argument("--from", dest="begin", metavar="NOTEBOOK", help="run this and what follows")
+    command.add_argument(
+        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
+    )
+
+
+def _command_run(arguments: argparse.Namespace) -> None:
+    stages, folder = running.sequence(), run_folder(arguments.out)
+    for stage in [*(arguments.only or []), *filter(None, [arguments.begin])]:
+        if stage not in stages:
+            raise CourseError(f"There is no notebook {stage}; choose from {', '.join(stages)}.")
+    if arguments.only:
+        stages = [stage for stage in stages if stage in arguments.only]
+    elif arguments.begin:
+        stages = stages[stages.index(arguments.begin) :]
+    parameters = {name: _value(value) for name, value in arguments.parameters}
+    for name in ("source", "rows", "start", "seed"):
+        if getattr(arguments, name) is not None:
+            parameters[name.upper()] = getattr(arguments, name)
+    if "RUN" in parameters:
+        raise CourseError("The parameter RUN is given with --out.")
+    _run_notebooks(folder, stages, parameters, afresh=not (arguments.only or arguments.begin))
+    print(f"Artifacts, executed notebooks, figures and summary lie in {folder}.")
+
+
+def _value(text: str) -> Any:
+    """A parameter as papermill's own command line reads it: number, True, False, None or text."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if value is None or isinstance(value, bool | int | float) else text
+
+
+def _run_notebooks(folder: Path, stages: list[str], parameters: dict[str, Any], afresh: bool) -> None:
+    running.check_declared(stages, parameters)
+    with locked(folder), writing(folder):
+        if afresh:
+            _start_over(folder)
+        timings = load_json(folder / "timings.json")
+        everything = parameters | {"RUN": str(folder)}
+        for stage, seconds in running.execute(stages, everything, folder / "notebooks"):
+            timings[stage] = seconds
+            replace(folder / "timings.json", to_json(timings))
+        if set(stages) & set(READS_TRUTH) and "06_evaluation" in read_manifest(folder):
+            summary = publishing.summarise(folder, timings)
+            replace(folder / "summary.json", to_json(summary))
+            replace(folder / "summary.md", publishing.summary_markdown(summary))
+            print(publishing.results_table(summary))
+
+
+def _start_over(folder: Path) -> None:
+    for name in ("manifest.json", "checkpoints.json", "timings.json", "summary.json", "summary.md"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("figures", "notebooks"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _command_results(_: argparse.Namespace) -> None:
+    folder = run_folder("default")
+    _run_notebooks(folder, running.sequence(), {}, afresh=True)
+    if not (folder / "summary.json").is_file():
+        raise CourseError("There are no results, because 06_evaluation has not run.")
+    results = publishing.publish(folder)
+    print(f"Published in {results}; artifacts and executed notebooks lie in {folder}.")
+
+
+def _command_bench(arguments: argparse.Namespace) -> None:
+    from helpers import bench
+
+    folder, results = run_folder("bench"), ROOT / "results"
+    try:
+        with locked(folder):
+            pages = bench.pages(bench.run(folder, arguments.limit, arguments.fresh))
+    except (ValueError, OSError) as error:
+        raise CourseError(str(error)) from None
+    for name, content in pages.items():
+        replace(results / name, content)
+    print(pages["benchmark.md"])
+    print(f"Published as benchmark.* in {results}; what the peers printed lies in {folder}.")
+
+
+def _command_sweep(_: argparse.Namespace) -> None:
+    from helpers import sweep
+
+    publishing.write_into_readme("windows")
+    with locked(run_folder("sweep")):
+        try:
+            table = sweep.run(run_folder("sweep"))
+        except RuntimeError as error:
+            raise CourseError(str(error)) from None
+    windows = publishing.markdown_table(sweep.windows_table(table))
+    publishing.write_into_readme("windows", windows)
+    print(windows)
+    print(f"Wrote {sweep.TABLE} and the table of both windows in README.md.")
+
+
+def _command_notebooks(_: argparse.Namespace) -> None:
+    with _scratch("notebooks") as folder, environment(COURSE_RUNS=str(folder), COURSE_OFFLINE="1"):
+        stages = [stage for stage, _ in running.execute(running.sequence(), {}, folder)]
+        texts = {stage: running.cleaned(folder / f"{stage}.ipynb", stage) for stage in stages}
+        for stage, text in texts.items():
+            replace(running.notebook_path(stage), text)
+    print(f"Wrote {len(texts)} notebooks with clean outputs.")
+
+
+def _command_reference(_: argparse.Namespace) -> None:
+    publishing.write_into_readme("results")
+    with _scratch("reference") as folder:
+        _run_notebooks(folder, running.sequence(), {"SOURCE": "snapshot"}, afresh=True)
+        summary = load_json(folder / "summary.json")
+        seed = read_manifest(folder)["06_evaluation"]["parameters"]["SEED"]
+        reference = {
+            "settings": {key: summary["data"][key] for key in ("rows", "start")} | {"seed": seed},
+            "checkpoints": load_json(folder / "checkpoints.json"),
+            "detectors": summary["detectors"],
+        }
+        replace(REFERENCE, to_json(reference))
+        publishing.write_into_readme("results", publishing.results_table(summary))
+    print("Wrote tests/reference.json and the table in README.md.")
+
+
+@contextlib.contextmanager
+def _scratch(name: str) -> Iterator[Path]:
+    """A folder beside the runs for one command; stays after a failure, to look into."""
+    folder = run_folder(ROOT / "runs" / f".{name}")
+    with locked(folder), writing(folder):
+        for child in folder.iterdir():
+            if child.name != ".lock":
+                shutil.rmtree(child) if child.is_dir() else child.unlink()
+        yield folder
+    shutil.rmtree(folder)
+
+
+def _command_test(arguments: argparse.Namespace) -> int:
+    lint = _command_lint(arguments)
+    with (
+        tempfile.TemporaryDirectory() as runs,
+        environment(COURSE_RUNS=runs, COURSE_OFFLINE="1"),
+        running.kernels(),
+    ):
+        return _call("pytest", "--nbval", "tests", "notebooks") or lint
+
+
+def _command_faults(_: argparse.Namespace) -> int:
+    return _call("pytest", "tests/faults", "-rs")
+
+
+def _command_lint(_: argparse.Namespace) -> int:
+    return _call("ruff", "check", ".") + _call("ruff", "format", "--check", ".")
+
+
+def _command_lab(_: argparse.Namespace) -> int:
+    with running.kernels():
+        return _call("jupyterlab", "notebooks")
+
+
+def _call(*arguments: str) -> int:
+    return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT).returncode
+
+
+def _command_clean(_: argparse.Namespace) -> None:
+    patterns = ("runs", ".results.*", ".*_cache", ".hypothesis", "*/__pycache__")
+    for pattern in (*patterns, "*/.ipynb_checkpoints"):
+        for folder in ROOT.glob(pattern):
+            shutil.rmtree(folder)

@@ -1,0 +1,99 @@
+"""What a run is shown as: its summary, tables in Markdown, the README's tables, results/."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from helpers import ROOT
+from helpers.course import checked_artifact, read_manifest
+from helpers.files import CourseError, load_json, replace, writing
+
+README = ROOT / "README.md"
+PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "xgboost", "matplotlib", "papermill")
+
+
+def summarise(folder: Path, timings: dict[str, float]) -> dict[str, Any]:
+    """What 06 and 07 found in a run, with seconds per notebook and the versions of PACKAGES."""
+    from importlib.metadata import version
+    from platform import python_version
+
+    evaluation = load_json(checked_artifact(folder, "evaluation.json")[0])
+    summary = {
+        "data": evaluation["data"],
+        "detectors": evaluation["detectors"],
+        "timings_s": timings,
+        "versions": {"python": python_version()} | {name: version(name) for name in PACKAGES},
+    }
+    if "07_streaming_simulation" in read_manifest(folder):
+        summary["stream"] = load_json(checked_artifact(folder, "stream.json")[0])
+    return summary
+
+
+def results_table(summary: dict[str, Any]) -> str:
+    """The detectors of a summary as an aligned Markdown table, one row each."""
+    from helpers import evaluation
+
+    return markdown_table(evaluation.results_table(summary["detectors"]))
+
+
+def markdown_table(table: Any) -> str:
+    """A DataFrame of text as an aligned Markdown table, its index first."""
+    table = table.reset_index()
+    rows = [list(table.columns), *table.to_numpy().tolist()]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    rows.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    )
+
+
+def summary_markdown(summary: dict[str, Any]) -> str:
+    """A summary as a page: the data, the table, the seconds and the versions."""
+    data = summary["data"]
+    last = data["start"] + data["rows"] - 1
+    seconds = ", ".join(f"{name} {value:.1f}" for name, value in summary["timings_s"].items())
+    versions = ", ".join(f"{name} {value}" for name, value in summary["versions"].items())
+    return (
+        f"# Results\n\nEvents {data['start']:,} to {last:,} (source: {data['source']}); "
+        f"{data['frauds_train']} frauds in the training part, {data['frauds_test']} in the test "
+        f"part, on which everything below is measured.\n\n{results_table(summary)}\n\n"
+        f"Seconds per notebook: {seconds}.\n\nVersions: {versions}.\n"
+    )
+
+
+def publish(folder: Path) -> Path:
+    """Copy a run's summary and figures to results/ in one swap, undoing a killed one first."""
+    results, new, old = (ROOT / name for name in ("results", ".results.new", ".results.old"))
+    with writing(results):
+        if old.exists() and not results.exists():
+            os.replace(old, results)
+        for left_by_a_kill in (new, old):
+            shutil.rmtree(left_by_a_kill, ignore_errors=True)
+        (new / "figures").mkdir(parents=True)
+        for path in results.glob("*.*"):  # tables of make sweep and make bench
+            shutil.copyfile(path, new / path.name)
+        for path in (folder / "summary.json", folder / "summary.md"):
+            shutil.copyfile(path, new / path.name)
+        for path in sorted((folder / "figures").glob("*.png")):
+            shutil.copyfile(path, new / "figures" / path.name)
+        if results.exists():
+            os.replace(results, old)
+        os.replace(new, results)
+        shutil.rmtree(old, ignore_errors=True)
+    return results
+
+
+def write_into_readme(name: str, table: str | None = None) -> None:
+    """Put a table between the README's markers of that name; without one, see that they are there."""
+    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    readme = README.read_text(encoding="utf-8") if README.is_file() else ""
+    between = re.compile(f"({start}\n).*?({end})", re.DOTALL)
+    if not between.search(readme):
+        raise CourseError(f"README.md lacks the lines {start} and {end}.")
+    if table is not None:
+        replace(README, between.sub(lambda markers: f"{markers[1]}{table}\n{markers[2]}", readme))
