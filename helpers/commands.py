@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         ("bench", _command_bench, "compare with other packages' detectors, into results/"),
         ("notebooks", _command_notebooks, "re-execute the committed notebooks in place"),
         ("reference", _command_reference, "rewrite tests/reference.json and README's table"),
-        ("sweep", _command_sweep, "seeds, windows and ablations into results/sweep.csv"),
+        ("sweep", _command_sweep, "seeds, windows, ablations and streams into results/"),
         ("test", _command_test, "check everything: ruff, pytest, nbval"),
         ("faults", _command_faults, "kill, fill, cut off and damage: the long tests"),
         ("lint", _command_lint, "ruff alone"),
@@ -157,16 +157,18 @@ def _command_bench(arguments: argparse.Namespace) -> None:
 def _command_sweep(_: argparse.Namespace) -> None:
     from helpers import sweep
 
-    publishing.write_into_readme("windows")
+    for name in ("windows", "stream"):
+        publishing.write_into_readme(name)
     with locked(run_folder("sweep")):
         try:
-            table = sweep.run(run_folder("sweep"))
+            variants, streamed = sweep.run(run_folder("sweep"))
         except RuntimeError as error:
             raise CourseError(str(error)) from None
-    windows = publishing.markdown_table(sweep.windows_table(table))
-    publishing.write_into_readme("windows", windows)
-    print(windows)
-    print(f"Wrote {sweep.TABLE} and the table of both windows in README.md.")
+    for name, table in (("windows", sweep.windows_table(variants)), ("stream", sweep.stream_table(streamed))):
+        text = publishing.markdown_table(table)
+        publishing.write_into_readme(name, text)
+        print(text, end="\n\n")
+    print(f"Wrote {sweep.TABLE}, {sweep.STREAM_TABLE} and the tables of both windows in README.md.")
 
 
 def _command_notebooks(_: argparse.Namespace) -> None:

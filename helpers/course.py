@@ -57,7 +57,7 @@ STAGES = {
         writes="evaluation.json",
     ),
     "07_streaming_simulation": Stage(
-        needs="events.parquet settings.json truth.parquet", writes="stream.json"
+        needs="events.parquet settings.json truth.parquet", writes="stream.json learner.zip"
     ),
 }
 READS_TRUTH = ("06_evaluation", "07_streaming_simulation")

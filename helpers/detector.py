@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers import files
 from helpers.autoencoder import Autoencoder
 from helpers.data import COLUMNS
 from helpers.features import Profile, Scaling, behaviour
@@ -92,13 +92,14 @@ class Detector:
         alert_threshold = budget_threshold(judge.out_of_fold(seen, labels))
         return cls(profile, thresholds, scaling, autoencoder, error_threshold, judge, alert_threshold)
 
-    def _seen(self, events: pd.DataFrame) -> np.ndarray:
+    def seen(self, events: pd.DataFrame) -> np.ndarray:
+        """What the judge sees of (n, 7) events: scaled inputs and reconstruction error; (n, 8)."""
         inputs = self.scaling.transform(events)
         return judge_inputs(inputs, self.autoencoder.reconstruction_error(inputs))
 
     def score(self, events: pd.DataFrame) -> np.ndarray:
         """Risk of (n, 7) events; (n,) float32 in [0, 1], bit for bit the same for any cut into batches."""
-        return self.judge.risk(self._seen(events))
+        return self.judge.risk(self.seen(events))
 
     def reasons(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
         """Say in words why events are risky.
@@ -111,7 +112,7 @@ class Detector:
             (n, 4), one row an event: risk, rules (which ones call it suspicious), worst_input (the input that
             the autoencoder rebuilt worst), pushed_by (the input that raised the judge's answer most).
         """
-        seen = self._seen(events)
+        seen = self.seen(events)
         inputs = seen[:, :-1]
         votes = apply_rules(behaviour(events, self.profile, history), self.thresholds)
         accusers = votes.columns.to_numpy()
@@ -127,31 +128,40 @@ class Detector:
             index=events.index,
         )
 
+    def pseudo_labels(
+        self, events: pd.DataFrame, history: pd.DataFrame | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What rules and autoencoder conclude of (n, 7) events that follow `history`, the 1,000 before them.
+
+        Returns:
+            (n,) reconstruction errors, and (n,) int8 labels: 1 suspicious, 0 presumed normal, -1 undecided.
+        """
+        signals = behaviour(events, self.profile, history)
+        votes = apply_rules(signals, self.thresholds)
+        errors = self.seen(events)[:, -1]
+        labels = pseudo_labels(votes, signals, self.thresholds)
+        return errors, refine_labels(labels, votes, errors, self.error_threshold)
+
     def save(self, path: Path | str) -> None:
-        """Write one file, without pickle; a kill leaves the old file or the new one."""
+        """Write one file, without pickle; a kill leaves the old file or the new one.
+
+        Raises:
+            CourseError: if the file cannot be written.
+        """
+        files.replace(Path(path), self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """What `save` writes."""
         settings = {
-            "bundle": BUNDLE,
             "profile": self.profile.to_dict(),
             "thresholds": self.thresholds,
             "scaling": self.scaling.to_dict(),
             "error_threshold": self.error_threshold,
             "alert_threshold": self.alert_threshold,
         }
-        contents = (
-            json.dumps(settings, indent=1, sort_keys=True).encode(),
-            self.autoencoder.to_bytes(),
-            self.judge.to_bytes(),
-        )
-        path = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as bundle:
-                for name, content in zip(_PARTS, contents, strict=True):
-                    bundle.writestr(zipfile.ZipInfo(name), content)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        text = json.dumps(settings, indent=1, sort_keys=True).encode()
+        parts = (text, self.autoencoder.to_bytes(), self.judge.to_bytes())
+        return pack(BUNDLE, dict(zip(_PARTS, parts, strict=True)))
 
     @classmethod
     def load(cls, path: Path | str) -> Detector:
@@ -161,20 +171,7 @@ class Detector:
             ValueError: if the file is damaged or is not a saved detector of this version.
         """
         try:
-            with zipfile.ZipFile(path) as bundle:
-                settings, network, trees = (bundle.read(name) for name in _PARTS)
-            settings = json.loads(settings)
-            if settings["bundle"] != BUNDLE:
-                raise ValueError(f"it is stamped {settings['bundle']!r}, not {BUNDLE!r}")
-            return cls(
-                profile=Profile.from_dict(settings["profile"]),
-                thresholds=settings["thresholds"],
-                scaling=Scaling.from_dict(settings["scaling"]),
-                autoencoder=Autoencoder.from_bytes(network),
-                error_threshold=settings["error_threshold"],
-                judge=Judge.from_bytes(trees),
-                alert_threshold=settings["alert_threshold"],
-            )
+            return cls.from_bytes(Path(path).read_bytes())
         except OSError:
             raise
         except Exception as cause:
@@ -183,3 +180,40 @@ class Detector:
                 f"{Path(path).name} is not a detector that this version of the course saved ({reason}): "
                 "fit one and save it again."
             ) from cause
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Detector:
+        """The detector that `to_bytes` wrote."""
+        settings, network, trees = unpack(BUNDLE, content, _PARTS)
+        settings = json.loads(settings)
+        return cls(
+            profile=Profile.from_dict(settings["profile"]),
+            thresholds=settings["thresholds"],
+            scaling=Scaling.from_dict(settings["scaling"]),
+            autoencoder=Autoencoder.from_bytes(network),
+            error_threshold=settings["error_threshold"],
+            judge=Judge.from_bytes(trees),
+            alert_threshold=settings["alert_threshold"],
+        )
+
+
+def pack(stamp: str, parts: dict[str, bytes]) -> bytes:
+    """A stamped zip of named parts, the same bytes whenever it is made."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as bundle:
+        bundle.comment = stamp.encode()
+        for name, part in parts.items():
+            bundle.writestr(zipfile.ZipInfo(name), part)
+    return content.getvalue()
+
+
+def unpack(stamp: str, content: bytes, names: Sequence[str]) -> list[bytes]:
+    """The named parts of what `pack` made.
+
+    Raises:
+        ValueError, zipfile.BadZipFile, KeyError: if it is no such zip, damaged, or stamped otherwise.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as bundle:
+        if bundle.comment != stamp.encode():
+            raise ValueError(f"it is stamped {bundle.comment.decode(errors='replace')!r}, not {stamp!r}")
+        return [bundle.read(name) for name in names]

@@ -77,6 +77,10 @@ class Judge:
         """Risk of each row; (n, k) -> (n,) float32 in [0, 1], the same whatever rows come with it."""
         return self.model.inplace_predict(inputs)
 
+    def log_odds(self, inputs: np.ndarray) -> np.ndarray:
+        """The risk before it is squeezed into [0, 1]; (n, k) -> (n,) float32."""
+        return self.model.inplace_predict(inputs, predict_type="margin")
+
     def out_of_fold(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Risk of each training row from a judge that did not see its fifth of the stream; (n,).
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 GREY, ORANGE, SKY, GREEN, BLUE, RED, PINK, YELLOW = (
     "#8a8a8a",
@@ -665,4 +665,119 @@ def ablation(table: pd.DataFrame, reference: str) -> Figure:
             "average precision (log scale; bar: range\nover seeds; green: the judge and its range)"
         )
         axis.set_xscale("log")
+    return figure
+
+
+STREAM = {  # label, colour, line; the wine and the olive are Paul Tol's
+    "stream": ("learns from its reviews", "#882255", "-"),
+    "judge": ("label-free judge", DETECTORS["judge"][1], "-"),
+    "seed_rules": ("naive rule", DETECTORS["seed_rules"][1], "-"),
+    "half_space_trees": ("half-space trees (River)", "#999933", "-"),
+    "oracle": ("oracle, trained once", DETECTORS["oracle"][1], "-"),
+    "oracle_prequential": ("oracle, told every older label", DETECTORS["oracle"][1], "--"),
+    "perfect": ("perfect ranking", DETECTORS["oracle"][1], ":"),
+}
+EVENTS = StrMethodFormatter("{x:,.0f}")
+
+
+def found_per_review(found: Mapping[str, np.ndarray]) -> Figure:
+    """Frauds found against alerts reviewed; one line a detector, all with the same budget."""
+    totals = {name: int(values.sum()) for name, values in found.items()}
+    figure, axes = _single(
+        f"After {max(map(len, found.values())):,} reviews the learner has found {totals['stream']} frauds, "
+        f"the label-free judge {totals['judge']}",
+        "alerts reviewed",
+        "frauds found",
+    )
+    for name in sorted(totals, key=totals.__getitem__, reverse=True):
+        label, colour, line = STREAM[name]
+        axes.step(
+            np.arange(len(found[name]) + 1),
+            np.r_[0, found[name].cumsum()],
+            where="post",
+            color=colour,
+            ls=line,
+            lw=3 if name == "stream" else 1.5,
+            label=f"{label}: {totals[name]}",
+        )
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    return figure
+
+
+def stream_timeline(index: pd.Index, alert: np.ndarray, truth: np.ndarray, per: int = 1_000) -> Figure:
+    """Finds, false alarms and misses over the stream's clock."""
+    fraud = truth == 1
+    hits, misses = int((alert & fraud).sum()), int((fraud & ~alert).sum())
+    crowd = pd.Series(fraud).groupby(index // per).sum().max()
+    figure, axes = _single(
+        f"{hits} frauds found, {misses} missed; the busiest {per:,} events hold {crowd} frauds",
+        "event (the stream's clock)",
+        "",
+        figsize=(10, 2.8),
+    )
+    groups = (
+        ("missed", fraud & ~alert, RED),
+        ("found", fraud & alert, GREEN),
+        ("false alarm", alert & ~fraud, GREY),
+    )
+    for row, (_, mask, colour) in enumerate(groups):
+        axes.plot(index[mask], np.full(mask.sum(), row), "|", ms=22, mew=1.2, color=colour, alpha=0.8)
+    axes.set_yticks(range(3), [f"{name} ({mask.sum()})" for name, mask, _ in groups])
+    axes.set_ylim(-0.6, 2.6)
+    axes.xaxis.set_major_formatter(EVENTS)
+    return figure
+
+
+def precision_and_recall_so_far(
+    index: pd.Index, alerts: Mapping[str, np.ndarray], truth: np.ndarray
+) -> Figure:
+    """Share of alerts that were fraud, and of frauds that were found, from the start of the stream."""
+    figure, axes = _axes(1, 2, figsize=(11, 3.8), sharey=True)
+    for name, alert in alerts.items():
+        label, colour, line = STREAM[name]
+        hits = (alert & (truth == 1)).cumsum()
+        for axis, total in zip(axes[0], (alert.cumsum(), (truth == 1).cumsum()), strict=True):
+            axis.plot(index, hits / np.maximum(total, 1), color=colour, ls=line, label=label)
+    ours = alerts["stream"] & (truth == 1)
+    axes[0, 0].set_title(
+        f"Precision so far: {ours.sum() / alerts['stream'].sum():.0%} at the end",
+        loc="left",
+        fontweight="bold",
+    )
+    axes[0, 1].set_title(
+        f"Recall so far: {ours.sum() / (truth == 1).sum():.0%} at the end", loc="left", fontweight="bold"
+    )
+    for axis in axes[0]:
+        axis.set(xlabel="event (the stream's clock)", ylim=(0, 1))
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
+        axis.xaxis.set_major_formatter(EVENTS)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+    axes[0, 0].legend(frameon=False, fontsize="small")
+    return figure
+
+
+def drift_map(psi: pd.DataFrame, limits: pd.Series) -> Figure:
+    """Population stability index of every input and block, relative to what the warm-up itself varied."""
+    relative = (psi / limits).T
+    alarms = (relative > 1).any()
+    worst = relative.max(axis=1).idxmax()
+    figure, axes = _single(
+        f"{alarms.sum()} of {len(alarms)} blocks drift farther than the warm-up ever did, {worst} farthest",
+        "",
+        "",
+        figsize=(10, 3.4),
+    )
+    sns.heatmap(relative.clip(upper=1), ax=axes, cmap="Greys", vmin=0, vmax=3, cbar=False)
+    sns.heatmap(
+        relative,
+        mask=relative <= 1,
+        ax=axes,
+        cmap=sns.light_palette(RED, as_cmap=True),
+        vmin=0,
+        vmax=max(2, relative.max(axis=None)),
+        cbar_kws={"label": "PSI over its largest in the\nwarm-up; coloured: alarm"},
+        xticklabels=[f"{first:,}" if place % 5 == 0 else "" for place, first in enumerate(relative)],
+    )
+    axes.tick_params(axis="x", length=0, rotation=0)
+    axes.set(xlabel="first event of the block", ylabel="")
     return figure

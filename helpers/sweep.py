@@ -1,4 +1,4 @@
-"""Many fits, one table: seeds, windows, rules left out, parts left out. Reported, never chosen by."""
+"""Many fits, two tables: seeds, windows, parts left out, the learner. Reported, never chosen by."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import ROOT, data, evaluation
+from helpers import ROOT, data, evaluation, stream
 from helpers.autoencoder import Autoencoder
 from helpers.detector import Detector
 from helpers.features import Profile, Scaling, behaviour
@@ -38,6 +38,8 @@ from helpers.rules import (
 )
 
 TABLE = ROOT / "results" / "sweep.csv"
+STREAM_TABLE = ROOT / "results" / "stream.csv"
+WARM_UP = 10_000  # events that the streaming detector learns from before its first alert
 WINDOWS = (0, 50_000)
 SEEDS = tuple(range(5))
 FULL = "judge"  # what every other variant is compared with
@@ -52,13 +54,13 @@ class Study:
     rows: int = data.WINDOW_ROWS
 
     @cached_property
-    def stream(self) -> pd.DataFrame:
+    def labelled(self) -> pd.DataFrame:
         """The window with its truth; `Class` is read by `measure` and `oracle` alone."""
         return data.load_events("snapshot", self.rows, self.start)
 
     @cached_property
     def events(self) -> pd.DataFrame:
-        return data.seal(self.stream)[0]
+        return data.seal(self.labelled)[0]
 
     @cached_property
     def train(self) -> pd.DataFrame:
@@ -135,7 +137,7 @@ class Study:
         """The judge, taught the true labels of the training part."""
         seen = judge_inputs(self.inputs, self.refined(self.labels)[0])
         n = len(self.train)
-        return Judge(seed=self.seed).fit(seen[:n], self.stream["Class"].to_numpy()[:n]).risk(seen)
+        return Judge(seed=self.seed).fit(seen[:n], self.labelled["Class"].to_numpy()[:n]).risk(seen)
 
 
 def _majority(study: Study) -> np.ndarray:
@@ -175,7 +177,7 @@ def measure(start: int, seed: int, rows: int = data.WINDOW_ROWS) -> list[dict]:
     """
     study = Study(start, seed, rows)
     n = len(study.train)
-    truth = study.stream["Class"].to_numpy()[n:]
+    truth = study.labelled["Class"].to_numpy()[n:]
     scores = {name: score(study)[n:] for name, score in VARIANTS.items()}
     boot = evaluation.bootstrap_ap(truth, scores, evaluation.block_draws(len(truth), seed=0))
     rows = []
@@ -197,21 +199,57 @@ def measure(start: int, seed: int, rows: int = data.WINDOW_ROWS) -> list[dict]:
     return rows
 
 
+def measure_stream(start: int, seed: int, rows: int = data.WINDOW_ROWS) -> list[dict]:
+    """What the learner of notebook 07 and its references find on one window with one seed; a row each.
+
+    Columns: start, seed, detector, and on the test part found (frauds among the alerts), possible (what
+    the budget allows) and average_precision (pooled over the models of all blocks).
+    """
+    events, truth = data.seal(data.load_events("snapshot", rows, start))
+    truth, n = truth.to_numpy(), len(data.split(events)[0])
+    warm = min(WARM_UP, n)
+    detector = Detector.fit(events[:warm], seed)
+    learner = stream.Learner.start(detector, events[:warm], seed=seed)
+    for _ in stream.replay(learner, events[warm:], pd.Series(truth, events.index)):
+        pass
+    seen, first = detector.seen(events), start + n
+    known = stream.oracle_prequential(seen, truth, warm, seed=seed)
+    scores = {
+        "stream": learner.memory["risk"].to_numpy()[n:],
+        "judge": detector.score(events)[n:],
+        "seed_rules": naive_rule(events)[n:].astype(float),
+        "oracle": Judge(seed=seed).fit(seen[:n], truth[:n]).risk(seen[n:]),
+        "oracle_prequential": known[n - warm :],
+    }
+    best = int(truth[n:][evaluation.choose_alerts(truth[n:], first)].sum())
+    return [
+        {
+            "start": start,
+            "seed": seed,
+            "detector": name,
+            "found": int(truth[n:][evaluation.choose_alerts(score, first)].sum()),
+            "possible": best,
+            "average_precision": evaluation.average_precision(truth[n:], score),
+        }
+        for name, score in scores.items()
+    ]
+
+
 def _recipe() -> str:
     """What finished rows depend on: the method's sources and the data's fingerprint."""
-    method = ("features", "rules", "autoencoder", "judge", "detector", "evaluation", "sweep")
+    method = ("features", "rules", "autoencoder", "judge", "detector", "stream", "evaluation", "sweep")
     digest = hashlib.sha256(data.FINGERPRINTS[data.SNAPSHOT_ROWS].encode())
     for name in method:
         digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _measured(folder: Path, start: int, seed: int) -> list[dict]:
+def _measured(folder: Path, job: str, start: int, seed: int) -> list[dict]:
     """Rows of one window and seed: those of an earlier sweep, or new ones from a process of their own."""
-    kept = folder / f"{start}-{seed}.json"
+    kept = folder / f"{job}-{start}-{seed}.json"
     if not kept.is_file():
         script = "import json, sys; from helpers import sweep; "
-        script += f"sys.stdout.write(json.dumps(sweep.measure({start}, {seed})))"
+        script += f"sys.stdout.write(json.dumps(sweep.{job}({start}, {seed})))"
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         child = subprocess.run(
             [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
@@ -223,43 +261,64 @@ def _measured(folder: Path, start: int, seed: int) -> list[dict]:
     return json.loads(kept.read_text(encoding="utf-8"))
 
 
-def run(folder: Path, workers: int = os.cpu_count() or 1) -> pd.DataFrame:
-    """Measure all windows and seeds, in parallel, and write the table; a killed sweep goes on.
+def run(folder: Path, workers: int = os.cpu_count() or 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measure all windows and seeds, in parallel, and write both tables; a killed sweep goes on.
 
     Args:
-        folder: where finished rows are kept, one file a window and seed.
+        folder: where finished rows are kept, one file a job, window and seed.
         workers: processes at a time.
+
+    Returns:
+        The rows of `measure` and those of `measure_stream`.
 
     Raises:
         RuntimeError: if one of the fits fails.
     """
+    variants = _table(folder, "measure", TABLE, workers)
+    return variants, _table(folder, "measure_stream", STREAM_TABLE, workers)
+
+
+def _table(folder: Path, job: str, path: Path, workers: int) -> pd.DataFrame:
     from tqdm import tqdm
 
     folder = folder / _recipe()
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(start, seed) for start in WINDOWS for seed in SEEDS]
+    places = [(start, seed) for start in WINDOWS for seed in SEEDS]
     with ThreadPoolExecutor(workers) as pool:
-        done = tqdm(pool.map(lambda job: _measured(folder, *job), jobs), total=len(jobs), unit="fits")
-        table = pd.DataFrame([row for rows in done for row in rows])
-    replace(TABLE, table.to_csv(index=False, float_format="%.6g"))
+        done = pool.map(lambda place: _measured(folder, job, *place), places)
+        rows = [row for rows in tqdm(done, total=len(places), unit="fits", desc=job) for row in rows]
+    table = pd.DataFrame(rows)
+    replace(path, table.to_csv(index=False, float_format="%.6g"))
     return table
 
 
-def read() -> pd.DataFrame:
-    """The table of the last sweep, one row a window, seed and variant.
+def read(path: Path = TABLE) -> pd.DataFrame:
+    """The table of the last sweep: one row a window, seed and variant, or detector in STREAM_TABLE.
 
     Raises:
         FileNotFoundError: if there is none.
     """
-    if not TABLE.is_file():
-        raise FileNotFoundError(f"There is no {TABLE.name} in results/: run `make sweep` to make it.")
-    return pd.read_csv(TABLE)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path.name} in results/: run `make sweep` to make it.")
+    return pd.read_csv(path)
+
+
+def stream_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Frauds found in the test part of both windows, mean and range over the seeds, best last."""
+    possible = table[table["seed"] == table["seed"].min()].assign(detector="perfect", found=table["possible"])
+    return _sides(pd.concat([table, possible]), "detector", "found", ".1f").rename_axis("frauds found")
 
 
 def windows_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Both windows side by side: mean and spread (lowest to highest) over the seeds, best last."""
-    grouped = table.groupby(["start", "variant"])["average_precision"].agg(["mean", "min", "max"])
-    text = grouped.apply(lambda r: f"{r['mean']:.3f} ({r['min']:.3f} to {r['max']:.3f})", axis=1)
-    order = grouped["mean"].loc[WINDOWS[0]].sort_values().index
+    """Average precision on both windows: mean and range (lowest to highest) over the seeds, best last."""
+    return _sides(table, "variant", "average_precision", ".3f").rename_axis("average precision")
+
+
+def _sides(table: pd.DataFrame, by: str, column: str, style: str) -> pd.DataFrame:
+    """Both windows side by side, as text; one row each of `by`."""
+    grouped = table.groupby(["start", by])[column].agg(["mean", "min", "max"])
+    low = style if style.endswith("3f") else ".0f"
+    text = grouped.apply(lambda r: f"{r['mean']:{style}} ({r['min']:{low}} to {r['max']:{low}})", axis=1)
+    order = grouped["mean"].loc[WINDOWS[0]].sort_values(kind="stable").index
     sides = {f"events {s:,} to {s + data.WINDOW_ROWS - 1:,}": text.loc[s].loc[order] for s in WINDOWS}
-    return pd.DataFrame(sides).rename_axis("average precision")
+    return pd.DataFrame(sides)

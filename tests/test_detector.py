@@ -197,7 +197,7 @@ def test_no_pickle_is_written_or_read(saved, detector, events, scores, tmp_path,
     with zipfile.ZipFile(saved) as bundle:
         assert bundle.namelist() == PARTS
         contents = [bundle.read(name) for name in PARTS]
-    assert json.loads(contents[0])["bundle"].startswith("domain-driven detector")
+    assert bundle.comment.startswith(b"domain-driven detector")
     assert not any(content.startswith(b"\x80") for content in contents)
 
 

@@ -83,7 +83,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_half_written_stays(detector, sm
         run.show(figure, "figure", alt="A figure that no disk takes")
     with small_files_only(100), pytest.raises(course.CourseError, match="Cannot write into"):
         run.checkpoint(**{f"value_{i}": i for i in range(50)})
-    with small_files_only(2_500), pytest.raises(OSError, match="File too large"):
+    with small_files_only(2_500), pytest.raises(course.CourseError, match="File too large"):
         detector.save(tmp_path / "run" / "detector.zip")
     assert files(run.folder) == before
 

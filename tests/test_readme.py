@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+
 from helpers import ROOT, publishing, sweep
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -17,9 +19,15 @@ def test_the_results_table_is_that_of_the_reference_run():
     assert between("results") == publishing.results_table(reference)
 
 
-def test_the_table_of_both_windows_is_that_of_the_sweep():
-    shown = [line.split(" | ")[1:] for line in between("windows").splitlines()[2:]]
-    table = sweep.windows_table(sweep.read())
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("windows", sweep.windows_table(sweep.read())),
+        ("stream", sweep.stream_table(sweep.read(sweep.STREAM_TABLE))),
+    ],
+)
+def test_the_tables_of_both_windows_are_those_of_the_sweep(name, table):
+    shown = [line.split(" | ")[1:] for line in between(name).splitlines()[2:]]
     assert [[cell.strip(" |") for cell in row] for row in shown] == table.to_numpy().tolist()
 
 

@@ -1,6 +1,7 @@
 """The sweep: variants, restarting, and the table."""
 
 import json
+import re
 import subprocess
 
 import pandas as pd
@@ -21,6 +22,7 @@ def rows(start, seed, judge=0.5, rules=0.25):
 @pytest.fixture
 def sandbox(monkeypatch, tmp_path):
     monkeypatch.setattr(sweep, "TABLE", tmp_path / "results" / "sweep.csv")
+    monkeypatch.setattr(sweep, "STREAM_TABLE", tmp_path / "results" / "stream.csv")
     monkeypatch.setattr(sweep, "SEEDS", (0, 1))
     return tmp_path
 
@@ -54,7 +56,7 @@ def test_measure_compares_variants_with_the_full_judge(monkeypatch):
 
 def test_a_variant_does_not_depend_on_the_truth(monkeypatch):
     honest, flipped = sweep.Study(0, 0, 4_000), sweep.Study(0, 0, 4_000)
-    stream = flipped.stream
+    stream = flipped.labelled
     stream["Class"] = 1 - stream["Class"]
     for name in ("no refinement", "labels by majority", "normal: all but the organised"):
         assert (sweep.VARIANTS[name](honest) == sweep.VARIANTS[name](flipped)).all(), name
@@ -64,18 +66,22 @@ def test_finished_fits_are_kept_and_only_missing_ones_run(sandbox, monkeypatch):
     started = []
 
     def child(command, **_):
-        start, seed = json.loads("[" + command[2].split("measure(")[1].split(")")[0] + "]")
-        started.append((start, seed))
-        return subprocess.CompletedProcess(command, 0, json.dumps(rows(start, seed)), "")
+        job, place = re.search(r"sweep\.(measure\w*)\((.*?)\)", command[2]).groups()
+        start, seed = json.loads(f"[{place}]")
+        started.append((job, start, seed))
+        told = rows(start, seed) if job == "measure" else streamed(start, seed)
+        return subprocess.CompletedProcess(command, 0, json.dumps(told), "")
 
     monkeypatch.setattr(subprocess, "run", child)
-    table = sweep.run(sandbox / "runs", workers=1)
-    assert started == [(0, 0), (0, 1), (50_000, 0), (50_000, 1)]
-    next((sandbox / "runs").rglob("0-1.json")).unlink()
+    tables = sweep.run(sandbox / "runs", workers=1)
+    places = [(0, 0), (0, 1), (50_000, 0), (50_000, 1)]
+    assert started == [(job, *place) for job in ("measure", "measure_stream") for place in places]
+    next((sandbox / "runs").rglob("measure-0-1.json")).unlink()
     again = sweep.run(sandbox / "runs", workers=1)
-    assert started[4:] == [(0, 1)]
-    pd.testing.assert_frame_equal(table, again)
-    pd.testing.assert_frame_equal(sweep.read(), table, check_dtype=False)
+    assert started[8:] == [("measure", 0, 1)]
+    for table, same, path in zip(tables, again, (sweep.TABLE, sweep.STREAM_TABLE), strict=True):
+        pd.testing.assert_frame_equal(table, same)
+        pd.testing.assert_frame_equal(sweep.read(path), table, check_dtype=False)
 
 
 def test_a_failed_fit_is_one_sentence_and_leaves_no_table(sandbox, monkeypatch):
@@ -85,7 +91,7 @@ def test_a_failed_fit_is_one_sentence_and_leaves_no_table(sandbox, monkeypatch):
         sweep.run(sandbox / "runs", workers=1)
     assert not sweep.TABLE.exists()
     with pytest.raises(FileNotFoundError, match="run `make sweep`"):
-        sweep.read()
+        sweep.read(sweep.TABLE)
 
 
 def test_windows_table_gives_mean_and_range_over_seeds_best_last():
@@ -94,3 +100,27 @@ def test_windows_table_gives_mean_and_range_over_seeds_best_last():
     assert list(shown.columns) == ["events 0 to 49,999", "events 50,000 to 99,999"]
     assert list(shown.index) == ["rules only", sweep.FULL]
     assert shown.loc[sweep.FULL].tolist() == ["0.550 (0.500 to 0.600)"] * 2
+
+
+def streamed(start: int, seed: int) -> list[dict]:
+    common = {"start": start, "seed": seed, "possible": 9}
+    return [
+        common | {"detector": name, "found": found + seed} for name, found in (("judge", 2), ("stream", 6))
+    ]
+
+
+def test_stream_table_counts_frauds_found_and_what_is_possible():
+    table = pd.DataFrame([row for s in sweep.WINDOWS for seed in (0, 1) for row in streamed(s, seed)])
+    shown = sweep.stream_table(table)
+    assert list(shown.index) == ["judge", "stream", "perfect"]
+    assert shown.iloc[:, 0].tolist() == ["2.5 (2 to 3)", "6.5 (6 to 7)", "9.0 (9 to 9)"]
+
+
+@pytest.mark.slow
+def test_the_learner_and_its_references_are_measured(monkeypatch):
+    monkeypatch.setattr(sweep, "WARM_UP", 4_000)
+    table = pd.DataFrame(sweep.measure_stream(0, 0, rows=12_000)).set_index("detector")
+    assert list(table.index) == ["stream", "judge", "seed_rules", "oracle", "oracle_prequential"]
+    assert table["possible"].nunique() == 1 and (table["found"] <= table["possible"]).all()
+    assert table.loc["stream", "found"] > table.loc["seed_rules", "found"]
+    assert table["average_precision"].between(0, 1).all()

@@ -1,0 +1,329 @@
+"""The stream: admit events, score first, spend the alert budget, learn from reviews.
+
+`review` is the only function that reads the truth, and it tells the alerted events' only.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from numbers import Real
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import cdist
+
+from helpers import files
+from helpers.data import COLUMNS
+from helpers.detector import Detector, pack, unpack
+from helpers.features import RADIUS, WINDOW, is_unusual, linear
+from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs
+from helpers.rules import BUDGET, SUSPICIOUS
+
+DELAY = 1_000  # events between an alerted event and its review
+BLOCK = 1_000  # consecutive events that share one alert budget
+ALERTS = round(BUDGET * BLOCK)
+UNKNOWN = -1  # an alert not yet decided, a truth not yet learned
+LEARNER = "domain-driven learner, version 1"  # the stamp of a saved learner
+_PARTS = ("detector.zip", "memory.parquet", "judge.ubj", "settings.json")
+DRIFT_BINS = 10  # tenths of the reference: the usual choice for the population stability index
+
+
+def admit(batch: pd.DataFrame, last_event: int = -1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Let clean events in and keep the stream going whatever else arrives.
+
+    Args:
+        batch: events as they arrive, indexed by event number; columns may lack, values may be anything.
+        last_event: number of the last event that was admitted.
+
+    Returns:
+        The admitted events, (n, 7) float64 in increasing order; and the refused rows with a column `why`:
+        "malformed" (NaN, infinity, an amount of -1 or less, no number, a column missing or double),
+        "duplicate" (the number was admitted just now) or "late" (the number is smaller than the last
+        admitted one, whose predecessors are not remembered). Equal values are no duplicate.
+    """
+    known = batch.loc[:, ~batch.columns.duplicated(keep=False)].reindex(columns=COLUMNS)
+    values = known.apply(_numbers_only)
+    number = _numbers_only(pd.Series(batch.index, batch.index)).to_numpy()
+    whole = (number % 1 == 0) & (np.abs(number) < 2**53)
+    good = whole & np.isfinite(values).all(axis=1).to_numpy() & (values["Amount"] > -1).to_numpy()
+    latest = np.maximum.accumulate(np.r_[last_event, np.where(good, number, -np.inf)])[:-1]
+    admitted = good & (number > latest)
+    twice = np.isin(number, np.r_[last_event, number[admitted]])
+    why = np.where(~good, "malformed", np.where(twice, "duplicate", "late"))
+    index = pd.Index(number[admitted].astype(np.int64), name="event")
+    return values[admitted].set_axis(index), batch[~admitted].assign(why=why[~admitted])
+
+
+def _numbers_only(column: pd.Series) -> pd.Series:
+    """float64, NaN in place of whatever is no number."""
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return column.astype(np.float64)
+    real = column.map(lambda value: isinstance(value, Real) and not isinstance(value, bool | np.bool_))
+    return column.where(real.astype(bool), np.nan).astype(np.float64)
+
+
+def review(truth: pd.Series, alerted: pd.Index, now: int, delay: int = DELAY) -> pd.Series:
+    """What analysts say of alerted events, `delay` events later: their truth, and nobody else's."""
+    return truth.loc[alerted[alerted + delay <= now]]
+
+
+@dataclass
+class Learner:
+    """A detector in service: it scores, alerts, is told the truth of its alerts, and learns.
+
+    Attributes:
+        detector: label-free, frozen.
+        memory: every event so far, in time order: Amount, V1..V6, reconstruction_error, label (the pseudo-
+            label of rules and autoencoder), risk (as scored on arrival), alert (1, 0; -1 until its block is
+            over) and truth (1, 0; -1 unless reviewed).
+        weights: (9,) the linear judge, a logistic regression on what the judge sees; the last is its bias.
+        judge: the judge of trees, which learns from the same labels.
+        explore: share of the alert budget that goes to novel events.
+        seed: of the judges to come.
+    """
+
+    detector: Detector
+    memory: pd.DataFrame
+    weights: np.ndarray
+    judge: Judge
+    explore: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._recall()
+
+    @classmethod
+    def start(cls, detector: Detector, warm_up: pd.DataFrame, explore: float = 0.0, seed: int = 0) -> Learner:
+        """Begin after the events that the detector was fitted on; they are remembered, not scored."""
+        memory = _described(detector, warm_up).assign(risk=np.nan, alert=0, truth=UNKNOWN)
+        learner = cls(detector, memory, np.zeros(len(JUDGE_INPUTS) + 1), detector.judge, explore, seed)
+        learner._refit()
+        return learner
+
+    def _recall(self) -> None:
+        """Keep the reviewed events and their robust z-scores at hand."""
+        self._reviewed = self.memory[self.memory["truth"] != UNKNOWN]
+        self._z = self.detector.profile.z_scores(self._reviewed)[:, 1:]
+        self._fraud = (self._reviewed["truth"] == 1).to_numpy()
+
+    @property
+    def now(self) -> int:
+        """The clock: number of the next event."""
+        return int(self.memory.index[-1]) + 1
+
+    @property
+    def pending(self) -> pd.Index:
+        """Alerted events that nobody has reviewed yet."""
+        return self.memory.index[(self.memory["alert"] == 1) & (self.memory["truth"] == UNKNOWN)]
+
+    def score(self, events: pd.DataFrame) -> np.ndarray:
+        """Risk of (n, 7) events; (n,) in [0, 1], bit for bit the same for any cut into batches.
+
+        Both judges count alike: their log-odds are averaged, a logarithmic opinion pool (Genest and Zidek,
+        1986).
+        """
+        seen = self.detector.seen(events)
+        line = linear(seen, self.weights[:-1, None])[:, 0] + self.weights[-1]
+        return 1 / (1 + np.exp(-(line + self.judge.log_odds(seen)) / 2))
+
+    def _unlikeness(self, events: pd.DataFrame) -> np.ndarray:
+        """Distance to every reviewed event, relative to the event's own length; (n, reviewed), no unit."""
+        z = self.detector.profile.z_scores(events)[:, 1:]
+        length = np.maximum(np.sqrt((z**2).sum(axis=1, keepdims=True)), np.finfo(float).tiny)
+        return cdist(z, self._z) / length
+
+    def watch(self, events: pd.DataFrame) -> None:
+        """Score a micro-batch of new events, remember it, and alert where a block of 1,000 is over."""
+        if len(events):
+            fresh = _described(self.detector, events, self.memory[-WINDOW:])
+            fresh = fresh.assign(risk=self.score(events), alert=UNKNOWN, truth=UNKNOWN)
+            self.memory = pd.concat([self.memory, fresh])
+            over = (self.memory["alert"] == UNKNOWN) & (self.memory.index < self.now // BLOCK * BLOCK)
+            for _, block in self.memory[over].groupby(self.memory.index[over] // BLOCK):
+                self.memory.loc[block.index, "alert"] = self._chosen(block).astype(int)
+
+    def _chosen(self, block: pd.DataFrame) -> np.ndarray:
+        """Spend one block's budget: the riskiest, and for the explored share what the label-free judge finds
+        riskiest among events that look like none reviewed."""
+        explored = round(self.explore * ALERTS)
+        chosen = np.zeros(len(block), dtype=bool)
+        chosen[np.argsort(-block["risk"], kind="stable")[: ALERTS - explored]] = True
+        familiar = chosen | (self._unlikeness(block) <= RADIUS).any(axis=1)
+        novelty = np.where(familiar, -1, self.detector.score(block))
+        chosen[np.argsort(-novelty, kind="stable")[:explored]] = True
+        return chosen
+
+    def learn(self, reviews: pd.Series) -> None:
+        """Take in reviews (event -> truth) and refit both judges on everything so far."""
+        self.memory.loc[reviews.index, "truth"] = reviews.astype(int)
+        self._recall()
+        self._refit()
+
+    def labels(self) -> np.ndarray:
+        """What the judges are taught of every remembered event; (n,) of 0 and 1.
+
+        Reviewed events: their truth. Until the first fraud is confirmed, the pseudo-labels of rules and
+        autoencoder stand for the others; from then on, unusual events that look like more confirmed frauds
+        than false alarms are suspicious. What remains is presumed normal: frauds are rarer than the budget.
+        """
+        labels = (self.memory["label"] == SUSPICIOUS).to_numpy()
+        if self._fraud.any():
+            unusual = is_unusual(self.detector.profile.z_scores(self.memory)[:, 1:])
+            alike = self._unlikeness(self.memory[unusual]) <= RADIUS
+            labels = np.zeros(len(unusual), dtype=bool)
+            labels[unusual] = alike[:, self._fraud].sum(axis=1) > alike[:, ~self._fraud].sum(axis=1)
+        return np.where(self.memory["truth"] == UNKNOWN, labels, self.memory["truth"]).astype(np.int8)
+
+    def _refit(self) -> None:
+        from sklearn.linear_model import LogisticRegression
+
+        labels, inputs = self.labels(), self.detector.scaling.transform(self.memory)
+        seen = judge_inputs(inputs, self.memory["reconstruction_error"].to_numpy())
+        line = LogisticRegression(solver="newton-cholesky").fit(seen, labels)
+        self.weights = np.append(line.coef_[0], line.intercept_)
+        self.judge = Judge(seed=self.seed).fit(seen, labels)
+
+    def reasons(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
+        """`Detector.reasons` of consecutive events, asked of the judge of trees, with the learner's risk and
+        `resembles`: the latest confirmed fraud that looks similar, if any."""
+        numbers = self._reviewed.index[self._fraud].to_numpy()
+        alike = self._unlikeness(events)[:, self._fraud] <= RADIUS
+        latest = np.where(alike, numbers, UNKNOWN).max(axis=1, initial=UNKNOWN)
+        resembles = pd.Series(latest, events.index, dtype="Int64").replace(UNKNOWN, pd.NA)
+        table = replace(self.detector, judge=self.judge).reasons(events, history)
+        return table.assign(risk=self.score(events), resembles=resembles)
+
+    def save(self, path: Path | str) -> None:
+        """Write one file, without pickle; a kill leaves the old file or the new one.
+
+        Raises:
+            CourseError: if the file cannot be written.
+        """
+        memory, settings = io.BytesIO(), {"explore": self.explore, "seed": self.seed}
+        self.memory.to_parquet(memory)
+        settings = json.dumps(settings | {"weights": self.weights.tolist()}, sort_keys=True)
+        parts = (self.detector.to_bytes(), memory.getvalue(), self.judge.to_bytes(), settings.encode())
+        files.replace(Path(path), pack(LEARNER, dict(zip(_PARTS, parts, strict=True))))
+
+    @classmethod
+    def load(cls, path: Path | str) -> Learner:
+        """Read what `save` wrote; it goes on with the same scores. Nothing is unpacked to disk.
+
+        Raises:
+            ValueError: if the file is damaged or is not a saved learner of this version.
+        """
+        try:
+            detector, memory, judge, settings = unpack(LEARNER, Path(path).read_bytes(), _PARTS)
+            settings = json.loads(settings)
+            return cls(
+                Detector.from_bytes(detector),
+                pd.read_parquet(io.BytesIO(memory)),
+                np.array(settings.pop("weights")),
+                Judge.from_bytes(judge),
+                **settings,
+            )
+        except OSError:
+            raise
+        except Exception as cause:
+            reason = str(cause).partition("\n")[0]
+            raise ValueError(
+                f"{Path(path).name} is not a learner that this version of the course saved ({reason}): "
+                "replay the stream and save it again."
+            ) from cause
+
+
+def _described(detector: Detector, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Events with what the label-free detector says of them: reconstruction error and pseudo-label."""
+    errors, labels = detector.pseudo_labels(events, history)
+    return events[COLUMNS].assign(reconstruction_error=errors, label=labels)
+
+
+def replay(
+    learner: Learner, events: pd.DataFrame, truth: pd.Series, batch: int = BLOCK, delay: int = DELAY
+) -> Iterator[int]:
+    """Play events to the learner in micro-batches: score first, learn afterwards.
+
+    Batches follow the clock and end with their block of 1,000, between whose ends the judge is frozen: the
+    scores do not depend on `batch`.
+
+    Yields:
+        The clock after each batch; stop early to interrupt the stream.
+    """
+    blocks, places = events.index // BLOCK, events.index % BLOCK // batch
+    for _, part in events.groupby([blocks, places]):
+        before = learner.now
+        learner.watch(part)
+        if learner.now // BLOCK > before // BLOCK:
+            learner.learn(review(truth, learner.pending, learner.now, delay))
+        yield learner.now
+
+
+def oracle_prequential(
+    inputs: np.ndarray, truth: np.ndarray, warm_up: int, delay: int = DELAY, seed: int = 0
+) -> np.ndarray:
+    """Risk from the same judge, refitted before every block on all labels older than the delay.
+
+    Args:
+        inputs: (n, 8) what the judge sees, in time order.
+        truth: (n,) of 0 and 1.
+        warm_up: events that are not scored.
+
+    Returns:
+        (n - warm_up,) risk; 0 while no fraud is known.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    def block_risk(begin: int) -> np.ndarray:
+        block, known = inputs[begin : begin + BLOCK], max(begin - delay, 0)
+        if not truth[:known].any():
+            return np.zeros(len(block), dtype=np.float32)
+        return Judge(seed=seed).fit(inputs[:known], truth[:known]).risk(block)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.concatenate(list(pool.map(block_risk, range(warm_up, len(inputs), BLOCK))))
+
+
+def drift(reference: pd.DataFrame, batch: pd.DataFrame) -> pd.DataFrame:
+    """How far a batch's distribution has moved from the reference's, column by column.
+
+    Returns:
+        One row a column: psi (population stability index over tenths of the reference, one event added to
+        each), ks (Kolmogorov-Smirnov statistic) and p (its p-value).
+    """
+    from scipy.stats import ks_2samp
+
+    rows = {}
+    for name in reference:
+        cuts = np.unique(np.quantile(reference[name], np.arange(1, DRIFT_BINS) / DRIFT_BINS))
+        shares = []
+        for values in (reference[name], batch[name]):
+            counts = np.bincount(np.searchsorted(cuts, values), minlength=len(cuts) + 1) + 1
+            shares.append(counts / counts.sum())
+        test = ks_2samp(reference[name], batch[name], method="asymp")
+        psi = ((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum()
+        rows[name] = {"psi": psi, "ks": test.statistic, "p": test.pvalue}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def latencies(learner: Learner, events: pd.DataFrame) -> dict[str, float]:
+    """Measure serving: one event at a time (up to 1,000 of them), and a batch of 1,000."""
+    singles = [_seconds(learner, events[row : row + 1]) for row in range(min(len(events), 1_000))]
+    batch = float(np.median([_seconds(learner, events[:1_000]) for _ in range(5)]))
+    return {
+        "one_event_median_ms": 1_000 * float(np.median(singles)),
+        "one_event_p99_ms": 1_000 * float(np.quantile(singles, 0.99)),
+        "batch_ms": 1_000 * batch,
+        "events_per_s": len(events[:1_000]) / batch,
+    }
+
+
+def _seconds(learner: Learner, events: pd.DataFrame) -> float:
+    started = time.perf_counter()
+    learner.score(events)
+    return time.perf_counter() - started

@@ -1,0 +1,380 @@
+"""helpers/stream.py: what comes in, what the learner may know, and that it goes on after a restart."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sandbox import small_files_only
+
+from helpers import data, stream
+from helpers.data import COLUMNS
+from helpers.files import CourseError
+from helpers.stream import Learner, admit, drift, oracle_prequential, replay, review
+
+END = 12_000  # by then some frauds are confirmed
+
+
+@pytest.fixture(scope="module")
+def truth() -> pd.Series:
+    return data.seal(data.load_events("snapshot", rows=END))[1]
+
+
+@pytest.fixture(scope="module")
+def live(window, small_train) -> pd.DataFrame:
+    return window[len(small_train) : END]
+
+
+def played(detector, warm_up, live, truth, batch=1_000, **options) -> Learner:
+    learner = Learner.start(detector, warm_up, **options)
+    for _ in replay(learner, live, truth, batch):
+        pass
+    return learner
+
+
+@pytest.fixture(scope="module")
+def learner(detector, small_train, live, truth) -> Learner:
+    """After 7,200 events; it has found frauds and learned from them. Nobody may change it."""
+    return played(detector, small_train, live, truth)
+
+
+# --- the truth -----------------------------------------------------------------------------------
+
+
+def test_labels_of_events_never_alerted_influence_nothing(detector, small_train, live, truth, learner):
+    alerted = learner.memory["alert"] == 1
+    assert truth[alerted].any() and truth[~alerted].any()
+    flipped = truth.where(alerted, 1 - truth)
+    again = played(detector, small_train, live, flipped)
+    pd.testing.assert_frame_equal(again.memory, learner.memory)
+
+
+def test_labels_of_alerted_events_do_influence_scores(detector, small_train, live, truth, learner):
+    alerted = learner.memory["alert"] == 1
+    again = played(detector, small_train, live, truth.where(~alerted, 1 - truth))
+    assert not again.memory["risk"].equals(learner.memory["risk"])
+
+
+def test_review_comes_after_the_delay_and_tells_alerted_events_only():
+    truth = pd.Series([1, 0, 1, 1], [10, 11, 12, 13])
+    told = review(truth, pd.Index([10, 12, 13]), now=22, delay=10)
+    assert told.to_dict() == {10: 1, 12: 1}
+
+
+def test_learner_never_knows_more_than_reviews_told(learner, truth):
+    known = learner.memory.query("truth != -1")
+    assert len(known) and (known["alert"] == 1).all() and (known.index + stream.DELAY <= learner.now).all()
+    assert (known["truth"] == truth[known.index]).all()
+
+
+# --- the same scores -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [70, 500])
+def test_micro_batches_of_any_size_give_the_same_stream(detector, small_train, live, truth, learner, batch):
+    again = played(detector, small_train, live, truth, batch)
+    pd.testing.assert_frame_equal(again.memory, learner.memory)
+
+
+@settings(max_examples=10, deadline=None)
+@given(cuts=st.lists(st.integers(0, 1_500), max_size=6))
+def test_scores_have_the_same_bits_for_any_cut(learner, live, cuts):
+    events = live[:1_500]
+    parts = [learner.score(events[a:b]) for a, b in pairwise([0, *sorted(cuts), 1_500])]
+    np.testing.assert_array_equal(np.concatenate(parts), learner.score(events))
+
+
+def test_one_event_at_a_time_scores_the_same(learner, live):
+    singles = [learner.score(live[row : row + 1])[0] for row in range(100)]
+    np.testing.assert_array_equal(singles, learner.score(live[:100]))
+
+
+def test_before_any_review_it_learns_from_pseudo_labels_alone(detector, small_train):
+    cold = Learner.start(detector, small_train)
+    assert (cold.labels() == (detector.pseudo_labels(small_train)[1] == 1)).all() and cold.labels().any()
+    risk = cold.score(small_train)
+    assert risk[cold.labels() == 1].mean() > 10 * risk[cold.labels() == 0].mean()
+
+
+def test_risk_is_the_average_of_both_judges_log_odds(learner, live):
+    seen = learner.detector.seen(live[:50])
+    by_hand = (seen @ learner.weights[:-1] + learner.weights[-1] + learner.judge.log_odds(seen)) / 2
+    risk = learner.score(live[:50])
+    np.testing.assert_allclose(np.log(risk / (1 - risk)), by_hand, rtol=1e-6)
+    np.testing.assert_allclose(
+        1 / (1 + np.exp(-learner.judge.log_odds(seen))), learner.judge.risk(seen), rtol=1e-4
+    )
+
+
+# --- restart -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(learner, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "learner.zip"
+    learner.save(path)
+    return path
+
+
+@pytest.mark.parametrize("batches", [3, 19])
+def test_restart_in_mid_stream_goes_on_with_identical_scores(
+    detector, small_train, live, truth, learner, tmp_path, batches
+):
+    first = Learner.start(detector, small_train)
+    clock = replay(first, live, truth, batch=200)
+    for _ in range(batches):
+        next(clock)
+    first.save(tmp_path / "learner.zip")
+    second = Learner.load(tmp_path / "learner.zip")
+    for _ in replay(second, live[live.index >= second.now], truth, batch=200):
+        pass
+    pd.testing.assert_frame_equal(second.memory, learner.memory)
+    assert os.listdir(tmp_path) == ["learner.zip"]
+
+
+def test_settings_survive_the_restart(detector, small_train, tmp_path):
+    Learner.start(detector, small_train, explore=0.4, seed=3).save(tmp_path / "learner.zip")
+    again = Learner.load(tmp_path / "learner.zip")
+    assert (again.explore, again.seed, again.judge.seed) == (0.4, 3, 0)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "detector", "text"])
+def test_damaged_or_foreign_bundle_is_refused_in_one_sentence(saved, detector, tmp_path, damage):
+    path, content = tmp_path / "bad.zip", bytearray(saved.read_bytes())
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif damage == "detector":
+        detector.save(path)
+    else:
+        path.write_text("hello")
+    with pytest.raises(ValueError, match=r"^bad.zip is not a learner .*: replay the stream") as caught:
+        Learner.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_failure_while_saving_leaves_the_old_bundle(saved, learner):
+    before = saved.read_bytes()
+    with small_files_only(10_000), pytest.raises(CourseError, match="Cannot write into"):
+        learner.save(saved)
+    assert saved.read_bytes() == before and os.listdir(saved.parent) == [saved.name]
+
+
+# --- alerts --------------------------------------------------------------------------------------
+
+
+def test_five_alerts_a_block_and_none_before_it_is_over(learner, small_train):
+    scored = learner.memory[len(small_train) :]
+    assert scored["alert"].groupby(scored.index // 1_000).sum().eq(5).all()
+    assert learner.now == END and (scored["alert"] >= 0).all()
+
+
+def test_a_block_waits_until_it_is_over(detector, small_train, live):
+    cold = Learner.start(detector, small_train)
+    cold.watch(live[:199])
+    assert (cold.memory["alert"][-199:] == stream.UNKNOWN).all()
+    cold.watch(live[199:200])
+    assert (cold.memory["alert"][-200:] >= 0).all()
+
+
+def test_a_block_whose_last_events_were_refused_is_over_when_the_next_begins(detector, small_train, live):
+    cold = Learner.start(detector, small_train)
+    cold.watch(pd.concat([live[:150], live[210:220]]))
+    assert cold.memory["alert"].eq(1).sum() == 5 and cold.memory["alert"][-10:].eq(stream.UNKNOWN).all()
+
+
+def test_among_equal_risks_the_earlier_event_is_chosen(detector, small_train):
+    cold = Learner.start(detector, small_train)
+    block = small_train[:100].assign(risk=0.5)
+    assert np.flatnonzero(cold._chosen(block)).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_explored_share_goes_to_events_unlike_any_reviewed(learner, live):
+    block = live[:1_000].assign(risk=learner.score(live[:1_000]))
+    plain = learner._chosen(block)
+    explorer = replace(learner, explore=0.4)
+    chosen = explorer._chosen(block)
+    new = chosen & ~plain
+    assert plain.sum() == chosen.sum() == 5 and new.sum() == 2
+    assert not (learner._unlikeness(block[new]) <= stream.RADIUS).any()
+
+
+def test_empty_batch_changes_nothing(learner, live):
+    before = learner.memory
+    learner.watch(live[:0])
+    assert learner.memory is before
+
+
+# --- learning ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def strange(small, detector) -> pd.DataFrame:
+    """The event farthest from the centre, and the same one 2 % and 15 % longer."""
+    z = detector.profile.z_scores(small)[:, 1:]
+    far = small.iloc[[int((z**2).sum(axis=1).argmax())]].reset_index(drop=True)
+    centre, axes = detector.profile.centre[1:], COLUMNS[1:]
+    stretched = [far.assign(**dict((far[axes] * k + centre * (1 - k)).iloc[0])) for k in (1, 1.02, 1.15)]
+    return pd.concat(stretched, ignore_index=True).set_axis([20_000, 20_001, 20_002])
+
+
+def taught(detector, small_train, strange, truths) -> Learner:
+    """A learner that has seen the strange events and been told the truth of the first ones."""
+    learner = Learner.start(detector, small_train)
+    learner.watch(strange)
+    learner.memory["alert"] = 0
+    learner.learn(pd.Series(truths, strange.index[: len(truths)]))
+    return learner
+
+
+def test_the_first_confirmed_fraud_lifts_what_looks_similar(detector, small_train, strange):
+    honest = taught(detector, small_train, strange, [0])
+    fraud = taught(detector, small_train, strange, [1])
+    assert (fraud.score(strange) > honest.score(strange)).all()
+    assert fraud.labels()[-3:].tolist() == [1, 1, 1]
+
+
+def test_one_fraud_against_one_false_alarm_is_no_majority(detector, small_train, strange):
+    torn = taught(detector, small_train, strange, [1, 0])
+    assert torn.labels()[-3:].tolist() == [1, 0, 0]
+
+
+def test_pseudo_labels_end_with_the_first_confirmed_fraud(detector, small_train, strange):
+    pseudo = detector.pseudo_labels(small_train)[1] == 1
+    labels = {told: taught(detector, small_train, strange, [told]).labels()[:-3] for told in (0, 1)}
+    assert pseudo.any() and (labels[0] == pseudo).all()
+    assert labels[1].sum() < pseudo.sum()
+
+
+def test_reasons_name_the_confirmed_fraud_that_an_event_resembles(learner, live):
+    block = live.loc[10_000:10_999]
+    table = learner.reasons(block, history=live.loc[9_000:9_999])
+    frauds = learner.memory.index[learner.memory["truth"] == 1]
+    named = table["resembles"].dropna()
+    assert len(named) and named.isin(frauds).all() and len(table) == len(block)
+    np.testing.assert_array_equal(table["risk"], learner.score(block))
+
+
+# --- unclean events ------------------------------------------------------------------------------
+
+
+def clean(numbers, value=1.0) -> pd.DataFrame:
+    return pd.DataFrame(value, index=pd.Index(numbers, name="event"), columns=COLUMNS)
+
+
+def whys(batch, last_event=-1) -> list[str]:
+    return admit(batch, last_event)[1]["why"].tolist()
+
+
+def test_clean_events_are_admitted_with_equal_values_and_gaps():
+    batch = clean([5, 6, 9])
+    admitted, refused = admit(batch, last_event=4)
+    pd.testing.assert_frame_equal(admitted, batch)
+    assert refused.empty
+
+
+def test_repeated_numbers_are_duplicates_and_smaller_ones_late():
+    admitted, refused = admit(clean([7, 8, 8, 6, 9, 7, 4]), last_event=7)
+    assert admitted.index.tolist() == [8, 9]
+    assert refused["why"].to_list() == ["duplicate", "duplicate", "late", "duplicate", "late"]
+    assert refused.index.tolist() == [7, 8, 6, 7, 4]
+
+
+@pytest.mark.parametrize(
+    "value", [np.nan, np.inf, -np.inf, "1.0", "", None, True, b"1", [1], pd.NaT, pd.Timestamp(0)]
+)
+def test_what_is_no_finite_number_is_malformed(value):
+    batch = clean([1, 2, 3]).astype(object)
+    batch.at[2, "V3"] = value
+    admitted, refused = admit(batch)
+    assert admitted.index.tolist() == [1, 3] and refused["why"].to_dict() == {2: "malformed"}
+    assert (admitted.dtypes == np.float64).all()
+
+
+def test_a_column_of_text_or_of_truth_values_or_missing_or_double_is_malformed():
+    good = clean([1, 2])
+    assert whys(good.astype({"V1": str})) == ["malformed"] * 2
+    assert whys(good.astype({"V1": bool})) == ["malformed"] * 2
+    assert whys(good.drop(columns="V4")) == ["malformed"] * 2
+    assert whys(pd.concat([good, good[["V4"]]], axis=1)) == ["malformed"] * 2
+    assert whys(good.assign(Amount=[-1.0, 5.0])) == ["malformed"]
+    assert whys(good.assign(more="text")) == []
+
+
+def test_a_number_that_is_no_whole_number_is_malformed():
+    batch = clean([1, 2, 3, 4, 5]).set_axis([1, "2", np.nan, 3.5, 1e300])
+    assert whys(batch) == ["malformed"] * 4
+
+
+def test_a_malformed_event_does_not_move_the_clock():
+    batch = clean([1, 900, 2])
+    batch.loc[900, "V1"] = np.nan
+    assert admit(batch)[0].index.tolist() == [1, 2]
+
+
+def test_an_empty_batch_is_no_error():
+    admitted, refused = admit(clean([]), last_event=3)
+    assert admitted.empty and refused.empty and list(admitted.columns) == COLUMNS
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    numbers=st.lists(st.integers(0, 20), max_size=12),
+    broken=st.sets(st.integers(0, 11)),
+    cut=st.integers(0, 12),
+)
+def test_door_is_the_same_for_any_cut_and_loses_no_event(numbers, broken, cut):
+    batch = clean(numbers)
+    batch.iloc[[row for row in broken if row < len(batch)], 2] = np.nan
+    whole, refused = admit(batch, last_event=5)
+    first, _ = admit(batch[:cut], last_event=5)
+    second, _ = admit(batch[cut:], last_event=int(first.index.max()) if len(first) else 5)
+    assert [*first.index, *second.index] == whole.index.tolist() == sorted(set(whole.index))
+    assert len(whole) + len(refused) == len(batch)
+
+
+# --- references, drift, serving ------------------------------------------------------------------
+
+
+def test_prequential_oracle_knows_only_labels_older_than_the_delay(detector, small, truth):
+    seen = detector.seen(small)
+    labels = truth.to_numpy()[: len(small)]
+    risk = oracle_prequential(seen, labels, 5_000)
+    changed = labels.copy()
+    changed[5_500:] = 1 - changed[5_500:]
+    again = oracle_prequential(seen, changed, 5_000)
+    np.testing.assert_array_equal(again[:1_000], risk[:1_000])
+    assert not np.array_equal(again[2_000:], risk[2_000:])
+    np.testing.assert_array_equal(oracle_prequential(seen, np.zeros_like(labels), 5_000), 0)
+
+
+def test_drift_is_small_for_the_same_and_large_for_a_shifted_distribution():
+    draws = np.random.default_rng(0)
+    reference = pd.DataFrame(draws.normal(size=(5_000, 2)), columns=["same", "moved"])
+    batch = pd.DataFrame(draws.normal([0, 1], size=(1_000, 2)), columns=["same", "moved"])
+    table = drift(reference, batch)
+    assert table.loc["same", "psi"] < 0.05 < 0.25 < table.loc["moved", "psi"]
+    assert table.loc["same", "p"] > 0.01 > table.loc["moved", "p"]
+    assert table.loc["moved", "ks"] == pytest.approx(0.38, abs=0.04)
+
+
+def test_drift_by_hand():
+    reference = pd.DataFrame({"x": np.arange(1_000)})
+    batch = pd.DataFrame({"x": np.repeat([50, 950], [300, 700])})
+    shares, base = (np.array([301, *[1] * 8, 701]) / 1_010, np.full(10, 101 / 1_010))
+    by_hand = ((shares - base) * np.log(shares / base)).sum()
+    assert drift(reference, batch).loc["x", "psi"] == pytest.approx(by_hand)
+
+
+def test_latencies_are_measured(learner, live):
+    timed = stream.latencies(learner, live[:50])
+    assert 0 < timed["one_event_median_ms"] <= timed["one_event_p99_ms"] < 1_000 * timed["batch_ms"]
+    assert timed["events_per_s"] == pytest.approx(50_000 / timed["batch_ms"])
