@@ -54,13 +54,13 @@ class Study:
     rows: int = data.WINDOW_ROWS
 
     @cached_property
-    def labelled(self) -> pd.DataFrame:
+    def stream(self) -> pd.DataFrame:
         """The window with its truth; `Class` is read by `measure` and `oracle` alone."""
         return data.load_events("snapshot", self.rows, self.start)
 
     @cached_property
     def events(self) -> pd.DataFrame:
-        return data.seal(self.labelled)[0]
+        return data.seal(self.stream)[0]
 
     @cached_property
     def train(self) -> pd.DataFrame:
@@ -137,7 +137,7 @@ class Study:
         """The judge, taught the true labels of the training part."""
         seen = judge_inputs(self.inputs, self.refined(self.labels)[0])
         n = len(self.train)
-        return Judge(seed=self.seed).fit(seen[:n], self.labelled["Class"].to_numpy()[:n]).risk(seen)
+        return Judge(seed=self.seed).fit(seen[:n], self.stream["Class"].to_numpy()[:n]).risk(seen)
 
 
 def _majority(study: Study) -> np.ndarray:
@@ -177,7 +177,7 @@ def measure(start: int, seed: int, rows: int = data.WINDOW_ROWS) -> list[dict]:
     """
     study = Study(start, seed, rows)
     n = len(study.train)
-    truth = study.labelled["Class"].to_numpy()[n:]
+    truth = study.stream["Class"].to_numpy()[n:]
     scores = {name: score(study)[n:] for name, score in VARIANTS.items()}
     boot = evaluation.bootstrap_ap(truth, scores, evaluation.block_draws(len(truth), seed=0))
     rows = []

@@ -56,7 +56,7 @@ def test_measure_compares_variants_with_the_full_judge(monkeypatch):
 
 def test_a_variant_does_not_depend_on_the_truth(monkeypatch):
     honest, flipped = sweep.Study(0, 0, 4_000), sweep.Study(0, 0, 4_000)
-    stream = flipped.labelled
+    stream = flipped.stream
     stream["Class"] = 1 - stream["Class"]
     for name in ("no refinement", "labels by majority", "normal: all but the organised"):
         assert (sweep.VARIANTS[name](honest) == sweep.VARIANTS[name](flipped)).all(), name
