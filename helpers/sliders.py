@@ -54,7 +54,7 @@ def alert_budget(
     ranked = {plots.DETECTORS[name][0]: name for name in reversed(scores) if scores[name].dtype != bool}
     return _shown(
         lambda detector, **choice: budget_figure(truth, scores[detector], detector, start, **choice),
-        detector=ipywidgets.Dropdown(options=ranked, value="judge"),
+        detector=ipywidgets.Dropdown(options=list(ranked.items()), value="judge"),
         per=ipywidgets.IntSlider(value=5, min=1, max=50, continuous_update=False),
         review=ipywidgets.BoundedFloatText(value=review, min=0, max=1e6, description="euro / review"),
         missed=ipywidgets.BoundedFloatText(value=missed, min=0, max=1e6, description="euro / fraud"),
