@@ -98,6 +98,60 @@ def budget_report(truth: ArrayLike, score: ArrayLike, start: int = 0) -> dict[st
     }
 
 
+def accusations(
+    truth: ArrayLike, fires: ArrayLike, suspicion: ArrayLike, start: int = 0
+) -> dict[str, int | float]:
+    """What a yes/no rule is worth, with its alerts in the order of a suspicion that ranks them.
+
+    Args:
+        truth: (n,) of 0 and 1.
+        fires: (n,) yes/no, where the rule accuses.
+        suspicion: (n,) positive numbers, higher = more suspicious.
+        start: number of the first event.
+
+    Returns:
+        accused, frauds (among the accused), precision, recall, and within_budget: frauds among the
+        alerts when the budget is spent on accused events alone. A rule that accuses nobody has a
+        precision of 0.
+    """
+    truth, fires = _pair(truth, _binary("fires", fires))
+    _need("A rule's recall", truth)
+    fires = fires > 0
+    alerts = choose_alerts(np.where(fires, _score(suspicion), 0.0), start) & fires
+    found = int((fires & truth).sum())
+    return {
+        "accused": int(fires.sum()),
+        "frauds": found,
+        "precision": found / max(int(fires.sum()), 1),
+        "recall": found / int(truth.sum()),
+        "within_budget": int((alerts & truth).sum()),
+    }
+
+
+def budget_curve(truth: ArrayLike, score: ArrayLike, start: int = 0, most: int = 50) -> pd.DataFrame:
+    """What every alert budget from 1 to `most` of 1,000 events gives (see `choose_alerts`).
+
+    Returns:
+        One row a budget, its number the index `per`: honest_quiet, false_alarms, missed, found,
+        precision (NaN where no alert was raised) and recall.
+    """
+    truth, score = _pair(truth, score)
+    _need("Recall at a budget", truth)
+    cells = ["honest_quiet", "false_alarms", "missed", "found"]
+    alerts = (choose_alerts(score, start, per) for per in range(1, most + 1))
+    counts = [np.bincount(2 * truth + flagged, minlength=4) for flagged in alerts]
+    table = pd.DataFrame(counts, pd.RangeIndex(1, most + 1, name="per"), cells)
+    return table.assign(
+        precision=table["found"] / (table["found"] + table["false_alarms"]),
+        recall=table["found"] / (table["found"] + table["missed"]),
+    )
+
+
+def budget_cost(curve: pd.DataFrame, review: float, missed: float) -> pd.Series:
+    """Cost of every budget in euro, from `budget_curve`: looking at each alert, and each missed fraud."""
+    return (curve["found"] + curve["false_alarms"]) * review + curve["missed"] * missed
+
+
 def at_recall(truth: ArrayLike, score: ArrayLike, recall: float) -> dict[str, int | float]:
     """False positives at the highest threshold that reaches at least this recall (0 to 1).
 

@@ -1,6 +1,7 @@
 """Every figure of the course: data in, figure out. Titles that state a finding are computed.
 
-Colours are Okabe and Ito's, which colour-blind readers can tell apart; a detector keeps its colour.
+Colours are Okabe and Ito's, which colour-blind readers can tell apart (the grey is darker and the yellow
+greener, to show on white); a detector keeps its colour in every figure.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 GREY, ORANGE, SKY, GREEN, BLUE, RED, PINK, YELLOW = (
-    "#8a8a8a",
+    "#666666",
     "#e69f00",
     "#56b4e9",
     "#009e73",
     "#0072b2",
     "#d55e00",
     "#cc79a7",
-    "#d8c722",
+    "#c6d045",
 )
 DETECTORS = {
     "seed_rules": ("naive rule", GREY),
@@ -35,6 +36,14 @@ DETECTORS = {
     "judge_circular": ("judge that sees the rules", RED),
     "judge": ("judge", GREEN),
     "oracle": ("oracle (true labels)", "#000000"),
+}
+VARIANTS = {  # of the sweep, where they are detectors of the table
+    "naive rule": "seed_rules",
+    "rules only": "rules",
+    "autoencoder only": "autoencoder",
+    "judge with votes": "judge_circular",
+    "judge": "judge",
+    "oracle": "oracle",
 }
 LABELS = {1: ("suspicious", RED), -1: ("undecided", GREY), 0: ("presumed normal", BLUE)}
 sns.set_theme(
@@ -87,7 +96,7 @@ def axes_overview(axes_values: pd.DataFrame) -> Figure:
     reach = ((axes_values.max() - axes_values.min()) / middle).min()
     figure, axes = _single(
         f"Every axis reaches at least {reach:.0f} times as far as its middle half",
-        "value of the axis (no unit)",
+        "value of the axis (no unit; log scale on both sides of 0)",
         "",
         figsize=(9, 3.6),
     )
@@ -145,8 +154,8 @@ def profile_map(events: pd.DataFrame, unusual: np.ndarray, x: str = "V1", y: str
     """Ordinary and unusual events on two of the six axes."""
     figure, axes = _single(
         f"{unusual.mean():.1%} of the events lie outside the profile on two axes or more",
-        x,
-        y,
+        f"{x} (no unit; the other four axes are not drawn)",
+        f"{y} (no unit)",
         figsize=(7, 4.5),
     )
     for mask, colour, label in ((~unusual, BLUE, "ordinary"), (unusual, ORANGE, "unusual")):
@@ -196,7 +205,7 @@ def signal_timeline(signal: pd.Series, threshold: float, what: str) -> Figure:
     figure, axes = _single(
         f"{what}: {above.sum():,} events exceed the threshold, in {clusters} clusters",
         "event",
-        signal.name,
+        f"{signal.name} (count)",
         figsize=(9, 3),
     )
     axes.vlines(signal.index[~above], 0, signal[~above], color=GREY, lw=0.6)
@@ -243,16 +252,16 @@ def _histogram_by_label(values, labels, threshold, title, x) -> Figure:
 
 
 def before_and_after_scaling(raw: np.ndarray, scaled: np.ndarray, names: Sequence[str]) -> Figure:
-    """Spread of each input before and after scaling."""
+    """Spread of each input before and after scaling; boxes hold the middle half of the events."""
     figure, axes = _axes(1, 2, figsize=(9, 3.4))
     before, after = raw.std(axis=0), scaled.std(axis=0)
     for axis, values, title in (
-        (axes[0, 0], raw, f"before: spreads from {before.min():.1f} to {before.max():.1f}"),
-        (axes[0, 1], scaled, f"after: spreads from {after.min():.1f} to {after.max():.1f}"),
+        (axes[0, 0], raw, f"before: standard deviations\nfrom {before.min():.1f} to {before.max():.0f}"),
+        (axes[0, 1], scaled, f"after: standard deviations\nfrom {after.min():.1f} to {after.max():.1f}"),
     ):
         sns.boxplot(pd.DataFrame(values, columns=names), orient="h", ax=axis, color=SKY, showfliers=False)
         axis.set_title(title, loc="left", fontweight="bold")
-        axis.set_xlabel("value (no unit; outliers not drawn)")
+        axis.set_xlabel("value (outliers not drawn)")
     return figure
 
 
@@ -280,14 +289,16 @@ def one_burst(z: np.ndarray, others: np.ndarray, names: Sequence[str]) -> Figure
     """The events of one burst, axis by axis, before a background of ordinary ones."""
     spread = z.std(axis=0).max()
     figure, axes = _single(
-        f"{len(z)} events of one burst: no axis varies by more than {spread:.1f} robust sd",
-        "",
+        f"{len(z)} events of one burst: their standard deviation is at most {spread:.1f} on any axis",
+        "behaviour axis (red: the burst; grey: ordinary events around it)",
         "robust z-score",
     )
     axes.plot(names, others.T, color=GREY, lw=0.3, alpha=0.3)
     axes.plot(names, z.T, color=RED, lw=1.2, alpha=0.8)
     axes.axhspan(-3, 3, color=BLUE, alpha=0.08, lw=0)
-    axes.annotate("ordinary: within 3", (0.01, 2), xycoords=("axes fraction", "data"), color=BLUE)
+    axes.annotate(
+        "ordinary:\nwithin 3", (1.01, 0), xycoords=("axes fraction", "data"), color=BLUE, va="center"
+    )
     return figure
 
 
@@ -346,16 +357,18 @@ def badly_rebuilt(misfit: np.ndarray, index: pd.Index, names: Sequence[str]) -> 
         vmax=1,
         cbar_kws={"label": "share of the event's error"},
     )
-    axes.set(xlabel="input", ylabel="event")
+    axes.set(xlabel="input", ylabel="event (largest error first)")
     return figure
 
 
 def suspicious_share_found(found: Mapping[str, float]) -> Figure:
     """How many pseudo-suspicious events each reconstruction ranks among its worst 0.5 %."""
-    best = max(found, key=found.__getitem__)
+    most = max(found.values())
+    best = [DETECTORS[name][0] for name, share in found.items() if share == most]
+    who = f"{best[0].capitalize()} finds" if len(best) == 1 else f"{len(best)} of {len(found)} detectors find"
     figure, axes = _single(
-        f"{DETECTORS[best][0].capitalize()} finds most of what the rules suspect: {found[best]:.0%}",
-        "share of the suspicious pseudo-labels among the 0.5 % worst rebuilt",
+        f"{who} {most:.0%} of what the rules suspect, none finds more",
+        "share of the suspicious pseudo-labels among the detector's 0.5 % most anomalous events",
         "",
         figsize=(9, 2.6),
     )
@@ -415,8 +428,8 @@ def reasons(contributions: pd.Series, values: pd.Series, risk: float, event: int
     ordered = contributions.drop("bias").sort_values(key=np.abs)
     figure, axes = _single(
         f"Event {event:,}: {ordered.index[-1]} is the strongest reason for a risk of {risk:.2f}",
-        "contribution to the log-odds (SHAP)",
-        "",
+        "contribution to the log-odds (SHAP; left lowers the risk, right raises it)",
+        "input and its value",
         figsize=(9, 3.6),
     )
     names = [f"{name} = {values[name]:.1f}" for name in ordered.index]
@@ -425,17 +438,18 @@ def reasons(contributions: pd.Series, values: pd.Series, risk: float, event: int
     return figure
 
 
-def circularity(scores: pd.DataFrame) -> Figure:
-    """F1 of judges against the labels that they were taught."""
-    best = scores.max().max()
+def circularity(scores: Mapping[str, float]) -> Figure:
+    """F1 of judges against the labels that they were taught; `seed_rules` is a judge of the naive rule."""
+    best = max(scores.values())
     figure, axes = _single(
         f"Against its own labels a judge reaches an F1 of {best:.2f}; that says nothing of fraud",
         "F1 on the test part, against the labels it was taught",
         "",
         figsize=(9, 2.8),
     )
-    axes.barh(scores.index, scores["F1"], color=[GREY, RED, GREEN][: len(scores)])
-    for row, value in enumerate(scores["F1"]):
+    labels = [DETECTORS[name][0].replace("naive", "judge of the naive") for name in scores]
+    axes.barh(labels, list(scores.values()), color=_colours(list(scores)))
+    for row, value in enumerate(scores.values()):
         axes.annotate(f"{value:.2f}", (value, row), xytext=(4, 0), textcoords="offset points", va="center")
     axes.set_xlim(0, 1.1)
     axes.invert_yaxis()
@@ -485,8 +499,11 @@ def precision_with_intervals(detectors: Mapping[str, dict]) -> Figure:
     """Average precision of every detector with its block-bootstrap interval."""
     label_free = [name for name in detectors if name != "oracle"]
     best = max(label_free, key=lambda name: detectors[name]["average_precision"])
+    value = detectors[best]["average_precision"]
+    reach = sum(detectors[name]["average_precision_ci"][1] >= value for name in label_free if name != best)
     figure, axes = _single(
-        f"Without labels the {DETECTORS[best][0]} comes first: {detectors[best]['average_precision']:.2f}",
+        f"Without labels the {DETECTORS[best][0]} comes first at {value:.2f}; "
+        f"the intervals of {reach} others reach as far",
         "average precision (bar: 95 % block-bootstrap interval)",
         "",
     )
@@ -507,20 +524,26 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray]) -> Figure:
     for axis in axes.flat[len(matrices) :]:
         axis.set_visible(False)
     for axis, (name, matrix) in zip(axes.flat, matrices.items(), strict=False):
-        sns.heatmap(
-            np.log10(np.asarray(matrix) + 1),
-            annot=matrix,
-            fmt=",d",
-            cmap="Blues",
-            cbar=False,
-            ax=axis,
-            linewidths=2,
-            xticklabels=["quiet", "alert"],
-            yticklabels=["honest", "fraud"],
-        )
         label, colour = DETECTORS[name]
-        axis.set_title(label.replace(", ", ",\n"), fontsize="small", color=colour, fontweight="bold")
+        _confusion(axis, matrix, colour)
+        axis.set_title(label.replace(", ", ",\n"), fontsize="small", fontweight="bold")
     return figure
+
+
+def _confusion(axis: plt.Axes, matrix: np.ndarray, colour: str) -> None:
+    """One confusion matrix under a bar in the detector's colour; the shades are logarithmic."""
+    sns.heatmap(
+        np.log10(np.asarray(matrix) + 1),
+        annot=matrix,
+        fmt=",d",
+        cmap="Blues",
+        cbar=False,
+        ax=axis,
+        linewidths=2,
+        xticklabels=["quiet", "alert"],
+        yticklabels=["honest", "fraud"],
+    )
+    axis.spines["top"].set(visible=True, color=colour, linewidth=5)
 
 
 def errors_by_truth(errors: Mapping[str, np.ndarray], truth: np.ndarray) -> Figure:
@@ -572,16 +595,18 @@ def episodes_found(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     found = table[list(names)].astype(int)
     nobody = int((found.drop(columns="oracle", errors="ignore").sum(axis=1) == 0).sum())
     figure, axes = _single(
-        f"{nobody} of {len(table)} episodes are found by no label-free detector",
+        f"{nobody} of {len(table)} episodes are found by no label-free detector (filled: found)",
         "",
         "",
         figsize=(10, 5),
     )
-    shown = found.T.set_axis([DETECTORS[name][0] for name in names])
+    shown = found.T.mul(np.arange(1, len(names) + 1), axis=0)  # 0: missed; otherwise the detector's row
+    shown = shown.set_axis([DETECTORS[name][0] for name in names])
     shown.columns = [
         f"{first:,} ({frauds})" for first, frauds in zip(table["first_event"], table["frauds"], strict=True)
     ]
-    sns.heatmap(shown, cmap=["#f2f2f2", BLUE], cbar=False, linewidths=1.5, ax=axes)
+    colours = ["#f2f2f2", *_colours(names)]
+    sns.heatmap(shown, cmap=colours, vmin=0, vmax=len(names), cbar=False, linewidths=1.5, ax=axes)
     axes.set_xlabel("episode: first event (number of frauds)")
     return figure
 
@@ -653,8 +678,9 @@ def ablation(table: pd.DataFrame, reference: str) -> Figure:
         full = window.loc[reference]
         axis.axvspan(full["min"], full["max"], color=GREEN, alpha=0.15, lw=0)
         axis.hlines(window.index, window["min"], window["max"], color=GREY, lw=3, alpha=0.7)
-        colours = [GREEN if name == reference else "black" for name in window.index]
-        axis.scatter(window["mean"], window.index, color=colours, zorder=3)
+        fill = [DETECTORS[VARIANTS[name]][1] if name in VARIANTS else "white" for name in window.index]
+        edge = ["black" if colour == "white" else colour for colour in fill]
+        axis.scatter(window["mean"], window.index, c=fill, edgecolors=edge, zorder=3)
         axis.set_title(
             f"From {start:,}: {reference} {full['mean']:.2f}, oracle {window['mean']['oracle']:.2f}",
             loc="left",
@@ -662,9 +688,68 @@ def ablation(table: pd.DataFrame, reference: str) -> Figure:
             fontsize="medium",
         )
         axis.set_xlabel(
-            "average precision (log scale; bar: range\nover seeds; green: the judge and its range)"
+            "average precision (log scale; bar: range\nover seeds; green band: that of the judge)"
         )
         axis.set_xscale("log")
+    return figure
+
+
+def rule_coverage(signal: pd.Series, threshold: float, budget: float = 5) -> Figure:
+    """How many of 1,000 events a rule accuses at every threshold of its signal, and at this one."""
+    accused = (signal > threshold).mean() * 1_000
+    figure, axes = _single(
+        f"{signal.name} > {threshold:g} accuses {accused:.1f} of 1,000 events; the budget is {budget:g}",
+        f"threshold of {signal.name}",
+        "accused of 1,000 events\n(log scale)",
+        figsize=(9, 3),
+    )
+    values = np.sort(signal.to_numpy())
+    share = (len(values) - np.searchsorted(values, values, side="right")) * 1_000 / len(values)
+    axes.step(
+        values, np.where(share > 0, share, np.nan), where="post", color="black", label="every threshold"
+    )
+    axes.axhline(budget, color=RED, lw=2, label="alert budget")
+    axes.plot(threshold, accused, "o", ms=9, color=BLUE, label="this threshold", clip_on=False)
+    axes.set_yscale("log")
+    axes.legend(frameon=False)
+    return figure
+
+
+def budget_choice(curve: pd.DataFrame, cost: pd.Series, per: int, name: str, nothing: float) -> Figure:
+    """What one alert budget means: its confusion matrix, its precision and recall, its cost.
+
+    Args:
+        curve: from `evaluation.budget_curve`.
+        cost: euro, by budget.
+        per: the budget to mark, alerts in 1,000 events.
+        name: the detector.
+        nothing: the cost of looking at no alert, in euro.
+    """
+    figure, axes = _axes(1, 3, figsize=(11, 3.6), width_ratios=(1, 1.2, 1.5))
+    label, colour = DETECTORS[name]
+    chosen = curve.loc[per]
+    matrix = chosen[["honest_quiet", "false_alarms", "missed", "found"]].to_numpy(int).reshape(2, 2)
+    _confusion(axes[0, 0], matrix, colour)
+    axes[0, 0].set_title(
+        f"{label}, budget {per}:\n{chosen['found']:.0f} frauds in {matrix[:, 1].sum():,} alerts",
+        loc="left",
+        fontsize="small",
+        fontweight="bold",
+    )
+    axes[0, 1].plot(curve["recall"], curve["precision"], color=colour)
+    axes[0, 1].plot(chosen["recall"], chosen["precision"], "o", ms=9, color=colour, mec="black")
+    axes[0, 1].set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision")
+    axes[0, 1].set_title(
+        f"precision {chosen['precision']:.0%}, recall {chosen['recall']:.0%}", loc="left", fontsize="small"
+    )
+    axes[0, 2].plot(cost.index, cost, color=colour)
+    axes[0, 2].plot(per, cost[per], "o", ms=9, color=colour, mec="black")
+    axes[0, 2].axhline(nothing, color="black", ls="--", lw=1, label="looking at nothing")
+    axes[0, 2].set(xlabel="budget: alerts in 1,000 events", ylabel="cost in euro", ylim=0)
+    axes[0, 2].set_title(
+        f"{cost[per]:,.0f} euro; cheapest at {cost.idxmin()}: {cost.min():,.0f}", loc="left", fontsize="small"
+    )
+    axes[0, 2].legend(frameon=False, fontsize="small", loc="lower right")
     return figure
 
 

@@ -322,12 +322,16 @@ def test_notebooks_are_rewritten_clean_and_all_or_none(repository: Path) -> None
     keep(repository, 2)
     names = {p.name for p in (repository / "notebooks").iterdir()}
     source = nbformat.read(repository / "notebooks" / "01_data_loading.ipynb", 4)
+    folded = {"cellView": "form", "jupyter": {"source_hidden": True}}
+    source.cells[-1].metadata.update(folded)
+    nbformat.write(source, repository / "notebooks" / "01_data_loading.ipynb")
     done = run_course(repository, "notebooks")
     assert done.returncode == 0, done.stderr
     cleaned = nbformat.read(repository / "notebooks" / "01_data_loading.ipynb", 4)
     assert [cell.id for cell in cleaned.cells] == [cell.id for cell in source.cells]
     assert [cell.source for cell in cleaned.cells] == [cell.source for cell in source.cells]
     assert [c.execution_count for c in cleaned.cells if c.cell_type == "code"] == [1, 2, 3, 4]
+    assert cleaned.cells[-1].metadata == folded
     (said,) = cleaned.cells[-1].outputs
     assert said.text.startswith("one\ntwo\nCheckpoint: there is no reference yet")
     for path in (repository / "notebooks").iterdir():

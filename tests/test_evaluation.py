@@ -116,6 +116,40 @@ def test_budget_report_by_hand():
     }
 
 
+def test_a_rule_shares_the_budget_among_those_it_accuses():
+    truth = np.zeros(2_000, dtype=int)
+    truth[[1, 2, 3, 1_500]] = 1
+    fires = np.zeros(2_000, dtype=bool)
+    fires[[1, 2, 10, 11, 12, 13, 14, 1_600]] = True
+    suspicion = np.arange(2_000, 0, -1.0)
+    suspicion[2] = 0.5  # the last of the seven accused in its thousand, so beyond the budget
+    assert ev.accusations(truth, fires, suspicion) == {
+        "accused": 8,
+        "frauds": 2,
+        "precision": 0.25,
+        "recall": 0.5,
+        "within_budget": 1,
+    }
+    nobody = ev.accusations(truth, np.zeros(2_000, dtype=bool), suspicion)
+    assert set(nobody.values()) == {0}
+
+
+def test_the_budget_curve_agrees_with_the_report_and_prices_what_it_counts():
+    truth, score = stream()
+    curve = ev.budget_curve(truth, score, start=700, most=8)
+    report = ev.budget_report(truth, score, start=700)
+    assert list(curve.index) == list(range(1, 9))
+    five = curve.loc[5]
+    assert (five["found"], five["precision"], five["recall"]) == (
+        report["true_positives"],
+        report["precision"],
+        report["recall"],
+    )
+    assert (curve[["honest_quiet", "false_alarms", "missed", "found"]].sum(axis=1) == 3_000).all()
+    cost = ev.budget_cost(curve, review=2, missed=100)
+    assert cost[5] == report["alerts"] * 2 + (12 - report["true_positives"]) * 100
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=40), st.data())
 def test_at_recall_takes_the_highest_sufficient_threshold(events, data):
     truth, score = np.array(events).T

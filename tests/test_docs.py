@@ -1,0 +1,122 @@
+"""Guide, glossary and the notebooks' frame: complete, linked, and in step with one another."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers import course
+
+ROOT = course.ROOT
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+NOTEBOOKS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if path.stem in course.STAGES]
+LINK = re.compile(r"\[([^\]]*)\]\(([^)]*)\)")
+TERMS = re.findall(r"^- \*\*(.+?)\*\* \((\d)\): \S", (ROOT / "docs/glossary.md").read_text("utf-8"), re.M)
+
+
+def prose(path: Path) -> list[str]:
+    """The texts of a notebook, without links, which may name other notebooks."""
+    cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
+    return [LINK.sub("", cell) for cell in cells]
+
+
+def rows(text: str) -> list[list[str]]:
+    lines = re.findall(r"^\| (.*) \|$", text, re.M)
+    return [re.split(r" *\| *", line) for line in lines]
+
+
+# --- glossary ------------------------------------------------------------------------------------
+
+
+def test_the_glossary_is_whole_and_in_order():
+    lines = re.findall(r"^- ", (ROOT / "docs/glossary.md").read_text("utf-8"), re.M)
+    names = [term.lower() for term, _ in TERMS]
+    assert len(lines) == len(TERMS) > 50 and names == sorted(set(names))
+
+
+@pytest.mark.parametrize(("term", "number"), TERMS)
+def test_a_term_is_introduced_where_the_glossary_says(term, number):
+    """In bold in the named notebook, and nowhere before but in the course's own overview."""
+    introduced = re.compile(rf"\*\*{re.escape(term)}s?\*\*", re.I)
+    used = re.compile(rf"(?<![\w-]){re.escape(term)}s?\b", re.I)
+    (path,) = [path for path in NOTEBOOKS if int(path.stem[:2]) == int(number)]
+    assert any(introduced.search(cell) for cell in prose(path))
+    for earlier in NOTEBOOKS[: NOTEBOOKS.index(path)]:
+        cells = prose(earlier)[1:] if earlier is NOTEBOOKS[0] else prose(earlier)
+        assert [cell for cell in cells if used.search(cell)] == []
+
+
+# --- guide ---------------------------------------------------------------------------------------
+
+
+def test_the_guides_seconds_are_those_of_the_published_run():
+    guide = (ROOT / "docs/instructor-guide.md").read_text("utf-8")
+    table = re.search("<!-- seconds:start -->(.*)<!-- seconds:end -->", guide, re.S)[1]
+    told = {name: float(seconds) for name, seconds in rows(table)[2:]}
+    published = json.loads((ROOT / "results/summary.json").read_text("utf-8"))["timings_s"]
+    assert list(told) == [path.stem for path in NOTEBOOKS] and set(told) <= set(published)
+    for name, seconds in told.items():
+        assert 1 / 3 < seconds / published[name] < 3, name
+
+
+@pytest.mark.parametrize("heading", ["Half a day", "A full day"])
+def test_the_plans_add_up_and_hold_every_notebook(heading):
+    guide = (ROOT / "docs/instructor-guide.md").read_text("utf-8")
+    plan = rows(re.search(rf"## {heading}\n(.*?)\n## ", guide, re.S)[1])[2:]
+    clock = [60 * int(at.split(":")[0]) + int(at.split(":")[1]) for at, *_ in plan]
+    ends = [begin + int(minutes) for begin, (_, minutes, *_) in zip(clock, plan, strict=True)]
+    assert ends[:-1] == clock[1:] and ends[-1] - clock[0] in (240, 480)
+    for path in NOTEBOOKS:
+        assert sum(f"notebook {int(path.stem[:2])}" in what for _, _, what, *_ in plan) >= 1
+
+
+def test_every_link_of_the_docs_leads_somewhere():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for path in DOCS:
+        assert f"](docs/{path.name})" in readme
+        text = path.read_text("utf-8")
+        anchors = {
+            re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-")
+            for h in re.findall("^#+ (.*)$", text, re.M)
+        }
+        for _, target in LINK.findall(text):
+            if target.startswith("#"):
+                assert target[1:] in anchors, target
+            elif not target.startswith("https://"):
+                assert (path.parent / target).exists(), target
+
+
+# --- the notebooks' frame ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_says_what_one_learns_how_long_and_what_comes_next(path):
+    cells = prose(path)
+    first = "\n".join(cells[:2])
+    objectives = re.search(r"\*\*You will be able to\*\*\n\n((?:- .*\n)+)", first)[1].splitlines()
+    assert 3 <= len(objectives) <= 5
+    minutes = re.search(
+        r"\*About (\d+) minutes to read and run, (\d+) more for the exercises\. You need", first
+    )
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert re.search(rf"\| \[.*\]\(notebooks/{path.name}\) .* \| {minutes[1]} \+ {minutes[2]} \|", readme)
+    order = [
+        next(i for i, cell in enumerate(cells) if mark in cell)
+        for mark in ("## Exercises", "### To discuss", "## Summary")
+    ]
+    assert order == sorted(order) and "What comes next: " in cells[order[-1]]
+    assert 1 <= cells[order[1]].count("\n- ") <= 3
+
+
+def test_cells_are_short_and_prose_is_never_far():
+    lengths = []
+    for path in NOTEBOOKS:
+        cells = nbformat.read(path, 4).cells
+        lengths += [len(cell.source.splitlines()) for cell in cells if cell.cell_type == "code"]
+        kinds = "".join("c" if cell.cell_type == "code" else "m" for cell in cells)
+        assert "ccc" not in kinds, path.stem
+    assert sorted(lengths)[len(lengths) // 2] <= 7

@@ -1,0 +1,204 @@
+"""A detector keeps its colour in every figure, colour-blind readers included, and titles are computed."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+from helpers import course, evaluation, plots
+
+LABELS = {label: colour for label, colour in plots.DETECTORS.values()}
+RANKED = [name for name in plots.DETECTORS if name != "seed_rules"]
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def toy(n: int = 3_000) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Truth and a score for every detector; the naive rule says yes or no."""
+    rng = np.random.default_rng(0)
+    truth = (rng.random(n) < 0.02).astype(int)
+    scores = {name: rng.random(n) + i * truth for i, name in enumerate(plots.DETECTORS)}
+    return truth, scores | {"seed_rules": rng.random(n) < 0.1}
+
+
+def measured() -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, dict]]:
+    truth, scores = toy()
+    return truth, scores, evaluation.evaluate(truth, scores, draws=evaluation.block_draws(3_000, 20))
+
+
+# --- colours that differ -------------------------------------------------------------------------
+
+# Severe colour blindness on linear RGB: Machado, Oliveira and Fernandes, 2009.
+EYES = {
+    "usual": "1 0 0 0 1 0 0 0 1",
+    "protanopia": "0.152286 1.052583 -0.204868 0.114503 0.786281 0.099216 -0.003882 -0.048116 1.051998",
+    "deuteranopia": "0.367322 0.860646 -0.227968 0.280085 0.672501 0.047413 -0.011820 0.042940 0.968881",
+    "tritanopia": "1.255528 -0.076749 -0.178779 -0.078411 0.930809 0.147602 0.004733 0.691367 0.303900",
+}
+
+
+def lab(colour: str, eye: str) -> np.ndarray:
+    """CIE L*a*b* of a colour as such an eye sees it; a distance of 10 is easily seen."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.fromstring(EYES[eye], sep=" ").reshape(3, 3) @ linear, 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ seen / [0.9505, 1, 1.089]
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("eye", EYES)
+@pytest.mark.parametrize("palette", ["DETECTORS", "LABELS"])
+def test_colours_differ_for_every_eye(eye, palette):
+    colours = [colour for _, colour in getattr(plots, palette).values()]
+    pairs = itertools.combinations([lab(colour, eye) for colour in colours], 2)
+    assert min(np.linalg.norm(one - other) for one, other in pairs) > 12
+
+
+# --- the same colour everywhere ------------------------------------------------------------------
+
+
+def bars(figure: Figure) -> dict[str, str]:
+    (axis,) = figure.axes
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    return {label: to_hex(bar.get_facecolor()) for label, bar in zip(labels, axis.patches, strict=True)}
+
+
+def test_bars_and_dots_have_the_detectors_colours():
+    detectors = measured()[2]
+    assert bars(plots.false_alarms(detectors)) == LABELS
+    found = {name: 0.1 * i for i, name in enumerate(RANKED)}
+    assert bars(plots.suspicious_share_found(found)) == {
+        plots.DETECTORS[name][0]: plots.DETECTORS[name][1] for name in RANKED
+    }
+    (axis,) = plots.precision_with_intervals(detectors).axes
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    assert {label: line.get_color() for label, line in zip(labels, axis.lines, strict=True)} == LABELS
+    judges = ("seed_rules", "judge_circular", "judge")
+    shown = bars(plots.circularity(dict.fromkeys(judges, 0.9)))
+    assert list(shown.values()) == [plots.DETECTORS[name][1] for name in judges]
+
+
+def test_curves_matrices_and_episodes_have_the_detectors_colours():
+    truth, scores, detectors = measured()
+    budgets = {name: entry["budget"] for name, entry in detectors.items()}
+    legend = plots.precision_recall(truth, scores, budgets).axes[0].get_legend()
+    drawn = zip(legend.get_texts(), legend.get_lines(), strict=True)
+    assert {text.get_text(): line.get_color() for text, line in drawn} == LABELS
+    flagged = {name: evaluation.choose_alerts(score) for name, score in scores.items()}
+    matrices = {name: evaluation.confusion(truth, flags) for name, flags in flagged.items()}
+    figure = plots.confusion_matrices(matrices)
+    tops = {
+        axis.get_title().replace(",\n", ", "): to_hex(axis.spines["top"].get_edgecolor())
+        for axis in figure.axes
+        if axis.get_visible()
+    }
+    assert tops == LABELS
+    table = pd.DataFrame({name: [True, i % 2 == 0] for i, name in enumerate(RANKED)})
+    table = table.assign(first_event=[10, 20], frauds=[1, 2])
+    mesh = plots.episodes_found(table, RANKED).axes[0].collections[0]
+    cells = mesh.get_facecolor() if len(mesh.get_facecolor()) > 1 else mesh.to_rgba(mesh.get_array())
+    cells = np.reshape(cells, (len(RANKED), 2, 4))
+    assert [to_hex(row[0]) for row in cells] == [plots.DETECTORS[name][1] for name in RANKED]
+    assert to_hex(cells[1, 1]) == "#f2f2f2"
+
+
+def test_importances_ablation_and_budget_have_the_detectors_colours():
+    shares = pd.Series({"V1": 0.7, "V2": 0.3})
+    figure = plots.importances({"judge_circular": shares, "judge": shares})
+    assert [to_hex(axis.patches[0].get_facecolor()) for axis in figure.axes] == [
+        plots.DETECTORS[name][1] for name in ("judge_circular", "judge")
+    ]
+    fits = pd.DataFrame({"variant": [*plots.VARIANTS, "no refinement"]})
+    fits = fits.assign(start=0, average_precision=np.linspace(0.1, 0.9, len(fits)))
+    dots = plots.ablation(fits, "judge").axes[0].collections[-1]
+    fills = [to_hex(colour) for colour in dots.get_facecolor()]
+    assert fills == [*(plots.DETECTORS[name][1] for name in plots.VARIANTS.values()), "#ffffff"]
+    truth, scores = toy()
+    curve = evaluation.budget_curve(truth, scores["pca"], most=9)
+    figure = plots.budget_choice(curve, evaluation.budget_cost(curve, 1, 9), 5, "pca", nothing=99)
+    assert {line.get_color() for axis in figure.axes[1:] for line in axis.lines} == {plots.PINK, "black"}
+    assert to_hex(figure.axes[0].spines["top"].get_edgecolor()) == plots.PINK
+
+
+def test_the_variants_that_are_detectors_exist_in_the_sweep():
+    from helpers import sweep
+
+    assert set(plots.VARIANTS) <= set(sweep.VARIANTS) and set(plots.VARIANTS.values()) <= set(plots.DETECTORS)
+
+
+def test_no_notebook_chooses_a_colour():
+    for path in sorted((course.ROOT / "notebooks").glob("*.ipynb")):
+        cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+        for node in ast.walk(ast.parse("\n".join(cells))):
+            if isinstance(node, ast.keyword):
+                assert node.arg not in ("color", "c", "palette", "cmap"), path.stem
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.fullmatch("#[0-9a-fA-F]{6}", node.value), path.stem
+
+
+# --- titles that are computed --------------------------------------------------------------------
+
+
+def title(figure: Figure) -> str:
+    return figure.axes[0].get_title(loc="left")
+
+
+def test_a_tie_has_no_winner():
+    one = plots.suspicious_share_found({"pca": 0.5, "autoencoder": 0.75})
+    assert title(one) == "Autoencoder, presumed normals finds 75% of what the rules suspect, none finds more"
+    tie = plots.suspicious_share_found({"pca": 0.75, "isolation_forest": 0.5, "autoencoder": 0.75})
+    assert title(tie) == "2 of 3 detectors find 75% of what the rules suspect, none finds more"
+
+
+def test_the_leader_is_named_with_those_whose_intervals_reach_as_far():
+    def entry(value: float, low: float, high: float) -> dict:
+        return {"average_precision": value, "average_precision_ci": [low, high]}
+
+    detectors = {
+        "rules": entry(0.4, 0.1, 0.5),
+        "pca": entry(0.2, 0.1, 0.3),
+        "judge": entry(0.5, 0.3, 0.6),
+        "oracle": entry(0.9, 0.8, 1.0),
+    }
+    assert title(plots.precision_with_intervals(detectors)) == (
+        "Without labels the judge comes first at 0.50; the intervals of 1 others reach as far"
+    )
+
+
+def test_a_threshold_says_what_it_accuses():
+    signal = pd.Series([0, 0, 0, 1, 1, 2, 3, 3, 3, 9], name="burst")
+    figure = plots.rule_coverage(signal, 2)
+    assert title(figure) == "burst > 2 accuses 400.0 of 1,000 events; the budget is 5"
+    curve, _, dot = figure.axes[0].lines
+    assert dot.get_xydata().tolist() == [[2, 400]]
+    drawn = dict(np.nan_to_num(curve.get_xydata()).tolist())
+    assert drawn == {0: 700, 1: 500, 2: 400, 3: 100, 9: 0}
+
+
+def test_a_budget_shows_its_counts_and_the_cheapest_one():
+    curve = pd.DataFrame(
+        {"honest_quiet": [90, 85], "false_alarms": [3, 8], "missed": [4, 1], "found": [3, 6]}, index=[1, 2]
+    ).assign(precision=[0.5, 6 / 14], recall=[3 / 7, 6 / 7])
+    cost = evaluation.budget_cost(curve, 10, 100)
+    figure = plots.budget_choice(curve, cost, 1, "judge", nothing=700)
+    counts = [text.get_text() for text in figure.axes[0].texts]
+    assert counts == ["90", "3", "4", "3"] and title(figure) == "judge, budget 1:\n3 frauds in 6 alerts"
+    assert figure.axes[2].get_title(loc="left") == "460 euro; cheapest at 2: 240"
+    assert figure.axes[1].lines[1].get_xydata().tolist() == [[3 / 7, 0.5]]
+    assert set(figure.axes[2].lines[2].get_ydata()) == {700}
