@@ -112,6 +112,7 @@ def known(window, detector, small) -> dict[str, dict]:
         "4": network | {"COLUMNS": COLUMNS},
         "5": judged | {"seen": seen, "top": top},
         "6": opened | described,
+        "7": {},
     }
 
 
@@ -311,6 +312,24 @@ WRONG = {
     "6d": [
         ("lambda s, t: s['burst'] > 1e6", "accuses nobody"),
         ("lambda s, t: s['distance']", "True or False"),
+    ],
+    "7a": [
+        ("lambda alerted, now, delay: alerted <= now", "takes `delay` events more"),
+        ("lambda alerted, now, delay: alerted + delay < now", "when it is due at `now`"),
+        ("lambda alerted, now, delay: alerted + delay > now", "still to come"),
+        ("lambda alerted, now, delay: alerted[alerted + delay <= now]", "one value an event"),
+    ],
+    "7b": [
+        ("lambda one, other: (one + other) / 2", "average their log-odds"),
+        ("lambda one, other: np.sqrt(one / (1 - one) * other / (1 - other))", "divide by 1 + odds"),
+        ("lambda one, other: np.sqrt(one * other)", "values are off"),
+        ("lambda one, other: 1 / (1 + (1 - one) / one * (1 - other) / other)", "half of the sum"),
+    ],
+    "7c": [
+        ("lambda before, now: (now * np.log(now / before)).sum()", "relative entropy"),
+        ("lambda before, now: ((now - before) * np.log10(now / before)).sum()", "natural logarithm"),
+        ("lambda before, now: ((now - before) * np.log(now / before)).mean()", "take the sum"),
+        ("lambda before, now: (now - before) * np.log(now / before)", "should be one number"),
     ],
 }
 
