@@ -104,7 +104,7 @@ def known(window, detector, small) -> dict[str, dict]:
     suspicion = rules.suspicion(signals)[n_train:]
     alerts = {"rules": evaluation.choose_alerts(suspicion, start=n_train)}
     alerts["seed_rules"] = rules.naive_rule(test)
-    opened = {"test": truth, "test_scores": {"judge": suspicion}, "alerts": alerts, "n_train": n_train}
+    opened = {"test": truth, "test_scores": {"rules": suspicion}, "alerts": alerts, "n_train": n_train}
     return {
         "1": seal,
         "2": seal | described,
