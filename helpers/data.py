@@ -142,7 +142,8 @@ def resample(events: pd.DataFrame, rows: int, keys: int = 100, seed: int = 0, st
         (rows, 9) key and event (int64, event = start..start+rows-1), then COLUMNS.
     """
     _check_range(rows, start)
-    _check_range(keys, 0)
+    if keys < 1:
+        raise ValueError(f"keys must be at least 1, not {keys}.")
     event = np.arange(start, start + rows)
     turn, key = event // keys, event % keys
     run, first = turn // RUN_ROWS, turn[0] // RUN_ROWS

@@ -29,6 +29,7 @@ from helpers import ROOT
 from helpers.data import COLUMNS
 from helpers.detector import Detector
 from helpers.features import WINDOW
+from helpers.files import CourseError
 from helpers.judge import JUDGE_INPUTS, Judge
 from helpers.rules import UNDECIDED
 
@@ -73,10 +74,10 @@ def session(cores: int, folder: Path) -> SparkSession:
         folder: where Spark puts its scratch files and spark.log, which holds everything that it says.
 
     Raises:
-        RuntimeError: one sentence where pyspark or Java is missing.
+        CourseError: where pyspark or Java is missing.
     """
     if problem := lacking():
-        raise RuntimeError(problem)
+        raise CourseError(problem)
     from pyspark import SparkConf, SparkContext
     from pyspark.java_gateway import launch_gateway
     from pyspark.sql import SparkSession
@@ -98,6 +99,7 @@ def session(cores: int, folder: Path) -> SparkSession:
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.sql.shuffle.partitions": str(2 * cores),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
     }
     folder.mkdir(parents=True, exist_ok=True)
     configuration = SparkConf().setAll(list(settings.items()))
@@ -129,7 +131,8 @@ def score_file(detector: Detector, source: Path, target: Path) -> int:
     schema = pa.schema({"key": pa.int64(), "event": pa.int64(), "risk": pa.float32()})
     part = target.with_name(f".{target.name}.tmp")
     try:
-        with pq.ParquetFile(source) as file, pq.ParquetWriter(part, schema) as writer:
+        plain = pq.ParquetWriter(part, schema, use_dictionary=False)
+        with pq.ParquetFile(source) as file, plain as writer:
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group, ["key", "event", *COLUMNS])
                 risk = pa.array(detector.score(table.to_pandas()))
@@ -178,7 +181,7 @@ def serve(
         Spark's progress report of each micro-batch.
 
     Raises:
-        RuntimeError: one sentence. What earlier micro-batches did is kept, and the next call goes on there.
+        CourseError: what is wrong. What earlier micro-batches did is kept, and the next call goes on there.
     """
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
@@ -190,7 +193,7 @@ def serve(
         query = _query(spark, detector.read_bytes(), folder, above, files)
         query.awaitTermination()
     except (PySparkException, Py4JError) as error:
-        raise RuntimeError(_sentence(str(error), folder)) from None
+        raise CourseError(_sentence(str(error), folder)) from None
     return [json.loads(progress.json) for progress in query.recentProgress]
 
 
