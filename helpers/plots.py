@@ -826,5 +826,6 @@ def forgotten(remembered: pd.Series, alone: pd.Series, batch: int) -> Figure:
         position, remembered, color=BLUE, s=14, label="seen with the key's last 1,000 events", zorder=3
     )
     axes.scatter(position, alone, color=RED, s=8, label="seen in the micro-batch alone", zorder=3)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     return figure

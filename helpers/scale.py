@@ -7,6 +7,7 @@ functions take any session, a cluster's too, whose workers have the course's pac
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import json
@@ -31,7 +32,7 @@ from helpers.detector import Detector
 from helpers.features import WINDOW
 from helpers.files import CourseError
 from helpers.judge import JUDGE_INPUTS, Judge
-from helpers.rules import UNDECIDED
+from helpers.rules import BUDGET, UNDECIDED
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -277,11 +278,9 @@ def serve_and_kill(detector: Path, folder: Path, batches: int, seconds: float = 
     Returns:
         How many micro-batches were finished.
     """
-    job = {"detector": str(detector), "folder": str(folder), "options": options}
-    command, finished = (
-        [sys.executable, "-m", "helpers.scale", json.dumps(job)],
-        folder / "checkpoint" / "commits",
-    )
+    job = json.dumps({"detector": str(detector), "folder": str(folder), "options": options})
+    command = [sys.executable, "-c", "from helpers import scale; scale._serve_job()", job]
+    finished = folder / "checkpoint" / "commits"
     with (folder / "killed.log").open("wb") as log:
         streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
         child = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams)
@@ -290,9 +289,17 @@ def serve_and_kill(detector: Path, folder: Path, batches: int, seconds: float = 
                 time.sleep(0.02)
             time.sleep(seconds)
         finally:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+    if child.wait() > 0:
+        raise CourseError((folder / "killed.log").read_text().strip().splitlines()[-1])
     return sum(path.name.isdigit() for path in finished.iterdir())
+
+
+def _serve_job() -> None:
+    job = json.loads(sys.argv[1])
+    folder = Path(job["folder"])
+    serve(session(2, folder), Path(job["detector"]), folder, **job["options"])
 
 
 # The judge
@@ -315,6 +322,8 @@ def train_judge(
     logging.getLogger("SparkXGBClassifier").setLevel(logging.WARNING)
     known = labels != UNDECIDED
     table = pd.DataFrame(seen[known], columns=JUDGE_INPUTS).assign(label=labels[known])
+    rows = spark.createDataFrame(table.rename_axis("row").reset_index())
+    parts = rows.repartitionByRange(workers, "row").sortWithinPartitions("row")
     settings = {
         "n_estimators": judge.trees,
         "max_depth": judge.depth,
@@ -326,11 +335,21 @@ def train_judge(
     }
     model = SparkXGBClassifier(
         features_col=JUDGE_INPUTS, label_col="label", num_workers=workers, verbose=False, **settings
-    ).fit(spark.createDataFrame(table).coalesce(workers))
+    ).fit(parts)
     return Judge(names=list(JUDGE_INPUTS), model=model.get_booster())
 
 
-if __name__ == "__main__":
-    work = json.loads(sys.argv[1])
-    folder = Path(work["folder"])
-    serve(session(2, folder), Path(work["detector"]), folder, **work["options"])
+def agreement(one: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    """How alike two judges' (n,) risks of the same events are.
+
+    Returns:
+        same_bits, rank_correlation (Spearman's), and same_alerts: the share of the budget's riskiest events
+        that both name.
+    """
+    count = max(1, round(BUDGET * len(one)))
+    top = [set(np.argsort(-risk, kind="stable")[:count].tolist()) for risk in (one, other)]
+    return {
+        "same_bits": bool((one == other).all()),
+        "rank_correlation": float(pd.Series(one).corr(pd.Series(other), method="spearman")),
+        "same_alerts": len(top[0] & top[1]) / count,
+    }
