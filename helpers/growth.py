@@ -80,7 +80,7 @@ def _in_child(job: dict[str, Any]) -> dict[str, Any]:
     child = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if child.returncode:
         cause = (child.stderr.strip().splitlines() or ["it was killed, often for lack of memory"])[-1]
-        raise CourseError(f"A measurement failed: {cause}")
+        raise CourseError(f"A measurement failed: {cause.removeprefix('helpers.files.CourseError: ')}")
     return json.loads(child.stdout)
 
 

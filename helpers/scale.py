@@ -277,6 +277,9 @@ def serve_and_kill(detector: Path, folder: Path, batches: int, seconds: float = 
 
     Returns:
         How many micro-batches were finished.
+
+    Raises:
+        CourseError: if it failed before the kill.
     """
     job = json.dumps({"detector": str(detector), "folder": str(folder), "options": options})
     command = [sys.executable, "-c", "from helpers import scale; scale._serve_job()", job]
@@ -292,7 +295,8 @@ def serve_and_kill(detector: Path, folder: Path, batches: int, seconds: float = 
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
     if child.wait() > 0:
-        raise CourseError((folder / "killed.log").read_text().strip().splitlines()[-1])
+        last = (folder / "killed.log").read_text().strip().splitlines()[-1]
+        raise CourseError(last.removeprefix("helpers.files.CourseError: "))
     return sum(path.name.isdigit() for path in finished.iterdir())
 
 
