@@ -27,7 +27,6 @@ from helpers import ROOT, scale
 from helpers.data import write_resampled
 from helpers.detector import Detector
 from helpers.files import CourseError, load_json, to_json
-from helpers.judge import judge_inputs
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 KEYS = 100
@@ -126,8 +125,7 @@ def _xgboost_alone(path: Path, source: Path) -> float:
     detector, events, seconds = Detector.load(path), 0, 0.0
     groups = pq.read_metadata(source).num_row_groups
     for group in np.unique(np.linspace(0, groups - 1, GROUPS).astype(int)):
-        inputs = detector.scaling.transform(_group(source, group))
-        seen = judge_inputs(inputs, detector.autoencoder.reconstruction_error(inputs))
+        seen = detector.seen(_group(source, group))
         begun = time.perf_counter()
         detector.judge.risk(seen)
         seconds += time.perf_counter() - begun

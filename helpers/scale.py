@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
 import json
 import logging
 import os
@@ -114,7 +113,7 @@ def session(cores: int, folder: Path) -> SparkSession:
 @lru_cache(maxsize=1)
 def _detector(content: bytes) -> Detector:
     """The detector of a worker process, loaded once from the saved file's bytes."""
-    return Detector.load(io.BytesIO(content))
+    return Detector.from_bytes(content)
 
 
 # A table of events

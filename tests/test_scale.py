@@ -21,7 +21,7 @@ from sandbox import assert_one_sentence, last_line, small_files_only, with_mount
 from helpers import course, data, growth, scale
 from helpers.detector import Detector
 from helpers.files import CourseError
-from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs
+from helpers.judge import JUDGE_INPUTS, Judge
 
 KEYS, FILES, ROWS = 3, 8, 600  # of the stream: 1,600 events a key, more than its memory holds
 ALL = -1.0  # a threshold that reports every event
@@ -294,8 +294,7 @@ def test_without_network_and_on_a_full_disk_the_progress_is_kept(
 
 
 def test_one_worker_trains_the_local_judge_and_two_a_like_one(spark, detector, small):
-    inputs = detector.scaling.transform(small)
-    seen = judge_inputs(inputs, detector.autoencoder.reconstruction_error(inputs))
+    seen = detector.seen(small)
     labels = np.where(detector.score(small) > 0.5, 1, 0).astype(np.int8)
     labels[::7] = -1
     judge = Judge(trees=30, seed=3)
