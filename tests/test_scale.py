@@ -228,9 +228,7 @@ def damaged(path: Path, events: pd.DataFrame) -> None:
 BAD_FILES = {
     "it is damaged": damaged,
     "V3 is missing or not finite": lambda path, e: e.drop(columns="V3").to_parquet(path),
-    "key is missing or not finite": lambda path, e: e.drop(columns="key").to_parquet(path),
     "Parquet column .V3.. Expected Spark type double": lambda path, e: e.assign(V3="x").to_parquet(path),
-    "Amount is -1 or less": lambda path, e: e.assign(Amount=-1.0).to_parquet(path),
     "comes twice, or after a later one": lambda path, e: e.assign(event=e["event"] - 300).to_parquet(path),
 }
 
@@ -250,6 +248,32 @@ def test_a_bad_file_is_named_and_a_good_one_in_its_place_served(
     (folder / "events" / "001.parquet").write_bytes(good)
     scale.serve(spark, saved, folder, ALL)
     assert_said(scale.alerts(spark, folder), reference[reference["event"] < 600])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("key", None, "key is missing"),
+        ("event", None, "event is missing"),
+        ("V6", np.inf, "V6 is missing or not finite"),
+        ("Amount", -1.0, "Amount is -1 or less"),
+        ("event", 9, "comes twice, or after a later one"),
+        ("event", 11, "comes twice, or after a later one"),
+    ],
+)
+def test_an_event_that_cannot_be_scored_names_its_file(stream, column, value, reason):
+    events = stream[10:14].assign(file_name=["a", "a", "b", "b"]).astype({"key": float, "event": float})
+    scale._check(1, events, last=9)
+    events.loc[events.index[2], column] = value
+    with pytest.raises(ValueError, match=f"^File b: .*{reason}"):
+        scale._check(1, events.sort_values("event") if value == 9 else events, last=9)
+
+
+def test_any_other_failure_is_one_sentence_too(tmp_path):
+    page = "[STREAM_FAILED] Query [id = 1, runId = 2] terminated with exception: Java heap space\n\tat x\n"
+    sentence = scale._sentence(page, tmp_path)
+    assert_one_sentence(sentence)
+    assert sentence.startswith("Spark stopped (Java heap space): look into spark.log")
 
 
 FULL = """
