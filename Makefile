@@ -2,7 +2,6 @@
 # make PYTHON=/path/to/python picks the interpreter; make CONSTRAINTS= takes the newest versions.
 CONSTRAINTS ?= constraints.txt
 INSTALLED := .venv/.installed
-BENCH_INSTALLED := .venv/.installed-bench
 PIP_OPTIONS := --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 OFFLINE := $(if $(wildcard wheelhouse),--no-index --find-links wheelhouse)
 COURSE := .venv/bin/python -m helpers.course
@@ -14,19 +13,22 @@ USABLE := import sys, pip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 1
 IMPORTABLE := import os, sysconfig; site = sysconfig.get_path("purelib"); \
 	open(os.path.join(site, "course.pth"), "w").write(os.path.relpath(os.getcwd(), site) + "\n")
 
-.PHONY: help bench wheelhouse $(COMMANDS)
+.PHONY: help bench scale wheelhouse $(COMMANDS)
 help:
-	@echo "make results | bench | test | faults | notebooks | reference | sweep | lint | lab | clean | wheelhouse"
+	@echo "make results | bench | scale | test | faults | notebooks | reference | sweep | lint | lab | clean | wheelhouse"
 
 $(COMMANDS): $(INSTALLED)
 	@$(COURSE) $@
 
-bench: $(BENCH_INSTALLED)
+bench: .venv/.installed-bench
 	@$(COURSE) $@
 
-$(BENCH_INSTALLED): requirements-bench.txt $(INSTALLED)
-	.venv/bin/python -m pip install $(PIP_OPTIONS) -r requirements-bench.txt
-	@touch $(BENCH_INSTALLED)
+scale: .venv/.installed-spark
+	@$(COURSE) $@
+
+.venv/.installed-%: requirements-%.txt $(INSTALLED)
+	.venv/bin/python -m pip install $(PIP_OPTIONS) -r $<
+	@touch $@
 
 $(INSTALLED): requirements.txt requirements-dev.txt $(CONSTRAINTS)
 	@rm -f $(INSTALLED)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers import ROOT, publishing, running
-from helpers.course import READS_TRUTH, REFERENCE, read_manifest, run_folder
+from helpers.course import BESIDES, READS_TRUTH, REFERENCE, read_manifest, run_folder, start
 from helpers.files import CourseError, environment, load_json, locked, replace, to_json, writing
 
 
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         ("run", _command_run, "run the notebooks in order into one run folder"),
         ("results", _command_results, "run all with the defaults and publish to results/"),
         ("bench", _command_bench, "compare with other packages' detectors, into results/"),
+        ("scale", _command_scale, "measure growth on one machine and Spark, and run notebook 08"),
         ("notebooks", _command_notebooks, "re-execute the committed notebooks in place"),
         ("reference", _command_reference, "rewrite tests/reference.json and README's table"),
         ("sweep", _command_sweep, "seeds, windows, ablations and streams into results/"),
@@ -61,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "bench":
             command.add_argument("--limit", type=float, default=300.0, help="seconds a peer and window")
             command.add_argument("--fresh", action="store_true", help="run again what is finished")
+        if name == "scale":
+            command.add_argument("--skip-growth", action="store_true", help="run the notebook alone")
     return parser
 
 
@@ -80,11 +83,14 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
 
 def _command_run(arguments: argparse.Namespace) -> None:
     stages, folder = running.sequence(), run_folder(arguments.out)
-    for stage in [*(arguments.only or []), *filter(None, [arguments.begin])]:
-        if stage not in stages:
-            raise CourseError(f"There is no notebook {stage}; choose from {', '.join(stages)}.")
+    for named, known in ((arguments.only, running.notebooks()), ([arguments.begin], [None, *stages])):
+        for stage in named or []:
+            if stage not in known:
+                raise CourseError(
+                    f"There is no notebook {stage}; choose from {', '.join(filter(None, known))}."
+                )
     if arguments.only:
-        stages = [stage for stage in stages if stage in arguments.only]
+        stages = [stage for stage in running.notebooks() if stage in arguments.only]
     elif arguments.begin:
         stages = stages[stages.index(arguments.begin) :]
     parameters = {name: _value(value) for name, value in arguments.parameters}
@@ -154,6 +160,24 @@ def _command_bench(arguments: argparse.Namespace) -> None:
     print(f"Published as benchmark.* in {results}; what the peers printed lies in {folder}.")
 
 
+def _command_scale(arguments: argparse.Namespace) -> None:
+    from helpers import growth, scale
+
+    if problem := scale.lacking():
+        raise CourseError(problem)
+    (stage,) = BESIDES
+    run = start(stage)
+    if not arguments.skip_growth:
+        work = run_folder("scale")
+        with locked(work), writing(work):
+            measured = growth.run(work, run.path("detector.zip"), run.read("events.parquet"))
+        for path, content in growth.pages(measured).items():
+            replace(path, content)
+        print(growth.table(measured).round(2).to_string(index=False))
+    _run_notebooks(run.folder, [stage], {}, afresh=False)
+    print(f"Published {growth.TABLE}; the executed notebook lies in {run.folder / 'notebooks'}.")
+
+
 def _command_sweep(_: argparse.Namespace) -> None:
     from helpers import sweep
 
@@ -173,7 +197,7 @@ def _command_sweep(_: argparse.Namespace) -> None:
 
 def _command_notebooks(_: argparse.Namespace) -> None:
     with _scratch("notebooks") as folder, environment(COURSE_RUNS=str(folder), COURSE_OFFLINE="1"):
-        stages = [stage for stage, _ in running.execute(running.sequence(), {}, folder)]
+        stages = [stage for stage, _ in running.execute(running.runnable(), {}, folder)]
         texts = {stage: running.cleaned(folder / f"{stage}.ipynb", stage) for stage in stages}
         for stage, text in texts.items():
             replace(running.notebook_path(stage), text)
@@ -183,12 +207,14 @@ def _command_notebooks(_: argparse.Namespace) -> None:
 def _command_reference(_: argparse.Namespace) -> None:
     publishing.write_into_readme("results")
     with _scratch("reference") as folder:
-        _run_notebooks(folder, running.sequence(), {"SOURCE": "snapshot"}, afresh=True)
+        _run_notebooks(folder, running.runnable(), {"SOURCE": "snapshot"}, afresh=True)
         summary = load_json(folder / "summary.json")
         seed = read_manifest(folder)["06_evaluation"]["parameters"]["SEED"]
+        known = load_json(REFERENCE).get("checkpoints", {})
+        beside = {stage: known[stage] for stage in BESIDES if stage in known}
         reference = {
             "settings": {key: summary["data"][key] for key in ("rows", "start")} | {"seed": seed},
-            "checkpoints": load_json(folder / "checkpoints.json"),
+            "checkpoints": beside | load_json(folder / "checkpoints.json"),
             "detectors": summary["detectors"],
         }
         replace(REFERENCE, to_json(reference))
@@ -215,7 +241,7 @@ def _command_test(arguments: argparse.Namespace) -> int:
         environment(COURSE_RUNS=runs, COURSE_OFFLINE="1"),
         running.kernels(),
     ):
-        return _call("pytest", "--nbval", "tests", "notebooks") or lint
+        return _call("pytest", "--nbval", "-rs", "tests", "notebooks") or lint
 
 
 def _command_faults(_: argparse.Namespace) -> int:

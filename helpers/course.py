@@ -59,7 +59,11 @@ STAGES = {
     "07_streaming_simulation": Stage(
         needs="events.parquet settings.json truth.parquet", writes="stream.json learner.zip"
     ),
+    "08_scaling_out": Stage(
+        needs="events.parquet settings.json inputs.parquet errors.parquet refined.parquet detector.zip"
+    ),
 }
+BESIDES = ("08_scaling_out",)  # needs Java and pyspark: runs where it is named, not in the sequence
 READS_TRUTH = ("06_evaluation", "07_streaming_simulation")
 PRODUCER = {name: key for key, stage in STAGES.items() for name in stage.writes + stage.sealed}
 SEALED = {name for stage in STAGES.values() for name in stage.sealed}

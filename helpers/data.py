@@ -2,7 +2,7 @@
 
 `load_events` brings the first two days of card payments of the ULB / Worldline set, verified, from
 OpenML, from the course's own snapshot or from a file of yours; `split` cuts them in time; `seal`
-puts the truth away until evaluation.
+puts the truth away until evaluation; `resample` makes any number of events out of them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ __all__ = [
     "WINDOW_ROWS",
     "fingerprint",
     "load_events",
+    "resample",
     "seal",
     "split",
+    "write_resampled",
 ]
 
 WINDOW_ROWS = 50_000
@@ -46,6 +48,8 @@ TRUTH_FINGERPRINTS = {
 }
 OPENML_DEADLINE = 180.0
 AUTO_DEADLINE = 20.0
+RUN_ROWS = 1_000  # consecutive real events that a resampled key replays before it jumps elsewhere
+GROUP_ROWS = 100_000  # events that are held at once while a file is written
 
 
 def load_events(source: str | Path = "auto", rows: int = WINDOW_ROWS, start: int = 0) -> pd.DataFrame:
@@ -117,6 +121,60 @@ def seal(events: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series | None]:
 def fingerprint(events: pd.DataFrame) -> str:
     """Return the sha256, in hex, of COLUMNS as little-endian float64 in C order."""
     return hashlib.sha256(events[COLUMNS].to_numpy("<f8").tobytes(order="C")).hexdigest()
+
+
+def resample(events: pd.DataFrame, rows: int, keys: int = 100, seed: int = 0, start: int = 0) -> pd.DataFrame:
+    """Make any number of events out of real ones, for measuring size and speed, not detection.
+
+    The recipe: event i belongs to key i % keys, so the keys take turns. Each key replays the real
+    stream in runs of 1,000 consecutive events, so that bursts stay bursts; where run r begins is drawn
+    for all keys at once by numpy's default_rng([seed, r]), and past the last real event a run goes on
+    at the first. Nothing is added or changed: it is more of the same, and repeats are exact.
+
+    Args:
+        events: the real events, with COLUMNS.
+        rows: how many events to make.
+        keys: how many keys, one for each market.
+        seed: of the draws.
+        start: the first event; a stream made in parts equals one made at once.
+
+    Returns:
+        (rows, 9) key and event (int64, event = start..start+rows-1), then COLUMNS.
+    """
+    _check_range(rows, start)
+    if keys < 1:
+        raise ValueError(f"keys must be at least 1, not {keys}.")
+    event = np.arange(start, start + rows)
+    turn, key = event // keys, event % keys
+    run, first = turn // RUN_ROWS, turn[0] // RUN_ROWS
+    starts = [
+        np.random.default_rng([seed, r]).integers(len(events), size=keys) for r in range(first, run[-1] + 1)
+    ]
+    real = (np.array(starts)[run - first, key] + turn % RUN_ROWS) % len(events)
+    values = events[COLUMNS].to_numpy(np.float64)[real]
+    return pd.DataFrame({"key": key, "event": event, **dict(zip(COLUMNS, values.T, strict=True))})
+
+
+def write_resampled(
+    path: Path, events: pd.DataFrame, rows: int, keys: int = 100, seed: int = 0, start: int = 0
+) -> None:
+    """Write what `resample` makes as parquet, one row group after another, in bounded memory.
+
+    The file appears under its name when it is whole; a reader that waits for files sees no half one.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = dict.fromkeys(("key", "event"), pa.int64()) | dict.fromkeys(COLUMNS, pa.float64())
+    schema, part, stop = pa.schema(types), path.with_name(f".{path.name}.tmp"), start + rows
+    try:
+        with pq.ParquetWriter(part, schema) as writer:
+            for begin in range(start, stop, GROUP_ROWS):
+                made = resample(events, min(GROUP_ROWS, stop - begin), keys, seed, begin)
+                writer.write_table(pa.Table.from_pandas(made, schema, preserve_index=False))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _check_range(rows: int, start: int) -> None:

@@ -101,31 +101,40 @@ class Detector:
         """Risk of (n, 7) events; (n,) float32 in [0, 1], bit for bit the same for any cut into batches."""
         return self.judge.risk(self.seen(events))
 
-    def reasons(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
+    def reasons(
+        self, events: pd.DataFrame, history: pd.DataFrame | None = None, above: float = -np.inf
+    ) -> pd.DataFrame:
         """Say in words why events are risky.
 
         Args:
             events: consecutive events, in time order.
             history: the 1,000 events before them, so that bursts and repeats can be seen.
+            above: leave out events whose risk is not above this; they still count as behaviour.
 
         Returns:
-            (n, 4), one row an event: risk, rules (which ones call it suspicious), worst_input (the input that
-            the autoencoder rebuilt worst), pushed_by (the input that raised the judge's answer most).
+            (n, 6), one row an event: risk, rules (which ones call it suspicious), burst and repeats (similar
+            and near-identical ones among the last 1,000), worst_input (the input that the autoencoder rebuilt
+            worst), pushed_by (the input that raised the judge's answer most).
         """
         seen = self.seen(events)
-        inputs = seen[:, :-1]
-        votes = apply_rules(behaviour(events, self.profile, history), self.thresholds)
-        accusers = votes.columns.to_numpy()
+        risk = self.judge.risk(seen)
+        told = risk > above
+        signals = behaviour(events, self.profile, history)[told]
+        votes = apply_rules(signals, self.thresholds)
+        accusers = [", ".join(votes.columns[row]) for row in (votes == SUSPICIOUS).to_numpy()]
+        inputs = seen[told, :-1]
         misfit = np.abs(inputs - self.autoencoder.reconstruct(inputs))
-        pushes = self.judge.reasons(seen).drop(columns="bias")
+        pushes = self.judge.reasons(seen[told]).drop(columns="bias").to_numpy()
         return pd.DataFrame(
             {
-                "risk": self.judge.risk(seen),
-                "rules": [", ".join(accusers[row]) for row in (votes == SUSPICIOUS).to_numpy()],
+                "risk": risk[told],
+                "rules": np.array(accusers, dtype=object),
+                "burst": signals["burst"],
+                "repeats": signals["repeats"],
                 "worst_input": np.array(COLUMNS)[misfit.argmax(axis=1)],
-                "pushed_by": pushes.idxmax(axis=1).to_numpy(),
+                "pushed_by": np.array(self.judge.names)[pushes.argmax(axis=1)],
             },
-            index=events.index,
+            index=signals.index,
         )
 
     def pseudo_labels(

@@ -25,12 +25,14 @@ SIGNALS = ["amount", "amount_z", "axes_beyond", "distance", "usual", "burst", "r
 def linear(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Multiply (n, k) by (k, m), column by column.
 
-    Elementwise sums give each row the same bits whatever the other rows are; BLAS (`@`) does not.
+    Elementwise sums give each row the same bits whatever the other rows are; BLAS (`@`) does not. The
+    result lies in memory column after column, which lets numpy work along the rows.
     """
-    out = x[:, :1] * weights[0]
+    columns = x.T
+    out = weights[0][:, None] * columns[0]
     for column in range(1, len(weights)):
-        out += x[:, column : column + 1] * weights[column]
-    return out
+        out += weights[column][:, None] * columns[column]
+    return out.T
 
 
 def raw_inputs(events: pd.DataFrame) -> np.ndarray:

@@ -17,6 +17,10 @@ HOLDER = "COURSE_LOCK_HOLDER"
 class CourseError(RuntimeError):
     """One sentence for the reader: what happened and what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: the sentence alone."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 @cache
 def _hash_of(path: Path, mtime_ns: int, size: int) -> str:

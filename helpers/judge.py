@@ -109,7 +109,9 @@ class Judge:
         import xgboost
 
         rows = xgboost.DMatrix(inputs, feature_names=self.names, nthread=self.threads)
-        return pd.DataFrame(self.model.predict(rows, pred_contribs=True), columns=[*self.names, "bias"])
+        columns = [*self.names, "bias"]
+        pushes = self.model.predict(rows, pred_contribs=True).reshape(len(inputs), len(columns))
+        return pd.DataFrame(pushes, columns=columns)
 
     def importance(self) -> pd.Series:
         """Each input's share of the total gain of all splits, largest first."""

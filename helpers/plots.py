@@ -866,3 +866,51 @@ def drift_map(psi: pd.DataFrame, limits: pd.Series) -> Figure:
     axes.tick_params(axis="x", length=0, rotation=0)
     axes.set(xlabel="first event of the block", ylabel="")
     return figure
+
+
+def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
+    """Seconds and peak memory of each path against the number of events, on log axes.
+
+    Args:
+        measured: one row a size and path, with events, path, work_s, total_s and peak_mb.
+        crossover: the number of events from which Spark on 2 cores is done first; None for never.
+    """
+    figure, (axes,) = _axes(1, 2, figsize=(11, 4.2))
+    ahead = "never ahead" if crossover is None else f"ahead from {float(f'{crossover:.1g}'):,.0f} events"
+    titles = (f"Spark on 2 cores: {ahead}", "Memory at its peak")
+    for axis, title, y in zip(axes, titles, ("seconds (log scale)", "MB"), strict=True):
+        axis.set_title(title, loc="left", fontweight="bold")
+        axis.set(xscale="log", xlabel="events (log scale)", ylabel=y)
+    for (path, rows), colour in zip(measured.groupby("path", sort=False), (BLUE, ORANGE, GREEN), strict=True):
+        axes[0].plot(rows["events"], rows["work_s"], "o-", color=colour, label=path)
+        axes[0].plot(rows["events"], rows["total_s"], "x:", color=colour)
+        axes[1].plot(rows["events"], rows["peak_mb"].astype(float), "o-", color=colour, label=path)
+    axes[0].plot([], [], "x:", color="black", label="start-up included")
+    axes[0].set_yscale("log")
+    axes[1].set_ylim(bottom=0)
+    axes[0].legend(frameon=False)
+    return figure
+
+
+def forgotten(remembered: pd.Series, alone: pd.Series, batch: int) -> Figure:
+    """Burst counts of alerts with the key's memory against those of a worker that starts afresh.
+
+    Args:
+        remembered, alone: burst counts of the same alerts, indexed by the event's turn within its key.
+        batch: events of a key in a micro-batch.
+    """
+    lost = (alone < remembered).mean()
+    figure, axes = _single(
+        f"Without memory {lost:.0%} of the alerts lose a part of their burst",
+        "position in the micro-batch, in events of the key",
+        "similar unusual events before it",
+    )
+    position = remembered.index % batch
+    axes.vlines(position, alone, remembered, color=GREY, lw=0.8, alpha=0.6)
+    axes.scatter(
+        position, remembered, color=BLUE, s=14, label="seen with the key's last 1,000 events", zorder=3
+    )
+    axes.scatter(position, alone, color=RED, s=8, label="seen in the micro-batch alone", zorder=3)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False)
+    return figure

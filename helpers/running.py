@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers import ROOT
-from helpers.course import STAGES
+from helpers.course import BESIDES, STAGES
 from helpers.files import CourseError, environment, writing
 
 
@@ -20,9 +20,24 @@ def notebook_path(stage: str) -> Path:
     return ROOT / "notebooks" / f"{stage}.ipynb"
 
 
-def sequence() -> list[str]:
+def notebooks() -> list[str]:
     """The stages whose notebooks exist, in order."""
     return [stage for stage in STAGES if notebook_path(stage).is_file()]
+
+
+def sequence() -> list[str]:
+    """The notebooks that run everywhere, in order."""
+    return [stage for stage in notebooks() if stage not in BESIDES]
+
+
+def runnable() -> list[str]:
+    """The sequence and the notebooks beside it, but for those that cannot run here, which are named."""
+    from helpers import scale
+
+    problem = scale.lacking() if len(notebooks()) > len(sequence()) else ""
+    if problem:
+        print(f"{' and '.join(BESIDES)} is left as it is. {problem}")
+    return sequence() if problem else notebooks()
 
 
 def _literal(path: Path) -> str:

@@ -1,14 +1,35 @@
-"""What the tests of the method share: real events without the truth, and one fitted detector."""
+"""What the tests of the method share: real events without the truth, and one fitted detector.
+
+What needs Spark is skipped where Spark cannot run, with that reason; where COURSE_SPARK is "required", as
+in .ci/run, it fails instead.
+"""
 
 from __future__ import annotations
+
+import os
 
 import pandas as pd
 import pytest
 
-from helpers import data
+from helpers import course, data, scale
 from helpers.detector import Detector
 
 SMALL_ROWS = 8_000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Treat the notebook that needs Spark, which nbval collects, as its tests are treated."""
+    needy = [item for item in items if item.path.suffix == ".ipynb" and item.path.stem in course.BESIDES]
+    problem = scale.lacking() if needy and os.environ.get("COURSE_SPARK") != "required" else ""
+    for item in needy if problem else []:
+        item.add_marker(pytest.mark.skip(reason=problem))
+
+
+@pytest.fixture(scope="session")
+def needs_spark() -> None:
+    """Skip where Spark cannot run, or fail where it must."""
+    if problem := scale.lacking():
+        (pytest.fail if os.environ.get("COURSE_SPARK") == "required" else pytest.skip)(problem)
 
 
 @pytest.fixture(scope="session")

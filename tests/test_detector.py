@@ -106,9 +106,19 @@ def test_without_history_no_burst_is_seen(detector, events, reasons):
     assert "burst" not in alone["rules"].iloc[0] and alone["risk"].iloc[0] == reasons["risk"].iloc[last]
 
 
+@pytest.mark.parametrize("share", [0.0, 0.9, 1.0])
+def test_reasons_can_leave_out_what_is_not_risky(detector, events, reasons, share):
+    above = float(reasons["risk"].quantile(share))
+    some = detector.reasons(events, above=above)
+    assert len(some) < len(reasons)
+    pd.testing.assert_frame_equal(some, reasons[reasons["risk"] > above], check_exact=True)
+
+
 def test_reasons_say_what_each_part_says(detector, events, scores, reasons):
-    assert list(reasons) == ["risk", "rules", "worst_input", "pushed_by"]
+    assert list(reasons) == ["risk", "rules", "burst", "repeats", "worst_input", "pushed_by"]
     np.testing.assert_array_equal(reasons["risk"], scores)
+    counts = detector_module.behaviour(events, detector.profile)[["burst", "repeats"]]
+    pd.testing.assert_frame_equal(reasons[["burst", "repeats"]], counts)
     assert reasons.index.equals(events.index)
     inputs = detector.scaling.transform(events)
     gap = np.abs(inputs - detector.autoencoder.reconstruct(inputs))

@@ -1,0 +1,239 @@
+"""What growth costs: the same events scored by one process and by Spark, each measured by itself.
+
+Every measurement runs in a process of its own, so that its memory is its own; Spark's is that of
+Python, Java and all workers together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from helpers import ROOT, scale
+from helpers.data import write_resampled
+from helpers.detector import Detector
+from helpers.files import CourseError, load_json, to_json
+
+SIZES = (100_000, 1_000_000, 10_000_000)
+KEYS = 100
+ONE = "one process"
+CORES = {ONE: 0, "Spark, 1 core": 1, "Spark, 2 cores": 2}
+TABLE = ROOT / "results" / "scaling.json"
+PACKAGES = ("pyspark", "xgboost", "numpy", "pandas", "pyarrow")
+GROUPS = 10  # row groups on which XGBoost alone is timed
+
+
+def run(folder: Path, detector: Path, events: pd.DataFrame, sizes: Iterable[int] = SIZES) -> dict[str, Any]:
+    """Measure every size on every path, one after another, under one bar.
+
+    Args:
+        folder: for the made events and the scores.
+        detector: the saved detector.
+        events: the real events, from which `resample` makes the others.
+        sizes: how many events.
+
+    Returns:
+        keys, machine, versions, and measured, one entry a size and path: events, path, start_s (until the
+        first 1,000 events are scored), work_s (reading, scoring, writing), peak_mb (None where the system
+        does not tell), and for one process xgboost_per_s (events a second that XGBoost alone predicts).
+
+    Raises:
+        CourseError: if a measurement fails.
+    """
+    from tqdm import tqdm
+
+    sizes, measured, work = list(sizes), [], folder / "work"
+    with tqdm(total=len(sizes) * len(CORES), unit="measurement") as bar:
+        for size in sizes:
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir(parents=True)
+            bar.set_description(f"making {size:,} events")
+            write_resampled(work / "events.parquet", events, size, KEYS)
+            for path, cores in CORES.items():
+                bar.set_description(f"{size:,} events, {path}")
+                job = {"detector": str(detector), "folder": str(work), "cores": cores}
+                measured.append({"events": size, "path": path} | _in_child(job))
+                bar.update()
+    shutil.rmtree(work, ignore_errors=True)
+    machine = {"cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
+    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    return {"keys": KEYS, "machine": machine, "versions": versions, "measured": measured}
+
+
+def _in_child(job: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "helpers.growth", json.dumps(job | {"started": time.time()})]
+    child = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if child.returncode:
+        cause = (child.stderr.strip().splitlines() or ["it was killed, often for lack of memory"])[-1]
+        raise CourseError(f"A measurement failed: {cause.removeprefix('helpers.files.CourseError: ')}")
+    return json.loads(child.stdout)
+
+
+# In the child: one measurement
+
+
+def _measure(job: dict[str, Any]) -> dict[str, Any]:
+    detector, source = Path(job["detector"]), Path(job["folder"], "events.parquet")
+    target = source.with_name(f"risks-{job['cores']}.parquet")
+    prepare = _spark if job["cores"] else _one_process
+    work = prepare(detector, source, target, job["cores"])
+    start_s, begun = time.time() - job["started"], time.perf_counter()
+    work()
+    measured = {"start_s": start_s, "work_s": time.perf_counter() - begun, "peak_mb": _peak_mb()}
+    return measured if job["cores"] else measured | {"xgboost_per_s": _xgboost_alone(detector, source)}
+
+
+def _one_process(path: Path, source: Path, target: Path, _: int) -> Callable[[], object]:
+    detector = Detector.load(path)
+    detector.score(_group(source, 0)[:1_000])
+    return lambda: scale.score_file(detector, source, target)
+
+
+def _spark(path: Path, source: Path, target: Path, cores: int) -> Callable[[], object]:
+    spark = scale.session(cores, source.parent)
+    some = spark.createDataFrame(_group(source, 0)[:1_000]).repartition(cores)
+    scale.risks(spark, path, some).collect()
+    risks = scale.risks(spark, path, spark.read.parquet(str(source)))
+    return lambda: risks.write.mode("overwrite").parquet(str(target))
+
+
+def _group(source: Path, group: int) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(source) as file:
+        return file.read_row_group(group % file.num_row_groups).to_pandas()
+
+
+def _xgboost_alone(path: Path, source: Path) -> float:
+    """Events a second that XGBoost predicts from the matrix that the detector gives it, on one core."""
+    import pyarrow.parquet as pq
+
+    detector, events, seconds = Detector.load(path), 0, 0.0
+    groups = pq.read_metadata(source).num_row_groups
+    for group in np.unique(np.linspace(0, groups - 1, GROUPS).astype(int)):
+        seen = detector.seen(_group(source, group))
+        begun = time.perf_counter()
+        detector.judge.risk(seen)
+        seconds += time.perf_counter() - begun
+        events += len(seen)
+    return events / seconds
+
+
+def _peak_mb() -> float | None:
+    """The peaks of resident memory of this process and all below it, added up; None where /proc is not."""
+    if not Path("/proc/self/status").exists():
+        return None
+    parents, peaks = {}, {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            pid = int(fields["Pid"])
+            parents[pid], peaks[pid] = int(fields["PPid"]), int(fields.get("VmHWM", "0").split()[0])
+    family = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(peaks[pid] for pid in family) / 1024
+
+
+# What the measurements say
+
+
+def pages(result: dict[str, Any]) -> dict[Path, str | bytes]:
+    """What `run` gave, as results/scaling.json and results/scaling.png: path -> content."""
+    from helpers import plots
+
+    png = io.BytesIO()
+    figure = plots.growth(table(result), findings(result)["crossover"])
+    figure.savefig(png, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
+    return {TABLE: to_json(result), TABLE.with_suffix(".png"): png.getvalue()}
+
+
+def read() -> dict[str, Any]:
+    """What `make scale` measured last.
+
+    Raises:
+        CourseError: if there is no measurement yet.
+    """
+    if not TABLE.is_file():
+        raise CourseError("results/scaling.json is missing: run `make scale`.")
+    return load_json(TABLE)
+
+
+def table(result: dict[str, Any]) -> pd.DataFrame:
+    """The measurements, one row each, with events_per_s and total_s, start-up included."""
+    measured = pd.DataFrame(result["measured"])
+    return measured.assign(
+        events_per_s=measured["events"] / measured["work_s"],
+        total_s=measured["start_s"] + measured["work_s"],
+    )
+
+
+def findings(result: dict[str, Any]) -> dict[str, float | None]:
+    """What the largest size says.
+
+    Returns:
+        peak_mb of one process; speed_kept, its events a second against those of the size before;
+        of_xgboost, its events a second against XGBoost's own; spark_against_one, the seconds of Spark's
+        work on 2 cores against those of one process; crossover, the number of events from which Spark on 2
+        cores is done first, start-up included, on straight lines through both sizes (None: never).
+    """
+    rows = table(result).set_index(["path", "events"]).sort_index()
+    one, two = (rows.loc[path] for path in (ONE, "Spark, 2 cores"))
+    before, largest = one.index[-2:]
+    slopes = [
+        (path["total_s"][largest] - path["total_s"][before]) / (largest - before) for path in (one, two)
+    ]
+    gap = two["total_s"][largest] - one["total_s"][largest]
+    crossing = largest + gap / (slopes[0] - slopes[1]) if slopes[0] > slopes[1] else None
+    found = {
+        "peak_mb": one["peak_mb"][largest],
+        "speed_kept": one["events_per_s"][largest] / one["events_per_s"][before],
+        "of_xgboost": one["events_per_s"][largest] / one["xgboost_per_s"][largest],
+        "spark_against_one": two["work_s"][largest] / one["work_s"][largest],
+        "crossover": crossing,
+    }
+    return {name: None if value is None else float(value) for name, value in found.items()}
+
+
+def cluster(result: dict[str, Any], events: int, cores: Sequence[int]) -> pd.DataFrame:
+    """Hours for many events by arithmetic, from the largest size measured.
+
+    Assumes that the cluster's cores are like this machine's, that storage feeds them all, that start-up
+    takes what it took here, and that the share of the work which more cores do not help is what 1 and 2
+    cores showed (Amdahl's law).
+
+    Returns:
+        Index: "one process" and "Spark, N cores"; columns hours and share_waiting, the share of the paid
+        core-hours that does nothing.
+    """
+    rows = table(result)
+    last = rows[rows["events"] == rows["events"].max()].set_index("path")
+    size = last["events"].iloc[0]
+    one, two = (last["work_s"][path] / size * events for path in ("Spark, 1 core", "Spark, 2 cores"))
+    serial = min(max(2 * two / one - 1, 0.0), 1.0)
+    start = last["start_s"]["Spark, 2 cores"]
+    hours = {ONE: last["work_s"][ONE] / size * events / 3_600}
+    waiting = {ONE: 0.0}
+    for count in cores:
+        name = f"Spark, {count} cores"
+        seconds = start + one * (serial + (1 - serial) / count)
+        hours[name], waiting[name] = seconds / 3_600, 1 - one / (seconds * count)
+    return pd.DataFrame({"hours": hours, "share_waiting": waiting})
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure(json.loads(sys.argv[1]))))

@@ -1,0 +1,358 @@
+"""The saved detector past one machine: the same calls on Apache Spark, and what growth costs.
+
+Spark serves a stream of event files, scores a table and trains the judge. Each worker loads the
+saved detector itself; no model is pickled. `session` starts Spark inside this process; the other
+functions take any session, a cluster's too, whose workers have the course's packages and `helpers`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from helpers import ROOT
+from helpers.data import COLUMNS
+from helpers.detector import Detector
+from helpers.features import WINDOW
+from helpers.files import CourseError
+from helpers.judge import JUDGE_INPUTS, Judge
+from helpers.rules import BUDGET, UNDECIDED
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming import StreamingQuery
+    from pyspark.sql.streaming.state import GroupState
+
+JAVA = 17  # the oldest that Spark 4 runs on
+INSTALL = "pip install -c constraints.txt -r requirements-spark.txt"
+INPUTS = ["key", "event", *COLUMNS]
+EVENTS = "key long, event long, " + ", ".join(f"{name} double" for name in COLUMNS)
+STATE = "last long, recent binary"
+RISKS = "key long, event long, risk float"
+ALERTS = f"{RISKS}, rules string, burst long, repeats long, worst_input string, pushed_by string"
+
+
+def lacking() -> str:
+    """What keeps Spark from running here, in one sentence; empty where nothing does."""
+    if importlib.util.find_spec("pyspark") is None:
+        return f"Apache Spark is not installed: run `make scale` once, or {INSTALL}."
+    if os.name == "nt":
+        return "Apache Spark's streams need Linux or macOS; on Windows use WSL or Colab."
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home, "bin", "java")) if home else "java"
+    try:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
+    except OSError:
+        said = ""
+    version = re.search(r'version "(\d+)', said)
+    if version and int(version[1]) >= JAVA:
+        return ""
+    found = f"{java} is of version {version[1]}" if version else f"no {java} was found"
+    return f"Apache Spark needs Java {JAVA} or later, and {found}: install a JDK or set JAVA_HOME to one."
+
+
+def session(cores: int, folder: Path) -> SparkSession:
+    """Start Spark in this process, or give the session that runs already; no network is used.
+
+    Args:
+        cores: how many tasks work at a time, each in a Python process of its own.
+        folder: where Spark puts its scratch files and spark.log, which holds everything that it says.
+
+    Raises:
+        CourseError: where pyspark or Java is missing.
+    """
+    if problem := lacking():
+        raise CourseError(problem)
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
+    from pyspark.sql import SparkSession
+
+    if running := SparkSession.getActiveSession():
+        return running
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ |= {
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
+    settings = {
+        "spark.master": f"local[{cores}]",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.local.dir": str(folder / "scratch"),
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.sql.shuffle.partitions": str(2 * cores),
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = SparkConf().setAll(list(settings.items()))
+    with (folder / "spark.log").open("ab") as log:
+        output = {"stdout": log, "stderr": log}
+        gateway = SparkContext._gateway or launch_gateway(configuration, output)
+    SparkContext(conf=configuration, gateway=gateway)
+    return SparkSession.builder.getOrCreate()
+
+
+@lru_cache(maxsize=1)
+def _detector(content: bytes) -> Detector:
+    """The detector of a worker process, loaded once from the saved file's bytes."""
+    return Detector.from_bytes(content)
+
+
+# A table of events
+
+
+def score_file(detector: Detector, source: Path, target: Path) -> int:
+    """Score a parquet file of events on one machine, one row group after another, in bounded memory.
+
+    Returns:
+        The number of events; `target` holds key, event and risk of each, and appears when it is whole.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema({"key": pa.int64(), "event": pa.int64(), "risk": pa.float32()})
+    part = target.with_name(f".{target.name}.tmp")
+    try:
+        plain = pq.ParquetWriter(part, schema, use_dictionary=False)
+        with pq.ParquetFile(source) as file, plain as writer:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, ["key", "event", *COLUMNS])
+                risk = pa.array(detector.score(table.to_pandas()))
+                writer.write_table(table.select(["key", "event"]).append_column("risk", risk))
+            total = file.metadata.num_rows
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return total
+
+
+def risks(spark: SparkSession, detector: Path, events: DataFrame) -> DataFrame:
+    """The risk of every event of a Spark table: key, event, risk; the events need no order."""
+    shared = spark.sparkContext.broadcast(detector.read_bytes())
+
+    def score(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for part in parts:
+            yield part[["key", "event"]].assign(risk=_detector(shared.value).score(part))
+
+    return events.mapInPandas(score, RISKS)
+
+
+# A stream of event files
+
+
+def serve(
+    spark: SparkSession,
+    detector: Path,
+    folder: Path,
+    threshold: float | None = None,
+    files: int = 1,
+    partitions: int | None = None,
+) -> list[dict[str, Any]]:
+    """Serve the event files that wait in a folder, one micro-batch after another, until none is left.
+
+    Args:
+        detector: the saved detector.
+        folder: events/ in it holds parquet files of key, event, Amount, V1..V6, written whole and in the
+            order of their events; alerts/ gets an alert with reasons for every event whose risk is above
+            the threshold; checkpoint/ keeps the progress and each key's last 1,000 events.
+        threshold: the detector's own where None; -1 reports every event.
+        files: so many files make a micro-batch.
+        partitions: over so many tasks the keys are spread; counts when the checkpoint is new.
+
+    Returns:
+        Spark's progress report of each micro-batch.
+
+    Raises:
+        CourseError: what is wrong. What earlier micro-batches did is kept, and the next call goes on there.
+    """
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    above = Detector.load(detector).alert_threshold if threshold is None else threshold
+    if partitions:
+        spark.conf.set("spark.sql.shuffle.partitions", partitions)
+    try:
+        query = _query(spark, detector.read_bytes(), folder, above, files)
+        query.awaitTermination()
+    except (PySparkException, Py4JError) as error:
+        raise CourseError(_sentence(str(error), folder)) from None
+    return [json.loads(progress.json) for progress in query.recentProgress]
+
+
+def _query(spark: SparkSession, content: bytes, folder: Path, above: float, files: int) -> StreamingQuery:
+    """Start the query: files in, one call a key and micro-batch, alerts and progress out."""
+    shared = spark.sparkContext.broadcast(content)
+
+    def serve_key(key: tuple, parts: Iterable[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
+        yield _serve_key(_detector(shared.value), above, key[0], pd.concat(parts), state)
+
+    alerts = (
+        spark.readStream.schema(EVENTS)
+        .option("maxFilesPerTrigger", files)
+        .parquet(str(folder / "events"))
+        .select("*", "_metadata.file_name")
+        .groupBy("key")
+        .applyInPandasWithState(serve_key, ALERTS, STATE, "append", "NoTimeout")
+    )
+    return (
+        alerts.writeStream.format("parquet")
+        .option("checkpointLocation", str(folder / "checkpoint"))
+        .trigger(availableNow=True)
+        .start(str(folder / "alerts"))
+    )
+
+
+def _serve_key(
+    detector: Detector, above: float, key: int, events: pd.DataFrame, state: GroupState
+) -> pd.DataFrame:
+    """Give one key's alerts of one micro-batch and put the key's last 1,000 events into its state."""
+    last, recent = state.get if state.exists else (-1, b"")
+    events = events.sort_values("event", kind="stable")
+    _check(key, events, last)
+    events = events.set_index("event")[COLUMNS]
+    history = pd.DataFrame(np.frombuffer(recent).reshape(-1, len(COLUMNS)), columns=COLUMNS)
+    alerts = detector.reasons(events, history, above)
+    recent = pd.concat([history, events])[-WINDOW:].to_numpy().tobytes()
+    state.update((int(events.index[-1]), recent))
+    return alerts.reset_index().assign(key=key)
+
+
+def _check(key: int, events: pd.DataFrame, last: int) -> None:
+    """Refuse what cannot be scored, and events that came before: the key's order is its memory."""
+    wrong = {f"{name} is missing or not finite": ~np.isfinite(events[name]) for name in INPUTS}
+    wrong |= {"Amount is -1 or less": events["Amount"] <= -1}
+    steps = np.diff(events["event"], prepend=last)
+    wrong |= {f"an event of key {key} comes twice, or after a later one": steps <= 0}
+    for what, rows in wrong.items():
+        if rows.any():
+            raise ValueError(f"File {events['file_name'].iloc[int(np.argmax(rows))]}: {what}")
+
+
+def _sentence(error: str, folder: Path) -> str:
+    """What went wrong in a query, from the page that Spark writes about it."""
+    if "No space left on device" in error:
+        return f"The disk of {folder} is full: free some space and start again; the progress is kept."
+    refused = re.search(r"ValueError: File (.+?): (.+)", error)
+    unread = re.search(r"reading file .+/(.+?)\. (.*?) ?SQLSTATE", error)
+    if found := refused or unread:
+        reason = found[2].rstrip(".") or "it is damaged"
+        return (
+            f"{found[1]} cannot be served ({reason}): put a good file in its place and start again; "
+            "the progress is kept."
+        )
+    cause = re.sub(r".* terminated with exception: ", "", error.partition("\n")[0])
+    return f"Spark stopped ({cause[:200]}): look into spark.log and start again; the progress is kept."
+
+
+def alerts(spark: SparkSession, folder: Path) -> pd.DataFrame:
+    """What `serve` has reported so far, by key and event; what a killed micro-batch left is not in it."""
+    table = spark.read.schema(ALERTS).parquet(str(folder / "alerts")).toPandas()
+    return table.sort_values(["key", "event"], ignore_index=True)
+
+
+def serve_and_kill(detector: Path, folder: Path, batches: int, seconds: float = 0.0, **options: Any) -> int:
+    """Serve in a process of its own and kill it, Java and all, so long after so many micro-batches.
+
+    Args:
+        options: those of `serve`.
+
+    Returns:
+        How many micro-batches were finished.
+
+    Raises:
+        CourseError: if it failed before the kill.
+    """
+    job = json.dumps({"detector": str(detector), "folder": str(folder), "options": options})
+    command = [sys.executable, "-c", "from helpers import scale; scale._serve_job()", job]
+    finished = folder / "checkpoint" / "commits"
+    with (folder / "killed.log").open("wb") as log:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        child = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams)
+        try:
+            while child.poll() is None and not (finished / str(batches - 1)).exists():
+                time.sleep(0.02)
+            time.sleep(seconds)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+    if child.wait() > 0:
+        last = (folder / "killed.log").read_text().strip().splitlines()[-1]
+        raise CourseError(last.removeprefix("helpers.files.CourseError: "))
+    return sum(path.name.isdigit() for path in finished.iterdir())
+
+
+def _serve_job() -> None:
+    job = json.loads(sys.argv[1])
+    folder = Path(job["folder"])
+    serve(session(2, folder), Path(job["detector"]), folder, **job["options"])
+
+
+# The judge
+
+
+def train_judge(
+    spark: SparkSession, seen: np.ndarray, labels: np.ndarray, judge: Judge, workers: int
+) -> Judge:
+    """Train the judge with XGBoost on Spark: each worker holds a part of the rows, and they agree on trees.
+
+    Args:
+        seen: (n, 8) what the judge sees.
+        labels: (n,) pseudo-labels; undecided rows are left out.
+        judge: its settings.
+        workers: so many tasks train at a time, as many as the session has cores or fewer.
+    """
+    from xgboost.spark import SparkXGBClassifier
+
+    logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
+    logging.getLogger("SparkXGBClassifier").setLevel(logging.WARNING)
+    known = labels != UNDECIDED
+    table = pd.DataFrame(seen[known], columns=JUDGE_INPUTS).assign(label=labels[known])
+    rows = spark.createDataFrame(table.rename_axis("row").reset_index())
+    parts = rows.repartitionByRange(workers, "row").sortWithinPartitions("row")
+    settings = {
+        "n_estimators": judge.trees,
+        "max_depth": judge.depth,
+        "learning_rate": judge.learning_rate,
+        "subsample": judge.subsample,
+        "colsample_bytree": judge.columns,
+        "random_state": judge.seed,
+        "tree_method": "hist",
+    }
+    model = SparkXGBClassifier(
+        features_col=JUDGE_INPUTS, label_col="label", num_workers=workers, verbose=False, **settings
+    ).fit(parts)
+    return Judge(names=list(JUDGE_INPUTS), model=model.get_booster())
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    """How alike two judges' (n,) risks of the same events are.
+
+    Returns:
+        same_bits, rank_correlation (Spearman's), and same_alerts: the share of the budget's riskiest events
+        that both name.
+    """
+    count = max(1, round(BUDGET * len(one)))
+    top = [set(np.argsort(-risk, kind="stable")[:count].tolist()) for risk in (one, other)]
+    return {
+        "same_bits": bool((one == other).all()),
+        "rank_correlation": float(pd.Series(one).corr(pd.Series(other), method="spearman")),
+        "same_alerts": len(top[0] & top[1]) / count,
+    }
