@@ -113,6 +113,7 @@ def known(window, detector, small) -> dict[str, dict]:
         "5": judged | {"seen": seen, "top": top},
         "6": opened | described,
         "7": {},
+        "8": {},
     }
 
 
@@ -330,6 +331,17 @@ WRONG = {
         ("lambda before, now: ((now - before) * np.log10(now / before)).sum()", "natural logarithm"),
         ("lambda before, now: ((now - before) * np.log(now / before)).mean()", "take the sum"),
         ("lambda before, now: (now - before) * np.log(now / before)", "should be one number"),
+    ],
+    "8a": [
+        ("lambda start, slow, fast: start * slow", "still has all of them to do"),
+        ("lambda start, slow, fast: start / (1 - slow / fast)", "This is a time"),
+        ("lambda start, slow, fast: start * (fast - slow)", "the seconds for one event"),
+        ("lambda start, slow, fast: start / (1 / slow - 1 / fast)", "it never catches up"),
+    ],
+    "8b": [
+        ("lambda share, cores: cores", "as if all of the work"),
+        ("lambda share, cores: 1 - share + share / cores", "one divided by it"),
+        ("lambda share, cores: share * cores", "too small"),
     ],
 }
 
