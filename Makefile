@@ -6,7 +6,7 @@ BENCH_INSTALLED := .venv/.installed-bench
 PIP_OPTIONS := --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 OFFLINE := $(if $(wildcard wheelhouse),--no-index --find-links wheelhouse)
 COURSE := .venv/bin/python -m helpers.course
-COMMANDS := results test faults notebooks reference sweep lint lab clean
+COMMANDS := results test faults colab-test notebooks reference sweep lint lab clean
 
 export PYTHON
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -14,15 +14,19 @@ USABLE := import sys, pip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 1
 IMPORTABLE := import os, sysconfig; site = sysconfig.get_path("purelib"); \
 	open(os.path.join(site, "course.pth"), "w").write(os.path.relpath(os.getcwd(), site) + "\n")
 
-.PHONY: help bench wheelhouse $(COMMANDS)
+.PHONY: help bench publish wheelhouse $(COMMANDS)
 help:
-	@echo "make results | bench | test | faults | notebooks | reference | sweep | lint | lab | clean | wheelhouse"
+	@echo "make results | lab | test | faults | colab-test | lint | clean"
+	@echo "make bench | notebooks | publish | reference | sweep | wheelhouse"
 
 $(COMMANDS): $(INSTALLED)
 	@$(COURSE) $@
 
 bench: $(BENCH_INSTALLED)
 	@$(COURSE) $@
+
+publish: $(INSTALLED)
+	@$(COURSE) $@ $(if $(REPO),--repo '$(REPO)') $(if $(REF),--ref '$(REF)')
 
 $(BENCH_INSTALLED): requirements-bench.txt $(INSTALLED)
 	.venv/bin/python -m pip install $(PIP_OPTIONS) -r requirements-bench.txt
