@@ -173,7 +173,7 @@ def chosen_device(device: str) -> str:
     card = torch.cuda.is_available()
     if device == "cuda" and not card:
         raise ValueError(
-            "torch finds no NVIDIA card here: take the device 'cpu' or 'auto' instead of 'cuda'."
+            "torch finds no NVIDIA card here: take the device 'cpu' or 'auto', not 'cuda'."
         )
     return "cuda" if card and device != "cpu" else "cpu"
 
