@@ -172,9 +172,7 @@ def chosen_device(device: str) -> str:
         raise ValueError(f"A device is 'cpu', 'cuda' or 'auto', not {device!r}.")
     card = torch.cuda.is_available()
     if device == "cuda" and not card:
-        raise ValueError(
-            "torch finds no NVIDIA card here: take the device 'cpu' or 'auto', not 'cuda'."
-        )
+        raise ValueError("torch finds no NVIDIA card here: take the device 'cpu' or 'auto', not 'cuda'.")
     return "cuda" if card and device != "cpu" else "cpu"
 
 
