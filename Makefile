@@ -6,7 +6,7 @@ BENCH_INSTALLED := .venv/.installed-bench
 PIP_OPTIONS := --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 OFFLINE := $(if $(wildcard wheelhouse),--no-index --find-links wheelhouse)
 COURSE := .venv/bin/python -m helpers.course
-COMMANDS := results test faults colab-test notebooks reference sweep lint lab clean
+COMMANDS := results test faults colab-test site notebooks reference sweep lint lab clean
 
 export PYTHON
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -16,7 +16,7 @@ IMPORTABLE := import os, sysconfig; site = sysconfig.get_path("purelib"); \
 
 .PHONY: help bench publish wheelhouse $(COMMANDS)
 help:
-	@echo "make results | lab | test | faults | colab-test | lint | clean"
+	@echo "make results | lab | site | test | faults | colab-test | lint | clean"
 	@echo "make bench | notebooks | publish | reference | sweep | wheelhouse"
 
 $(COMMANDS): $(INSTALLED)

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         ("faults", _command_faults, "kill, fill, cut off and damage: the long tests"),
         ("lint", _command_lint, "ruff alone"),
         ("colab-test", _command_colab_test, "every notebook alone among Colab's packages"),
+        ("site", _command_site, "build site/ from the executed notebooks and look at its pages"),
         ("publish", _command_publish, "write address, navigation and Colab links into all notebooks"),
         ("lab", _command_lab, "open the notebooks in JupyterLab"),
         ("clean", _command_clean, "remove runs/ and caches"),
@@ -231,6 +232,14 @@ def _command_colab_test(_: argparse.Namespace) -> int:
     return _call("pytest", "tests/colab", "-q")
 
 
+def _command_site(_: argparse.Namespace) -> int:
+    from helpers import website
+
+    pages = website.build()
+    print(f"{len(pages)} pages; the front page is {website.SITE / 'index.html'}.")
+    return _call("pytest", "tests/site", "-q", "-rs")
+
+
 def _command_publish(arguments: argparse.Namespace) -> None:
     from helpers import links
 
@@ -257,7 +266,7 @@ def _call(*arguments: str) -> int:
 
 
 def _command_clean(_: argparse.Namespace) -> None:
-    patterns = ("runs", ".results.*", ".*_cache", ".hypothesis", "*/__pycache__")
+    patterns = ("runs", "site", ".site.new", ".results.*", ".*_cache", ".hypothesis", "*/__pycache__")
     for pattern in (*patterns, "*/.ipynb_checkpoints"):
         for folder in ROOT.glob(pattern):
             shutil.rmtree(folder)

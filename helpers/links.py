@@ -106,6 +106,19 @@ def notebooks() -> list[str]:
     return sorted(path.stem for path in notebook_path("x").parent.glob("*.ipynb"))
 
 
+def titles() -> dict[str, str]:
+    """Every notebook's H1 as links name it: `2 Label by expert rules`.
+
+    Raises:
+        CourseError: if one has none.
+    """
+    found = {stage: _TITLE.search(_read(stage).cells[0].source) for stage in notebooks()}
+    for stage, match in found.items():
+        if not match:
+            raise CourseError(f"The first cell of {stage} has no title such as `# 1. Load the stream`.")
+    return {stage: f"{match[1]} {match[2]}" for stage, match in found.items()}
+
+
 def current() -> Address:
     """The address that the first notebook has."""
     first = notebooks()[0]
@@ -119,13 +132,13 @@ def generated(address: Address) -> dict[Path, str]:
     Raises:
         CourseError: if a notebook has no title or no bootstrap cell, or the README lacks its markers.
     """
-    read = {stage: _read(stage) for stage in notebooks()}
-    titles = {stage: _title(stage, notebook) for stage, notebook in read.items()}
-    texts = {README: readme_with("colab", _readme_block(titles, address))}
-    for stage, notebook in read.items():
+    names = titles()
+    texts = {README: readme_with("colab", _readme_block(names, address))}
+    for stage in names:
+        notebook = _read(stage)
         heading = notebook.cells[0].source
         heading = heading[_TITLE.search(heading).start() :]
-        line = f"{navigation(stage, titles)} · {address.badge(stage)}"
+        line = f"{navigation(stage, names)} · {address.badge(stage)}"
         notebook.cells[0].source = f"{line}\n\n{heading}"
         cell = _bootstrap_cell(stage, notebook)
         cell.source = bootstrap(address)
@@ -160,14 +173,6 @@ def _bootstrap_cell(stage: str, notebook: nbformat.NotebookNode) -> nbformat.Not
         if cell.cell_type == "code" and "from helpers import course" in cell.source:
             return cell
     raise CourseError(f"{stage} lacks its first code cell; add one with `from helpers import course`.")
-
-
-def _title(stage: str, notebook: nbformat.NotebookNode) -> str:
-    """A notebook's H1 as links name it: `2 Label by expert rules`."""
-    found = _TITLE.search(notebook.cells[0].source)
-    if not found:
-        raise CourseError(f"The first cell of {stage} has no title such as `# 1. Load the stream`.")
-    return f"{found[1]} {found[2]}"
 
 
 def navigation(stage: str, titles: dict[str, str]) -> str:
