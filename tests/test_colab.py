@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -207,6 +208,18 @@ def test_git_fails_in_one_sentence_and_leaves_nothing(stranger):
         assert "git could not fetch https://github.com/somebody/a-course.git at v" in line
         assert reason in line and "run this cell again" in line
         assert list(stranger.folder.iterdir()) == []
+
+
+def test_a_kill_while_git_works_leaves_nothing_that_is_taken_for_the_course(stranger, tmp_path):
+    git = tmp_path / "bin" / "git"
+    git.parent.mkdir()
+    half = 'mkdir -p "$to/helpers"; : > "$to/helpers/colab.py"'
+    git.write_text(f"#!/bin/sh\nfor to; do :; done\n{half}\nkill -9 $PPID\n")
+    git.chmod(0o755)
+    assert stranger.runs(PATH=f"{git.parent}{os.pathsep}{os.environ['PATH']}").returncode == -signal.SIGKILL
+    assert list(stranger.folder.rglob("colab.py"))
+    done = stranger.runs()
+    assert done.stdout == "Installed toy-package.\nfrom a-course-v1 ours\n", done.stderr
 
 
 def test_without_an_address_it_says_so(stranger):
