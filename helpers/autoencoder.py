@@ -168,11 +168,9 @@ def chosen_device(device: str) -> str:
     """
     import torch
 
-    if device not in ("cpu", "cuda", "auto"):
-        raise ValueError(f"A device is 'cpu', 'cuda' or 'auto', not {device!r}.")
     card = torch.cuda.is_available()
-    if device == "cuda" and not card:
-        raise ValueError("torch finds no NVIDIA card here: take the device 'cpu' or 'auto', not 'cuda'.")
+    if device not in ("cpu", "auto", *["cuda"] * card):
+        raise ValueError(f"There is no device {device!r} here: choose 'cpu' or 'auto'.")
     return "cuda" if card and device != "cpu" else "cpu"
 
 
