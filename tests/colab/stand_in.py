@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "tests" / "constraints-colab.txt"
 KEPT = ROOT / ".colab"
-HEAVY = ("pyspark", "py4j")  # installed only once requirements.txt asks for pyspark
+HEAVY = ("pyspark", "py4j")  # installed only where requirements-spark.txt asks for pyspark
 MODULE = "def _is_a_stand_in():\n    return True\n"
 STARTED = """\
 import google.colab, numpy, pathlib  # the first two are in Colab's kernel before the first cell
@@ -24,10 +24,10 @@ pathlib.Path(get_ipython().ipython_dir, "started").write_text(numpy.__version__)
 
 def wanted() -> list[str]:
     """The lines of the constraints that are installed."""
-    required = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    spark = (ROOT / "requirements-spark.txt").is_file()
     lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
     pinned = [line for line in lines if line and not line.startswith("#")]
-    return [line for line in pinned if "pyspark" in required or not line.startswith(HEAVY)]
+    return [line for line in pinned if spark or not line.startswith(HEAVY)]
 
 
 def site_packages(folder: Path) -> Path:
