@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 PIP_OPTIONS := --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 OFFLINE := $(if $(wildcard wheelhouse),--no-index --find-links wheelhouse)
 COURSE := .venv/bin/python -m helpers.course
-COMMANDS := results test faults notebooks reference sweep lint lab clean
+COMMANDS := results test faults colab-test site notebooks reference sweep lint lab clean
 
 export PYTHON
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -13,9 +13,10 @@ USABLE := import sys, pip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 1
 IMPORTABLE := import os, sysconfig; site = sysconfig.get_path("purelib"); \
 	open(os.path.join(site, "course.pth"), "w").write(os.path.relpath(os.getcwd(), site) + "\n")
 
-.PHONY: help bench scale wheelhouse $(COMMANDS)
+.PHONY: help bench publish scale wheelhouse $(COMMANDS)
 help:
-	@echo "make results | bench | scale | test | faults | notebooks | reference | sweep | lint | lab | clean | wheelhouse"
+	@echo "make results | lab | site | test | faults | colab-test | lint | clean"
+	@echo "make bench | scale | notebooks | publish | reference | sweep | wheelhouse"
 
 $(COMMANDS): $(INSTALLED)
 	@$(COURSE) $@
@@ -25,6 +26,9 @@ bench: .venv/.installed-bench
 
 scale: .venv/.installed-spark
 	@$(COURSE) $@
+
+publish: $(INSTALLED)
+	@$(COURSE) $@ $(if $(REPO),--repo '$(REPO)') $(if $(REF),--ref '$(REF)')
 
 .venv/.installed-%: requirements-%.txt $(INSTALLED)
 	.venv/bin/python -m pip install $(PIP_OPTIONS) -r $<

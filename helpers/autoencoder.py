@@ -47,7 +47,8 @@ class Autoencoder:
         """Learn to rebuild (n, k) scaled inputs, in time order.
 
         Raises:
-            ValueError: with too few rows to hold some out, or a value that is not finite.
+            ValueError: with too few rows to hold some out, a value that is not finite, or a device that
+                is not there.
         """
         import torch
 
@@ -61,9 +62,7 @@ class Autoencoder:
                 f"An autoencoder needs at least {int(self.batch / (1 - self.held_out)) + 1} presumed normal "
                 f"events to learn from, not {len(inputs)}: ask for more rows."
             )
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = chosen_device(self.device)
         with _one_thread(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = self._network(inputs.shape[1]).to(device)
@@ -159,6 +158,20 @@ class Autoencoder:
         tensors = load(content)
         layers = [(tensors[f"{d}.weight"].T.copy(), tensors[f"{d}.bias"]) for d in range(len(tensors) // 2)]
         return cls(hidden=tuple(len(bias) for _, bias in layers[:-1]), layers=layers)
+
+
+def chosen_device(device: str) -> str:
+    """Where torch trains: "cpu" or "cuda" as asked for; "auto" is "cuda" where there is a card.
+
+    Raises:
+        ValueError: for another word, or for "cuda" without a card.
+    """
+    import torch
+
+    card = torch.cuda.is_available()
+    if device not in ("cpu", "auto", *["cuda"] * card):
+        raise ValueError(f"There is no device {device!r} here: choose 'cpu' or 'auto'.")
+    return "cuda" if card and device != "cpu" else "cpu"
 
 
 @contextmanager

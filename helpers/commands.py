@@ -52,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
         ("test", _command_test, "check everything: ruff, pytest, nbval"),
         ("faults", _command_faults, "kill, fill, cut off and damage: the long tests"),
         ("lint", _command_lint, "ruff alone"),
+        ("colab-test", _command_colab_test, "every notebook alone among Colab's packages"),
+        ("site", _command_site, "build site/ from the executed notebooks and look at its pages"),
+        ("publish", _command_publish, "write address, navigation and Colab links into all notebooks"),
         ("lab", _command_lab, "open the notebooks in JupyterLab"),
         ("clean", _command_clean, "remove runs/ and caches"),
     ):
@@ -59,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         if name == "run":
             _add_run_options(command)
+        if name == "publish":
+            command.add_argument("--repo", default="", help="owner/name on GitHub; without it as it is")
+            command.add_argument("--ref", default="", help="a tag of the repository")
         if name == "bench":
             command.add_argument("--limit", type=float, default=300.0, help="seconds a peer and window")
             command.add_argument("--fresh", action="store_true", help="run again what is finished")
@@ -248,6 +254,30 @@ def _command_faults(_: argparse.Namespace) -> int:
     return _call("pytest", "tests/faults", "-rs")
 
 
+def _command_colab_test(_: argparse.Namespace) -> int:
+    return _call("pytest", "tests/colab", "-q")
+
+
+def _command_site(_: argparse.Namespace) -> int:
+    from helpers import website
+
+    pages = website.build()
+    print(f"{len(pages)} pages; the front page is {website.SITE / 'index.html'}.")
+    return _call("pytest", "tests/site", "-q", "-rs")
+
+
+def _command_publish(arguments: argparse.Namespace) -> None:
+    from helpers import links
+
+    if arguments.repo or arguments.ref:
+        address = links.parse_address(arguments.repo, arguments.ref)
+    else:
+        address = links.current()
+    changed = links.publish(address)
+    where = f"{address.repository} at {address.ref}" if address.repository else "no address yet"
+    print(f"Notebooks and README agree ({where}); {len(changed)} files were rewritten.")
+
+
 def _command_lint(_: argparse.Namespace) -> int:
     return _call("ruff", "check", ".") + _call("ruff", "format", "--check", ".")
 
@@ -262,7 +292,7 @@ def _call(*arguments: str) -> int:
 
 
 def _command_clean(_: argparse.Namespace) -> None:
-    patterns = ("runs", ".results.*", ".*_cache", ".hypothesis", "*/__pycache__")
+    patterns = ("runs", "site", ".site.new", ".results.*", ".*_cache", ".hypothesis", "*/__pycache__")
     for pattern in (*patterns, "*/.ipynb_checkpoints"):
         for folder in ROOT.glob(pattern):
             shutil.rmtree(folder)

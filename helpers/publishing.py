@@ -88,12 +88,22 @@ def publish(folder: Path) -> Path:
     return results
 
 
-def write_into_readme(name: str, table: str | None = None) -> None:
-    """Put a table between the README's markers of that name; without one, see that they are there."""
+def readme_with(name: str, block: str) -> str:
+    """The README with a block between its markers of that name.
+
+    Raises:
+        CourseError: if it lacks the markers.
+    """
     start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
     readme = README.read_text(encoding="utf-8") if README.is_file() else ""
     between = re.compile(f"({start}\n).*?({end})", re.DOTALL)
     if not between.search(readme):
         raise CourseError(f"README.md lacks the lines {start} and {end}.")
+    return between.sub(lambda markers: f"{markers[1]}{block}\n{markers[2]}", readme)
+
+
+def write_into_readme(name: str, table: str | None = None) -> None:
+    """Put a table between the README's markers of that name; without one, see that they are there."""
+    readme = readme_with(name, table or "")
     if table is not None:
-        replace(README, between.sub(lambda markers: f"{markers[1]}{table}\n{markers[2]}", readme))
+        replace(README, readme)

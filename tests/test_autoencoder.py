@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.autoencoder import BLOCK, Autoencoder
+from helpers.autoencoder import BLOCK, Autoencoder, chosen_device
 
 ROWS = BLOCK + 500
 
@@ -155,3 +155,29 @@ def test_a_constant_input_and_identical_events_train_and_score():
     same = np.repeat(rows[:1], 700, axis=0)
     scored = Autoencoder(epochs=2).fit(same).reconstruction_error(same)
     assert np.isfinite(scored).all() and len(set(scored)) == 1
+
+
+def test_cuda_without_a_card_and_other_words_are_refused_in_one_sentence(inputs, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device in ("cuda", "gpu", ""):
+        with pytest.raises(ValueError, match=f"There is no device '{device}' here: choose 'cpu' or 'auto'."):
+            Autoencoder(device=device).fit(inputs)
+
+
+def test_auto_takes_the_card_where_there_is_one(monkeypatch):
+    for card, chosen in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda card=card: card)
+        assert (chosen_device("auto"), chosen_device("cpu")) == (chosen, "cpu")
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_every_device_learns_the_same(trained, inputs, errors, device):
+    """On a card sums are rounded otherwise; another seed differs by 8 % and correlates with 0.84."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("torch finds no NVIDIA card here")
+    other = Autoencoder(epochs=25, device=device).fit(inputs)
+    found = other.reconstruction_error(inputs)
+    if chosen_device(device) == "cpu":
+        np.testing.assert_array_equal(found, errors)
+    assert np.median(found) == pytest.approx(np.median(errors), rel=0.02)
+    assert np.corrcoef(np.log(found), np.log(errors))[0, 1] > 0.99

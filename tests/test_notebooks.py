@@ -126,6 +126,18 @@ def test_the_parameters_are_annotated_and_explained(path):
 
 
 @each
+def test_where_torch_trains_the_device_is_a_parameter(path):
+    tree = ast.parse("\n".join(cell.source for cell in code_cells(path)))
+    trained = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Autoencoder", "Detector.fit")
+    ]
+    assert all("device=DEVICE" in ast.unparse(node) for node in trained)
+    assert not trained or any('DEVICE: str = "cpu"' in cell.source for cell in code_cells(path))
+
+
+@each
 def test_every_figure_has_its_alternative_text(path):
     figures = [output for output in outputs(path) if "image/png" in output.get("data", {})]
     assert figures or path.stem not in course.STAGES

@@ -16,7 +16,7 @@ from sandbox import with_mounts, without_network
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("helpers", "notebooks", "data", "tests", "results", "README.md", "Makefile", "requirements.txt")
 ROWS = 8_000
-COLAB = Path(__file__).with_name("constraints-colab.txt")
+COLAB = Path(__file__).resolve().parents[1] / "constraints-colab.txt"
 DRY = ("--dry-run", "--ignore-installed", "--quiet", "--disable-pip-version-check")
 ONLY_THESE_WRITABLE = (
     'for one in "$folder"/*/; do mount --bind "$one" "$one"; done; mount -o remount,bind,ro /'

@@ -1,0 +1,79 @@
+"""An environment like Colab's, kept in .colab/, and thin ones over it that a notebook may add to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CONSTRAINTS = ROOT / "tests" / "constraints-colab.txt"
+KEPT = ROOT / ".colab"
+HEAVY = ("pyspark", "py4j")  # installed only where requirements-spark.txt asks for pyspark
+MODULE = "def _is_a_stand_in():\n    return True\n"
+STARTED = """\
+import google.colab, numpy, pathlib  # the first two are in Colab's kernel before the first cell
+pathlib.Path(get_ipython().ipython_dir, "started").write_text(numpy.__version__)
+"""
+
+
+def wanted() -> list[str]:
+    """The lines of the constraints that are installed."""
+    spark = (ROOT / "requirements-spark.txt").is_file()
+    lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
+    pinned = [line for line in lines if line and not line.startswith("#")]
+    return [line for line in pinned if spark or not line.startswith(HEAVY)]
+
+
+def site_packages(folder: Path) -> Path:
+    """Where a virtual environment keeps its packages."""
+    (found,) = [*folder.glob("lib/python*/site-packages"), *folder.glob("Lib/site-packages")]
+    return found
+
+
+def python_of(folder: Path) -> Path:
+    """The interpreter of a virtual environment."""
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def base() -> Path:
+    """The environment with Colab's versions; made once for each set of them."""
+    key = hashlib.sha256("\n".join([sys.version, *wanted()]).encode()).hexdigest()[:16]
+    folder = KEPT / key
+    if not (folder / "complete").is_file():
+        shutil.rmtree(KEPT, ignore_errors=True)
+        venv.create(folder, with_pip=True)
+        (folder / "wanted.txt").write_text("\n".join(wanted()), encoding="utf-8")
+        command = [python_of(folder), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*command, "-r", folder / "wanted.txt"], check=True)
+        (folder / "complete").touch()
+    return folder
+
+
+def thin(folder: Path, below: Path) -> Path:
+    """An environment of its own over another one's packages; pip adds to it and cannot change those.
+
+    Gives its interpreter. Its kernel has numpy and a stand-in google.colab imported, and leaves
+    numpy's version in ipython/started.
+    """
+    venv.create(folder, with_pip=False)
+    packages = site_packages(folder)
+    (packages / "below.pth").write_text(f"{site_packages(below)}\n", encoding="utf-8")
+    (packages / "google" / "colab").mkdir(parents=True)
+    (packages / "google" / "colab" / "__init__.py").write_text(MODULE, encoding="utf-8")
+    started = folder / "ipython" / "profile_default" / "startup"
+    started.mkdir(parents=True)
+    (started / "colab.py").write_text(STARTED, encoding="utf-8")
+    return python_of(folder)
+
+
+def frozen(python: Path) -> dict[str, str]:
+    """What pip says is installed: name -> version."""
+    command = [python, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return dict(re.findall(r"^(\S+)==(\S+)$", done.stdout, re.MULTILINE))

@@ -1,0 +1,157 @@
+"""Each notebook alone in an empty folder, among Colab's packages, with nothing but git and pip.
+
+The notebook is the published one, unmodified: git itself is told where the address leads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import REF, REPOSITORY
+from stand_in import frozen, thin
+
+from helpers import course, links, running
+
+STAGES = links.notebooks()
+SLOWEST = max(running.sequence(), key=lambda stage: len(course._missing(Path("nowhere"), stage)))
+READY_WITHIN = 60  # seconds, catching up included
+
+
+@dataclass
+class Alone:
+    """A folder that held only the one notebook, and the environment that it found."""
+
+    stage: str
+    folder: Path
+    python: Path
+    served: Path
+
+    def environment(self) -> dict[str, str]:
+        """A user who knows nothing of the course; git alone is told where the address leads."""
+        ours = ("COURSE_", "GIT_", "JUPYTER_", "PYTHON")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        home = self.python.parents[1]
+        git = {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"url.{self.served.as_uri()}.insteadOf",
+            "GIT_CONFIG_VALUE_0": f"https://github.com/{REPOSITORY}.git",
+        }
+        jupyter = {"IPYTHONDIR": str(home / "ipython"), "JUPYTER_PATH": str(home / "jupyter")}
+        return kept | git | jupyter | {"HOME": str(home), "COLAB_RELEASE_TAG": "stand-in"}
+
+    def run(self) -> nbformat.NotebookNode:
+        """Execute the notebook from outside, as Colab's page does, with a kernel of its environment."""
+        spec = self.python.parents[1] / "jupyter" / "kernels" / "colab" / "kernel.json"
+        spec.parent.mkdir(parents=True, exist_ok=True)
+        argv = [str(self.python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec.write_text(json.dumps({"argv": argv, "display_name": "Colab", "language": "python"}))
+        copy = self.python.parents[1] / "executed.ipynb"
+        command = [sys.executable, "-m", "papermill", f"{self.stage}.ipynb", copy, "--kernel", "colab"]
+        done = subprocess.run(
+            [*command, "--no-progress-bar"],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-3_000:]
+        return nbformat.read(copy, as_version=4)
+
+
+@dataclass
+class Seen:
+    """What came of it: the executed copy, the packages afterwards, and how busy the machine was."""
+
+    alone: Alone
+    copy: nbformat.NotebookNode
+    packages: dict[str, str]
+    load: float
+
+
+@pytest.fixture(scope="module")
+def seen(colab_like, served, tmp_path_factory) -> Iterator[dict[str, Future[Seen]]]:
+    """The slowest to catch up by itself, since it is timed, then the others two at a time."""
+
+    def run_alone(stage: str) -> Seen:
+        root = tmp_path_factory.mktemp(stage)
+        (root / "content").mkdir()
+        shutil.copyfile(served / "notebooks" / f"{stage}.ipynb", root / "content" / f"{stage}.ipynb")
+        alone = Alone(stage, root / "content", thin(root / "environment", colab_like), served)
+        copy = alone.run()
+        return Seen(alone, copy, frozen(alone.python), os.getloadavg()[0])
+
+    with ThreadPoolExecutor(2) as pool:
+        started = {SLOWEST: pool.submit(run_alone, SLOWEST)}
+        started[SLOWEST].exception()
+        others = [stage for stage in reversed(STAGES) if stage != SLOWEST]
+        yield started | {stage: pool.submit(run_alone, stage) for stage in others}
+
+
+def at(cell: nbformat.NotebookNode, end: str) -> datetime:
+    return datetime.fromisoformat(cell.metadata.papermill[f"{end}_time"])
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def seconds_until_ready(notebook: nbformat.NotebookNode) -> float:
+    """From the first cell to the end of the one that opens the run, catching up included."""
+    cells = code_cells(notebook)
+    (ready,) = [cell for cell in cells if "course.start(" in cell.source]
+    return (at(ready, "end") - at(cells[0], "start")).total_seconds()
+
+
+def printed(cell: nbformat.NotebookNode) -> str:
+    return "".join(output.text for output in cell.outputs if output.output_type == "stream")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_alone_it_runs_and_changes_no_package(seen, preinstalled, say, stage):
+    done = seen[stage].result()
+    added = sorted(set(done.packages) - set(preinstalled))
+    say(f"{stage}: ready after {seconds_until_ready(done.copy):.0f} s; pip added {' '.join(added)}")
+
+    assert {name: done.packages.get(name) for name in preinstalled} == preinstalled
+    assert {"papermill", "openml"} <= set(added)
+    started = done.alone.python.parents[1] / "ipython" / "started"
+    assert started.read_text() == preinstalled["numpy"]
+
+    cells = code_cells(done.copy)
+    assert printed(cells[0]).startswith("Installed ") and "papermill" in printed(cells[0])
+    assert [o for cell in cells for o in cell.outputs if o.get("name") == "stderr"] == []
+    folder = done.alone.folder
+    clone = f"{REPOSITORY.partition('/')[2]}-{REF}"
+    assert sorted(path.name for path in folder.iterdir()) == sorted([f"{stage}.ipynb", clone])
+    published = (done.alone.served / "notebooks" / f"{stage}.ipynb").read_bytes()
+    assert (folder / f"{stage}.ipynb").read_bytes() == published
+    assert (folder / clone / "runs" / "default" / "manifest.json").is_file()
+
+
+def test_the_slowest_is_ready_in_time(seen):
+    done = seen[SLOWEST].result()
+    seconds = seconds_until_ready(done.copy)
+    if seconds >= READY_WITHIN and done.load > os.cpu_count():
+        pytest.skip(f"{seconds:.0f} s on a machine that was busy otherwise (load {done.load:.1f})")
+    assert seconds < READY_WITHIN
+
+
+def test_after_a_restart_nothing_is_fetched_or_installed_again(seen):
+    done = seen[STAGES[0]].result()
+    (clone,) = [path for path in done.alone.folder.iterdir() if path.is_dir()]
+    before = clone.stat().st_ino
+    first = code_cells(done.alone.run())[0]
+    assert first.outputs == [] and clone.stat().st_ino == before
+    assert (at(first, "end") - at(first, "start")).total_seconds() < 5
+    assert frozen(done.alone.python) == done.packages

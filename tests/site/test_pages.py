@@ -1,0 +1,124 @@
+"""Every page of the built site in a headless Chromium, on a desk and on a phone; pictures are kept.
+
+`make site` builds, then runs this. The pictures lie in site/screenshots.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import Browser, programs
+
+from helpers import website
+
+SITE = website.SITE
+PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
+SCREENS = {"desk": (1200, 900, "light"), "phone": (390, 844, "light"), "night": (390, 844, "dark")}
+LOOK = """
+for (const image of document.images) image.loading = "eager";
+return Promise.all([...document.images].map(image => image.decode().catch(() => null))).then(() => ({
+  broken: [...document.images].filter(image => !image.naturalWidth).map(image => image.src),
+  nameless: [...document.images].filter(image => !image.alt).map(image => image.src),
+  foreign: performance.getEntriesByType("resource").map(entry => entry.name)
+    .filter(name => !name.startsWith(location.origin) && !name.startsWith("data:")),
+  width: document.documentElement.scrollWidth,
+  outside: [...document.querySelectorAll("main *")].filter(element => !element.closest("pre, .table")
+    && element.getBoundingClientRect().right > innerWidth + 1).map(element => element.outerHTML.slice(0, 80)),
+  text: getComputedStyle(document.body).color,
+  paper: getComputedStyle(document.body).backgroundColor,
+  size: parseFloat(getComputedStyle(document.querySelector("main p, main pre")).fontSize),
+}))"""
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """Where the site is served on this machine."""
+    handler = functools.partial(Quiet, directory=str(SITE))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if not programs():
+        pytest.skip("there is no Chromium with chromedriver here (Debian: chromium, chromium-driver)")
+    with Browser(*programs(), tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def keep_picture(browser: Browser, page: str, screen: str) -> None:
+    folder = SITE / "screenshots"
+    folder.mkdir(exist_ok=True)
+    name = page.removesuffix(".html").replace("/", "-")
+    Path(folder, f"{name}-{screen}.png").write_bytes(browser.picture())
+
+
+def luminance(colour: str) -> float:
+    """0 black to 1 white, of `rgb(r, g, b)`, as WCAG 2 reckons it."""
+    parts = [int(part) / 255 for part in colour[4:-1].split(",")]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, two: str) -> float:
+    dark, light = sorted((luminance(one), luminance(two)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_whole(browser, address, page, screen):
+    width, height, scheme = SCREENS[screen]
+    browser.be(width, height, scheme)
+    browser.open(f"{address}/{page}")
+    seen = browser.run(LOOK)
+    keep_picture(browser, page, screen)
+    assert browser.said() == []
+    assert (seen["broken"], seen["nameless"], seen["foreign"]) == ([], [], [])
+    assert seen["width"] == width and seen["outside"] == []
+    assert contrast(seen["text"], seen["paper"]) > 7 and seen["size"] >= 12
+    assert (luminance(seen["paper"]) < 0.1) == (scheme == "dark")
+
+
+def test_every_link_can_be_followed(browser, address):
+    """As the browser resolves them, anchors included, from every page of the site."""
+    broken = []
+    for page in PAGES:
+        browser.open(f"{address}/{page}")
+        links = browser.run("return [...document.links].map(link => link.href)")
+        broken += [f"{page}: {link}" for link in links if link.startswith("file:") or ".ipynb" in link]
+        mine = sorted({link for link in links if link.startswith(address)})
+        check = """
+            return Promise.all(LINKS.map(async link => {
+                const answer = await fetch(link), anchor = decodeURIComponent(new URL(link).hash.slice(1));
+                if (!answer.ok) return link;
+                if (!anchor) return null;
+                const there = new DOMParser().parseFromString(await answer.text(), "text/html");
+                return there.getElementById(anchor) ? null : link;
+            })).then(found => found.filter(link => link))"""
+        broken += [f"{page}: {link}" for link in browser.run(check.replace("LINKS", repr(mine)))]
+    assert broken == [] and browser.said() == []
+
+
+def test_the_front_page_shows_the_result_and_leads_to_every_notebook(browser, address):
+    browser.be(*SCREENS["desk"])
+    browser.open(f"{address}/index.html")
+    first = browser.run("return document.querySelector('figure img').src")
+    assert first.endswith("results/figures/average_precision.png")
+    top = browser.run("return document.querySelector('figure').getBoundingClientRect().top")
+    assert top < SCREENS["desk"][1], "the figure can be seen without scrolling"
+    menu = browser.run("return [...document.querySelectorAll('header nav a')].map(link => link.href)")
+    notebooks = [page for page in PAGES if page.startswith("notebooks/")]
+    assert menu == [f"{address}/{page}" for page in notebooks] and len(menu) >= 6
