@@ -47,7 +47,7 @@ class Autoencoder:
         """Learn to rebuild (n, k) scaled inputs, in time order.
 
         Raises:
-            ValueError: with too few rows to hold some out, or a value that is not finite.
+            ValueError: with too few rows to hold some out, a value that is not finite, or no such device.
         """
         import torch
 
@@ -64,6 +64,8 @@ class Autoencoder:
         device = self.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+            raise ValueError(f"There is no device {device!r} here: choose 'cpu' or 'auto'.")
         with _one_thread(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = self._network(inputs.shape[1]).to(device)
