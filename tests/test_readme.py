@@ -3,7 +3,7 @@
 import json
 import re
 
-from helpers import ROOT, publishing, sweep
+from helpers import ROOT, data, publishing, sweep
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -21,6 +21,10 @@ def test_the_table_of_both_windows_is_that_of_the_sweep():
     shown = [line.split(" | ")[1:] for line in between("windows").splitlines()[2:]]
     table = sweep.windows_table(sweep.read())
     assert [[cell.strip(" |") for cell in row] for row in shown] == table.to_numpy().tolist()
+
+
+def test_the_wait_for_openml_is_the_one_that_is_promised():
+    assert f"goes on with the snapshot, after {data.AUTO_DEADLINE:g} s at most" in README
 
 
 def test_every_link_into_the_repository_leads_somewhere():
