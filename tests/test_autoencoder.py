@@ -155,3 +155,10 @@ def test_a_constant_input_and_identical_events_train_and_score():
     same = np.repeat(rows[:1], 700, axis=0)
     scored = Autoencoder(epochs=2).fit(same).reconstruction_error(same)
     assert np.isfinite(scored).all() and len(set(scored)) == 1
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda", ""])
+def test_a_device_that_is_not_here_is_said(inputs, monkeypatch, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=f"There is no device '{device}' here: choose 'cpu' or 'auto'."):
+        Autoencoder(epochs=1, device=device).fit(inputs)

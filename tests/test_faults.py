@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -19,6 +22,7 @@ import pytest
 from sandbox import assert_one_sentence, files, last_line, small_files_only
 from toys import change, env, keep, load, read_json, rewrite, run_course, write_toys
 
+import helpers
 from helpers import course, data
 from helpers.detector import Detector
 from helpers.files import to_json
@@ -249,7 +253,7 @@ def test_a_source_is_looked_for_where_the_reader_is(repository, monkeypatch):
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 FORBIDDEN_CALLS = re.compile(
     r"^(eval|exec|compile|__import__|(os\.)?(system|popen)|subprocess\.getoutput|yaml\.load"
-    r"|torch\.(load|save)|(np|numpy)\.(load|save)|(pd\.)?read_pickle|.*\.(to_pickle|extractall|extract)"
+    r"|(shutil\.)?unpack_archive|torch\.(load|save)|(np|numpy)\.(load|save)|(pd\.)?read_pickle|.*\.(to_pickle|extractall|extract)"
     r"|(get_ipython\(\)|ip)\.(system|getoutput|run_cell_magic|run_line_magic))$"
 )
 
@@ -299,6 +303,7 @@ def test_no_pickle_shell_or_eval_is_in_the_code():
         "os.system(a)",
         "pd.read_pickle(a)",
         "zipfile.ZipFile(a).extractall()",
+        "shutil.unpack_archive(a)",
         "get_ipython().system(a)",
     ],
 )
@@ -321,6 +326,36 @@ def test_a_bundle_from_outside_writes_nothing_outside(detector, tmp_path):
     loaded = Detector.load(tmp_path / "evil.zip")
     assert {path for path in tmp_path.parent.rglob("*")} == before
     assert loaded.alert_threshold == detector.alert_threshold
+
+
+def loaders() -> dict[str, type]:
+    """Every class of the helpers that reads back a file which it wrote."""
+    found = {}
+    for module in pkgutil.iter_modules(helpers.__path__):
+        for name, kind in vars(importlib.import_module(f"helpers.{module.name}")).items():
+            if inspect.isclass(kind) and {"save", "load"} <= set(dir(kind)):
+                found[name] = kind
+    return found
+
+
+@pytest.mark.parametrize("name", loaders())
+@pytest.mark.parametrize("damage", ["text", "half", "parts of others"])
+def test_a_damaged_bundle_is_one_sentence_and_writes_nothing(detector, tmp_path, name, damage):
+    detector.save(path := tmp_path / "damaged.zip")
+    if damage == "text":
+        path.write_text("PK, but no more")
+    elif damage == "half":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        names = zipfile.ZipFile(path).namelist()
+        with zipfile.ZipFile(path, "w") as bundle:
+            for part in (*names, "../climbed", str(tmp_path / "absolute")):
+                bundle.writestr(part, b"\x80\x04cos\nsystem\n(S'x'\ntR.")
+    before = set(tmp_path.parent.rglob("*"))
+    with pytest.raises(ValueError, match=r"^damaged.zip is not ") as caught:
+        loaders()[name].load(path)
+    assert_one_sentence(str(caught.value))
+    assert set(tmp_path.parent.rglob("*")) == before
 
 
 def test_a_parquet_with_python_objects_is_not_run(tmp_path):

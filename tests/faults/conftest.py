@@ -93,7 +93,7 @@ def resolved(tmp_path_factory: pytest.TempPathFactory):
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     (folder / "pins.txt").write_text("\n".join(line for line in lines if not line.startswith(apart)))
     other = ["--no-deps", "--target", folder / "target", "--only-binary=:all:", "-r", folder / "pins.txt"]
-    asked = {version: [*other, "--python-version", version] for version in PYTHONS}
+    asked = {version: [*other, "--python-version", version] for version in OTHERS}
     asked["colab"] = ["-c", COLAB, "-r", "requirements.txt"]
 
     def resolve(arguments: list[object]) -> subprocess.CompletedProcess[str]:
