@@ -24,7 +24,8 @@ def test_the_table_of_both_windows_is_that_of_the_sweep():
 
 
 def test_the_wait_for_openml_is_the_one_that_is_promised():
-    assert f"goes on with the snapshot, after {data.AUTO_DEADLINE:g} s at most" in README
+    assert f"goes on with the snapshot, after {data.AUTO_DEADLINE:g} s at most; with" in README
+    assert f"with `--source openml` one sentence, after {data.OPENML_DEADLINE:g} s at most" in README
 
 
 def test_every_link_into_the_repository_leads_somewhere():
