@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,9 @@ def _command_run(arguments: argparse.Namespace) -> None:
     for name in ("source", "rows", "start", "seed"):
         if getattr(arguments, name) is not None:
             parameters[name.upper()] = getattr(arguments, name)
+    source = parameters.get("SOURCE")
+    if source not in ("auto", "openml", "snapshot") and os.path.exists(str(source)):
+        parameters["SOURCE"] = os.path.abspath(source)  # kernels work in another folder
     if "RUN" in parameters:
         raise CourseError("The parameter RUN is given with --out.")
     _run_notebooks(folder, stages, parameters, afresh=not (arguments.only or arguments.begin))

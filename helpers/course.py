@@ -78,10 +78,13 @@ def start(stage: str, run: str | os.PathLike[str] = "default", /, **parameters: 
         parameters: what the notebook hands over depends on; recorded in the manifest.
 
     Raises:
-        CourseError: if the stage is unknown or catching up fails.
+        CourseError: if the stage is unknown, SEED is no seed, or catching up fails.
     """
     if stage not in STAGES:
         raise CourseError(f"{stage} is not in STAGES; the stages are {', '.join(STAGES)}.")
+    seed = parameters.get("SEED", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise CourseError(f"SEED must be a whole number from 0 to {2**32 - 1}, not {seed!r}.")
     folder = run_folder(run)
     if missing := _missing(folder, stage):
         _catch_up(folder, missing, parameters.get("SEED"))
@@ -277,8 +280,24 @@ def _number(value: Any) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What the notebooks of a run have recorded: stage -> parameters, inputs, outputs, sealed."""
-    return load_json(folder / "manifest.json")
+    """What the notebooks of a run have recorded: stage -> parameters, inputs, outputs, sealed.
+
+    Raises:
+        CourseError: if it is damaged, or names what this version of the course does not know.
+    """
+    path = folder / "manifest.json"
+    manifest = load_json(path)
+    try:
+        hashes = [entry[kind] for entry in manifest.values() for kind in ("inputs", "outputs", "sealed")]
+        unknown = (manifest.keys() - STAGES).union(*(names.keys() - PRODUCER for names in hashes))
+    except (AttributeError, KeyError, TypeError):
+        raise CourseError(f"{path} is damaged; delete it and run the notebooks again.") from None
+    if unknown:
+        raise CourseError(
+            f"{path} names {min(unknown)}, which this version of the course does not know; "
+            "delete it and run the notebooks again."
+        )
+    return manifest
 
 
 def _recorded(manifest: dict[str, Any], name: str) -> str | None:

@@ -233,7 +233,10 @@ def _own_file(source: str | Path) -> Path:
 
 
 def _load_file(path: Path, rows: int, start: int) -> pd.DataFrame:
-    events, total = read_events(path, start, start + rows, path.name)
+    try:
+        events, total = read_events(path, start, start + rows, path.name)
+    except ValueError as error:
+        raise ValueError(f"{plain(error)}; repair the file or export it again.") from None
     _check_enough(path.name, total, rows, start)
     truth = "" if "Class" in events else " (it has no column Class, so there is no truth to read)"
     return _label(events, start, "file", f"your file {path.name}{truth}")

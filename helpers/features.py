@@ -105,8 +105,8 @@ class Profile:
         eigenvalues, vectors = np.linalg.eigh(np.cov(ordinary, rowvar=False))
         if not eigenvalues[0] > 1e-9 * eigenvalues[-1]:
             raise ValueError(
-                "V1..V6 are copies or sums of one another in the training part, so no distance exists: "
-                "check the file."
+                "V1..V6 are copies or sums of one another in the training part, or one value dwarfs all, "
+                "so no distance exists: check the file."
             )
         whitening = vectors / np.sqrt(eigenvalues)
         return cls(centre, scale, ordinary.mean(axis=0), whitening, z[unusual], len(events))

@@ -13,6 +13,7 @@ import pandas as pd
 
 AXES = [f"V{i}" for i in range(1, 7)]
 COLUMNS = ["Amount", *AXES]
+LARGEST = 1e100  # sums of squares of larger numbers overflow
 
 
 def suffix_of(path: Path) -> str | None:
@@ -36,10 +37,13 @@ def read_events(path: Path, start: int, stop: int, owner: str) -> tuple[pd.DataF
     suffix = suffix_of(path)
     try:
         raw, seen = _READERS[suffix](path, start, min(stop, sys.maxsize), owner)
-    except (_WrongColumnsError, FileNotFoundError):
+    except FileNotFoundError:
         raise
+    except _WrongColumnsError as error:
+        raise ValueError(str(error)) from None
     except Exception as error:  # the readers' libraries promise no particular errors
-        raise ValueError(f"{owner} is not a readable {suffix} file: {plain(error)}.") from None
+        reason = plain(error).replace(". ", ": ")
+        raise ValueError(f"{owner} is not a readable {suffix} file: {reason}.") from None
     events = pd.DataFrame({name: _numbers(raw[name], owner, start) for name in COLUMNS})
     if "Class" in raw:
         events["Class"] = _labels(raw["Class"], owner, start)
@@ -53,7 +57,8 @@ class _WrongColumnsError(ValueError):
 def _wanted(names: list[str], owner: str) -> list[str]:
     missing = [name for name in COLUMNS if name not in names]
     if missing:
-        raise _WrongColumnsError(f"{owner} has no column {', '.join(missing)}.")
+        needed = "Amount and V1 to V6 are needed"
+        raise _WrongColumnsError(f"{owner} has no column {', '.join(missing)} ({needed}).")
     wanted = [name for name in [*COLUMNS, "Class"] if name in names]
     twice = [name for name in wanted if names.count(name) > 1]
     if twice:
@@ -71,8 +76,10 @@ def _read_csv(path: Path, start: int, stop: int, owner: str) -> tuple[pd.DataFra
     wanted = _wanted(names, owner)
     if first and len(first) != len(names):
         raise _WrongColumnsError(f"{owner} names {len(names)} columns but its first row has {len(first)}.")
+    numbers = [value for name, value in zip(names, first, strict=False) if name in wanted]
+    decimal = "," if any("," in value for value in numbers) else "."
     exact = {"float_precision": "round_trip", "low_memory": False, "encoding": "utf-8-sig"}
-    raw = pd.read_csv(path, sep=separator, nrows=stop, **exact)
+    raw = pd.read_csv(path, sep=separator, decimal=decimal, nrows=stop, **exact)
     return raw[wanted].iloc[start:], len(raw)
 
 
@@ -125,6 +132,7 @@ def _numbers(column: pd.Series, owner: str, start: int) -> np.ndarray:
     else:
         values = np.full(len(column), np.nan)
     _check_all(np.isfinite(values), column, owner, start, "a finite number")
+    _check_all(np.abs(values) < LARGEST, column, owner, start, f"a number below {LARGEST:g}")
     return values
 
 

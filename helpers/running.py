@@ -14,6 +14,8 @@ from helpers import ROOT
 from helpers.course import BESIDES, STAGES
 from helpers.files import CourseError, environment, writing
 
+KERNEL_TIMEOUT = 300  # seconds; on a machine that is short of everything a kernel starts slowly
+
 
 def notebook_path(stage: str) -> Path:
     """Where the committed notebook of a stage lies, whether it exists or not."""
@@ -47,7 +49,11 @@ def _literal(path: Path) -> str:
 def _declared(stage: str) -> set[str]:
     import papermill
 
-    return set(papermill.inspect_notebook(_literal(notebook_path(stage))))
+    path = notebook_path(stage)
+    try:
+        return set(papermill.inspect_notebook(_literal(path)))
+    except Exception:  # nbformat promises no particular errors
+        raise CourseError(f"{path} is not a readable notebook; take it again from the course.") from None
 
 
 def check_declared(stages: list[str], parameters: dict[str, Any]) -> None:
@@ -87,9 +93,9 @@ def execute(stages: list[str], parameters: dict[str, Any], copies: Path) -> Iter
     logging.getLogger("papermill").setLevel(logging.ERROR)
     total = 0
     for stage in stages:
+        total += bool(parameters.keys() & _declared(stage))
         cells = nbformat.read(notebook_path(stage), as_version=4).cells
         total += sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in cells)
-        total += bool(parameters.keys() & _declared(stage))
     with writing(copies):
         copies.mkdir(parents=True, exist_ok=True)
     with kernels(), tqdm(total=total, unit="cell") as bar:
@@ -114,6 +120,7 @@ def _execute_one(stage: str, parameters: dict[str, Any], copy: Path, on_cell: An
             cwd=ROOT / "notebooks",
             progress_bar=False,
             record_timing=False,
+            start_timeout=KERNEL_TIMEOUT,
             on_cell_complete=on_cell,
         )
     except papermill.PapermillExecutionError as error:
@@ -121,7 +128,10 @@ def _execute_one(stage: str, parameters: dict[str, Any], copy: Path, on_cell: An
         cause = sentence if error.ename == "CourseError" else f"{error.ename}: {sentence}"
         raise CourseError(f"{stage} stopped at cell [{error.exec_count}]: {cause} ({kept})") from None
     except RuntimeError:
-        raise CourseError(f"{stage} stopped: its kernel died, often for lack of memory ({kept})") from None
+        raise CourseError(
+            f"{stage} stopped: its kernel died, often for lack of memory; close other programs and run it "
+            f"again ({kept})"
+        ) from None
 
 
 def cleaned(path: Path, stage: str) -> str:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from sandbox import assert_one_sentence, files, small_files_only
-from toys import env, keep, load, read_json, rewrite, run_course, write_toys
+from sandbox import assert_one_sentence, files, last_line, small_files_only
+from toys import change, env, keep, load, read_json, rewrite, run_course, write_toys
 
+import helpers
 from helpers import course, data
 from helpers.detector import Detector
+from helpers.files import to_json
 
 ROOT = Path(course.__file__).parents[1]
 TESTS = Path(__file__).parent
@@ -88,13 +94,42 @@ def test_a_full_disk_is_one_sentence_and_nothing_half_written_stays(detector, sm
     assert files(run.folder) == before
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"a": 1'])
+ENTRY = {"parameters": {}, "inputs": {}, "outputs": {}, "sealed": {}}
+OTHER_SHAPES = [{"01_data_loading": entry} for entry in (3, {}, ENTRY | {"inputs": ["events.parquet"]})]
+DAMAGED = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b"\xff\xfe",
+    b'{"a": 1',
+    *(to_json(one).encode() for one in OTHER_SHAPES),
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_manifest_is_said(repository, content):
     toy = load(repository)
     path = repository / "runs" / "default" / "manifest.json"
     path.write_bytes(content)
     with pytest.raises(toy.CourseError, match=r"manifest.json is damaged; delete it and run") as caught:
         toy.start("02_heuristic_labels").read("events.parquet")
+    assert_one_sentence(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "manifest"),
+    [
+        ("09_sessions", {"09_sessions": ENTRY}),
+        ("sessions.parquet", {"02_heuristic_labels": ENTRY | {"inputs": {"sessions.parquet": "0"}}}),
+        ("sessions.parquet", {"01_data_loading": ENTRY | {"outputs": {"sessions.parquet": "0"}}}),
+    ],
+)
+def test_a_manifest_of_another_version_is_said(repository, name, manifest):
+    toy = load(repository)
+    (repository / "runs" / "default" / "manifest.json").write_text(to_json(manifest))
+    with pytest.raises(toy.CourseError, match=f"names {name}, which this version .* delete it and") as caught:
+        toy.start("03_behavioral_features")
     assert_one_sentence(str(caught.value))
 
 
@@ -122,6 +157,41 @@ def test_the_command_names_the_stale_artifact(repository):
     done = run_course(repository, "run", "--only", "02_heuristic_labels")
     assert done.returncode == 0, done.stderr
     toy.checked_artifact(folder, "votes.parquet")
+
+
+def test_two_runs_at_once_in_two_folders_do_not_meet(repository):
+    """One hands over what it hands over alone, beside another with other settings."""
+    commands = [["run", "--out", "same"], ["run", "--out", "other", "--rows", 6]]
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda command: run_course(repository, *command), commands))
+    assert [one.returncode for one in done] == [0, 0], done
+    alone, same, other = (repository / "runs" / name for name in ("default", "same", "other"))
+    assert files(same / "artifacts") == files(alone / "artifacts") != files(other / "artifacts")
+    assert read_json(same / "manifest.json") == read_json(alone / "manifest.json")
+    assert read_json(other / "artifacts" / "settings.json")["rows"] == 6
+
+
+def test_a_kernel_that_dies_is_one_sentence_and_what_was_handed_over_stays(repository):
+    change(repository, "02_heuristic_labels", "import time", "import os; os._exit(9)")
+    done = run_course(repository, "run")
+    copy = repository / "runs" / "default" / "notebooks" / "02_heuristic_labels.ipynb"
+    assert done.returncode == 1 and copy.is_file() and "Traceback" not in done.stderr
+    said = last_line(done.stderr)
+    assert said.startswith("02_heuristic_labels stopped: its kernel died, often for lack of memory; close")
+    assert said.endswith(f"(the executed copy is {copy})")
+    toy = load(repository)
+    toy.checked_artifact(repository / "runs" / "default", "events.parquet")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"cells": 3, "nbformat": 4, "nbformat_minor": 5}'])
+@pytest.mark.parametrize("command", ["run", "notebooks"])
+def test_a_damaged_notebook_is_one_sentence(repository, capsys, content, command):
+    (repository / "notebooks" / "02_heuristic_labels.ipynb").write_text(content)
+    assert load(repository, "commands").main([command]) == 1
+    said = last_line(capsys.readouterr().err)
+    assert said.endswith(
+        "02_heuristic_labels.ipynb is not a readable notebook; take it again from the course."
+    )
 
 
 # --- awkward names and parameters ----------------------------------------------------------------
@@ -156,12 +226,34 @@ def test_a_name_too_long_for_a_folder_is_one_sentence(repository, capsys):
     assert "File name too long" in said and "Traceback" not in said and said.count("\n") == 1
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, True, None, "3", NASTY])
+def test_what_is_no_seed_is_said(seed):
+    with pytest.raises(course.CourseError, match="SEED must be a whole number from 0 to ") as caught:
+        course.start("01_data_loading", SEED=seed)
+    assert_one_sentence(str(caught.value))
+
+
+def test_a_source_is_looked_for_where_the_reader_is(repository, monkeypatch):
+    """Kernels work in notebooks/, so `--source my.csv` must not stay relative; other words stay words."""
+    commands, given = load(repository, "commands"), []
+    monkeypatch.setattr(commands, "_run_notebooks", lambda *arguments, **_: given.append(arguments[2]))
+    (folder := repository / "a folder").mkdir()
+    (folder / "my.csv").write_text("")
+    (folder / "auto").write_text("")
+    monkeypatch.chdir(folder)
+    for source in ("my.csv", "auto", "none.csv", NASTY, "x" * 300):
+        commands.main(["run", f"--source={source}"])
+        commands.main(["run", "-p", "SOURCE", source])
+    expected = [str(folder / "my.csv"), "auto", "none.csv", NASTY, "x" * 300]
+    assert [one["SOURCE"] for one in given] == [source for source in expected for _ in range(2)]
+
+
 # --- nothing dangerous ---------------------------------------------------------------------------
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 FORBIDDEN_CALLS = re.compile(
     r"^(eval|exec|compile|__import__|(os\.)?(system|popen)|subprocess\.getoutput|yaml\.load"
-    r"|torch\.(load|save)|(np|numpy)\.(load|save)|(pd\.)?read_pickle|.*\.(to_pickle|extractall|extract)"
+    r"|(shutil\.)?unpack_archive|torch\.(load|save)|(np|numpy)\.(load|save)|(pd\.)?read_pickle|.*\.(to_pickle|extractall|extract)"
     r"|(get_ipython\(\)|ip)\.(system|getoutput|run_cell_magic|run_line_magic))$"
 )
 
@@ -211,6 +303,7 @@ def test_no_pickle_shell_or_eval_is_in_the_code():
         "os.system(a)",
         "pd.read_pickle(a)",
         "zipfile.ZipFile(a).extractall()",
+        "shutil.unpack_archive(a)",
         "get_ipython().system(a)",
     ],
 )
@@ -233,6 +326,36 @@ def test_a_bundle_from_outside_writes_nothing_outside(detector, tmp_path):
     loaded = Detector.load(tmp_path / "evil.zip")
     assert {path for path in tmp_path.parent.rglob("*")} == before
     assert loaded.alert_threshold == detector.alert_threshold
+
+
+def loaders() -> dict[str, type]:
+    """Every class of the helpers that reads back a file which it wrote."""
+    found = {}
+    for module in pkgutil.iter_modules(helpers.__path__):
+        for name, kind in vars(importlib.import_module(f"helpers.{module.name}")).items():
+            if inspect.isclass(kind) and {"save", "load"} <= set(dir(kind)):
+                found[name] = kind
+    return found
+
+
+@pytest.mark.parametrize("name", loaders())
+@pytest.mark.parametrize("damage", ["text", "half", "parts of others"])
+def test_a_damaged_bundle_is_one_sentence_and_writes_nothing(detector, tmp_path, name, damage):
+    detector.save(path := tmp_path / "damaged.zip")
+    if damage == "text":
+        path.write_text("PK, but no more")
+    elif damage == "half":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        names = zipfile.ZipFile(path).namelist()
+        with zipfile.ZipFile(path, "w") as bundle:
+            for part in (*names, "../climbed", str(tmp_path / "absolute")):
+                bundle.writestr(part, b"\x80\x04cos\nsystem\n(S'x'\ntR.")
+    before = set(tmp_path.parent.rglob("*"))
+    with pytest.raises(ValueError, match=r"^damaged.zip is not ") as caught:
+        loaders()[name].load(path)
+    assert_one_sentence(str(caught.value))
+    assert set(tmp_path.parent.rglob("*")) == before
 
 
 def test_a_parquet_with_python_objects_is_not_run(tmp_path):

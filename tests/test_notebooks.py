@@ -285,9 +285,10 @@ def test_the_truth_did_differ(runs):
 
 
 @slow
-def test_without_class_06_says_what_it_needs(runs, tmp_path):
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage in course.READS_TRUTH])
+def test_without_class_the_notebooks_that_need_it_say_so(runs, tmp_path, stage):
     folder = shutil.copytree(runs["unlabelled"].result(), tmp_path / "run")
-    done = run_course(folder, "--only", "06_evaluation")
+    done = run_course(folder, "--only", stage)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert "The source of this run has no column Class" in last and "re-run 01_data_loading" in last

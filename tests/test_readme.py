@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from helpers import ROOT, publishing, sweep
+from helpers import ROOT, data, publishing, sweep
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -29,6 +29,11 @@ def test_the_results_table_is_that_of_the_reference_run():
 def test_the_tables_of_both_windows_are_those_of_the_sweep(name, table):
     shown = [line.split(" | ")[1:] for line in between(name).splitlines()[2:]]
     assert [[cell.strip(" |") for cell in row] for row in shown] == table.to_numpy().tolist()
+
+
+def test_the_wait_for_openml_is_the_one_that_is_promised():
+    assert f"goes on with the snapshot, after {data.AUTO_DEADLINE:g} s at most; with" in README
+    assert f"with `--source openml` one sentence, after {data.OPENML_DEADLINE:g} s at most" in README
 
 
 def test_every_link_into_the_repository_leads_somewhere():

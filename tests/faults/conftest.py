@@ -17,7 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("helpers", "notebooks", "data", "tests", "results", "README.md", "Makefile", "requirements.txt")
 ROWS = 8_000
 COLAB = Path(__file__).resolve().parents[1] / "constraints-colab.txt"
-DRY = ("--dry-run", "--ignore-installed", "--quiet", "--disable-pip-version-check")
+PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check", "--retries", "1", "install")
+DRY = ("--dry-run", "--ignore-installed")
+PYTHONS = ("3.11", "3.12", "3.13")
+OTHERS = [version for version in PYTHONS if not sys.version.startswith(f"{version}.")]
+LATER = ("torch", "xgboost", "openml", "jupyter", "nbval")  # not imported by 01 to 03 on the snapshot
 ONLY_THESE_WRITABLE = (
     'for one in "$folder"/*/; do mount --bind "$one" "$one"; done; mount -o remount,bind,ro /'
 )
@@ -45,9 +49,11 @@ class Clone:
         own = {"HOME": home, "TMPDIR": str(self.folder / "tmp"), "LANG": "C", "LC_ALL": "C"}
         return kept | own | {"PYTHONPATH": str(self.root)} | more
 
-    def run(self, *command: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: object, python: str | Path = sys.executable, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run `python COMMAND` here without network, with only the three folders writable."""
-        alone = without_network(sys.executable, *command)
+        alone = without_network(python, *command)
         return subprocess.run(
             with_mounts(ONLY_THESE_WRITABLE, self.folder, *alone),
             cwd=self.root,
@@ -87,19 +93,50 @@ def resolved(tmp_path_factory: pytest.TempPathFactory):
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     (folder / "pins.txt").write_text("\n".join(line for line in lines if not line.startswith(apart)))
     other = ["--no-deps", "--target", folder / "target", "--only-binary=:all:", "-r", folder / "pins.txt"]
-    asked = {version: [*other, "--python-version", version] for version in ("3.12", "3.13")}
+    asked = {version: [*other, "--python-version", version] for version in OTHERS}
     asked["colab"] = ["-c", COLAB, "-r", "requirements.txt"]
 
     def resolve(arguments: list[object]) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pip", "install", *DRY, *map(str, arguments)]
+        command = [sys.executable, *PIP, *DRY, *map(str, arguments)]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
     with ThreadPoolExecutor(3) as pool:
         yield {name: pool.submit(resolve, arguments) for name, arguments in asked.items()}
 
 
+def find_python(version: str) -> str | None:
+    """A Python of that version that can make environments: on the PATH, or installed beside this one."""
+    major, minor = version.split(".")
+    suits = f"import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != ({major}, {minor}))"
+    beside = sorted(Path(sys.base_prefix).parent.glob(f"*{version}*/bin/python{version}"))
+    for python in filter(None, (shutil.which(f"python{version}"), *map(str, beside))):
+        if subprocess.run([python, "-c", suits], capture_output=True).returncode == 0:
+            return python
+    return None
+
+
+@pytest.fixture(scope="session")
+def other_pythons(tmp_path_factory: pytest.TempPathFactory):
+    """An environment for 01 to 03 on each other Python found: its python and pip's answer, None without."""
+    folder = tmp_path_factory.mktemp("pythons")
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    needed = [line.partition("#")[0].strip() for line in lines if not line.startswith(("#", *LATER))]
+
+    def prepare(version: str) -> tuple[Path, subprocess.CompletedProcess[str]] | None:
+        if not (found := find_python(version)):
+            return None
+        subprocess.run([found, "-m", "venv", folder / version], check=True, capture_output=True)
+        python = folder / version / "bin" / "python"
+        command = [python, *PIP, "-c", ROOT / "constraints.txt", *needed]
+        return python, subprocess.run(command, capture_output=True, text=True)
+
+    with ThreadPoolExecutor(1) as pool:
+        yield {version: pool.submit(prepare, version) for version in OTHERS}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _ask_early(request: pytest.FixtureRequest) -> None:
     """pip waits for the index while the other tests work."""
-    if any("resolved" in item.fixturenames for item in request.session.items):
-        request.getfixturevalue("resolved")
+    for name in ("resolved", "other_pythons"):
+        if any(name in item.fixturenames for item in request.session.items):
+            request.getfixturevalue(name)

@@ -16,9 +16,9 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import ROWS, Clone
-from sandbox import files, last_line
+from sandbox import files, last_line, without_network
 
-from helpers import running
+from helpers import data, running
 
 TRACED = Path(__file__).parent / "traced"  # its sitecustomize.py
 STAGES = running.sequence()
@@ -62,12 +62,13 @@ def alone(clone, before):
 
 @pytest.fixture(scope="module")
 def killed(clone, before, alone) -> list[int]:
-    """`course run` of the real notebooks, killed at random moments, while others work beside it."""
+    """`course run` of the real notebooks, killed at random moments in some of them; others work beside it."""
     seed = time.time_ns()
     print("moments from seed", seed)
     moments, codes = random.Random(seed), []
-    command = [sys.executable, "-m", "helpers.course", "run"]
-    for _ in range(MOMENTS):
+    command = without_network(sys.executable, "-m", "helpers.course", "run")
+    for stage in moments.sample(STAGES, MOMENTS):
+        copy, begin = clone.root / "runs/default/notebooks" / f"{stage}.ipynb", time.time_ns()
         run = subprocess.Popen(
             command,
             cwd=clone.root,
@@ -75,7 +76,9 @@ def killed(clone, before, alone) -> list[int]:
             stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
-        time.sleep(moments.uniform(1, 25))
+        while run.poll() is None and not (copy.is_file() and copy.stat().st_mtime_ns > begin):
+            time.sleep(0.05)
+        time.sleep(moments.uniform(0, 2))
         run.send_signal(signal.SIGKILL)
         codes.append(run.wait())
         assert committed(clone) == before
@@ -90,14 +93,14 @@ def results(clone, killed, trace) -> subprocess.CompletedProcess[str]:
 
 
 def test_after_kills_the_whole_course_runs_without_network(clone, killed, results):
-    assert -signal.SIGKILL in killed
+    assert len(killed) == MOMENTS and -signal.SIGKILL in killed
     assert results.returncode == 0, results.stderr[-2_000:]
     summary = json.loads((clone.root / "results" / "summary.json").read_text(encoding="utf-8"))
     assert list(summary["timings_s"]) == STAGES and summary["data"]["rows"] == ROWS
     assert summary["data"]["source"] == "snapshot"
     first = nbformat.read(clone.root / "runs/default/notebooks/01_data_loading.ipynb", as_version=4)
     said = "".join(output.get("text", "") for cell in first.cells for output in cell.get("outputs", []))
-    assert "Source: the course's snapshot (OpenML could not be reached: " in said
+    assert "Source: the course's snapshot (OpenML " in said  # no network, or no answer on a busy machine
     shown = [o.text for cell in first.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]
     assert shown == []
 
@@ -167,36 +170,41 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(clone):
 
 
 BAD_FILES = {
-    "a missing column": ("Amount,V1,V2,V4,V5,V6\n1,2,3,4,5,6\n", 1, "01_data_loading", "has no column V3."),
-    "one event": (None, 1, "01_data_loading", "A split needs at least 2 events, not 1."),
-    "a constant column": ("V3", 2_500, "02_heuristic_labels", "Column V3 has one value in at least half"),
-    "all events identical": ("all", 2_500, "02_heuristic_labels", "Column Amount has one value in at least"),
-    "fewer events than a window": (
-        None,
-        1_500,
+    "a missing column": (
+        lambda events: events.drop(columns="V3"),
+        "01_data_loading",
+        "has no column V3 (Amount and V1 to V6 are needed); repair the file or export it again.",
+    ),
+    "one event": (
+        lambda events: events[:1],
+        "01_data_loading",
+        "A split needs at least 2 events, not 1.",
+    ),
+    "a constant column": (
+        lambda events: events.assign(V3=1.5),
         "02_heuristic_labels",
-        "1,000 training events or more, not",
+        "Column V3 has one value in at least half of the training events",
+    ),
+    "all events identical": (
+        lambda events: events.assign(**events.iloc[0]),
+        "02_heuristic_labels",
+        "Column Amount has one value in at least half of the training events",
+    ),
+    "fewer events than a window": (
+        lambda events: events[:1_500],
+        "02_heuristic_labels",
+        "A profile needs 1,000 training events or more, not 900: ask for more rows.",
     ),
 }
 
 
 @pytest.mark.parametrize("kind", BAD_FILES)
 def test_events_that_teach_nothing_stop_the_run_in_one_sentence(clone, kind):
-    from helpers import data
-
-    content, rows, stage, sentence = BAD_FILES[kind]
-    path = clone.folder / "tmp" / f"{kind}.csv"
-    events = data.load_events("snapshot", rows=2_500)
-    if content == "V3":
-        events = events.assign(V3=1.5)
-    elif content == "all":
-        events = events.assign(**events.iloc[0])
-    if content in (None, "V3", "all"):
-        events.to_csv(path, index=False)
-    else:
-        path.write_text(content)
-    out = clone.folder / "tmp" / kind
-    done = clone.run("-m", "helpers.course", "run", "--source", path, "--rows", rows, "--out", out)
+    change, stage, sentence = BAD_FILES[kind]
+    path, out = clone.folder / "tmp" / f"{kind}.csv", clone.folder / "tmp" / kind
+    events = change(data.load_events("snapshot", rows=2_500))
+    events.to_csv(path, index=False)
+    done = clone.run("-m", "helpers.course", "run", "--source", path, "--rows", len(events), "--out", out)
     said = last_line(done.stderr)
     assert done.returncode == 1 and f"{stage} stopped at cell [" in said and sentence in said
     assert "Traceback" not in done.stderr and "the executed copy is" in said
