@@ -64,6 +64,11 @@ STAGES = {
     ),
 }
 BESIDES = ("08_scaling_out",)  # needs Java and pyspark: runs where it is named, not in the sequence
+EXACT_MATTERS = "This is the same on every machine, so a cell above was changed or left out."
+TRAINED_MATTERS = (
+    "Training on another machine explains no more than {tolerance:.0%}; a larger difference matters, "
+    "unless you changed a cell above."
+)
 READS_TRUTH = ("06_evaluation", "07_streaming_simulation")
 PRODUCER = {name: key for key, stage in STAGES.items() for name in stage.writes + stage.sealed}
 SEALED = {name for stage in STAGES.values() for name in stage.sealed}
@@ -242,7 +247,9 @@ class Run:
             for name, value in values.items()
             if not _close(value, expected.get(name), tolerance)
         ]
-        return " ".join(differing) or "as in the reference run."
+        if not differing:
+            return "as in the reference run."
+        return " ".join([*differing, EXACT_MATTERS if tolerance == 0 else TRAINED_MATTERS.format(tolerance=tolerance)])
 
     def _seed(self) -> int | None:
         """This notebook's seed, or that of an earlier one if it had another."""
