@@ -73,7 +73,7 @@ def kernels() -> Iterator[None]:
     from ipykernel.kernelspec import write_kernel_spec
 
     with tempfile.TemporaryDirectory(prefix="course-") as folder:
-        write_kernel_spec(Path(folder, "kernels", "python3"), extra_arguments=["--log-level=ERROR"])
+        write_kernel_spec(Path(folder, "kernels", "python3"), extra_arguments=["--log-level=CRITICAL"])
         search = {"JUPYTER_PATH": folder, "PYTHONPATH": str(ROOT)}
         joined = {
             name: os.pathsep.join(filter(None, [first, os.environ.get(name)]))

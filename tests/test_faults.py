@@ -9,8 +9,10 @@ import os
 import pkgutil
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from sandbox import assert_one_sentence, files, last_line, small_files_only
 from toys import change, env, keep, load, read_json, rewrite, run_course, write_toys
@@ -181,6 +184,25 @@ def test_a_kernel_that_dies_is_one_sentence_and_what_was_handed_over_stays(repos
     assert said.endswith(f"(the executed copy is {copy})")
     toy = load(repository)
     toy.checked_artifact(repository / "runs" / "default", "events.parquet")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+def test_ctrl_c_is_one_sentence_and_leaves_no_kernel(repository):
+    command = [sys.executable, "-m", "helpers.course", "run", "-p", "SLEEP", "60"]
+    manifest = repository / "runs" / "default" / "manifest.json"
+    manifest.unlink()
+    run = psutil.Popen(command, cwd=repository, env=env(), stderr=subprocess.PIPE, encoding="utf-8")
+    while not (manifest.is_file() and list(read_json(manifest)) == ["01_data_loading"]):
+        assert run.poll() is None
+        time.sleep(0.1)
+    time.sleep(2)  # into 02, which sleeps
+    kernels = run.children(recursive=True)
+    run.send_signal(signal.SIGINT)
+    said = run.communicate(timeout=60)[1].replace("\r", "\n").split("\n")
+    assert run.returncode == 130 and psutil.wait_procs(kernels, timeout=10)[1] == []
+    assert [line for line in said if line.strip() and "cell" not in line] == [
+        "Stopped; what was handed over so far is kept."
+    ]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"cells": 3, "nbformat": 4, "nbformat_minor": 5}'])

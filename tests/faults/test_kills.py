@@ -114,7 +114,7 @@ def kill_notebooks(root: Path, kernels: bool, kills: int, moments: random.Random
 JOBS = {
     "run alone": (kill_runs, False, 10),
     "run with its kernels": (kill_runs, True, 10),
-    "notebooks": (kill_notebooks, True, 20),
+    "notebooks": (kill_notebooks, True, 10),
 }
 
 
