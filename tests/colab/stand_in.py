@@ -39,7 +39,7 @@ def base() -> Path:
     if not (folder / "complete").is_file():
         shutil.rmtree(KEPT, ignore_errors=True)
         venv.create(folder, with_pip=True)
-        command = [python_of(folder), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command = [python_of(folder), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         subprocess.run([*command, "-r", CONSTRAINTS], check=True)
         (folder / "complete").touch()
     return folder
