@@ -267,7 +267,7 @@ def _command_site(_: argparse.Namespace) -> int:
 
     pages = website.build()
     print(f"{len(pages)} pages; the front page is {website.SITE / 'index.html'}.")
-    return _call("pytest", "tests/site", "-q", "-rs")
+    return _call("pytest", "tests/site", "-q", "-rfEs")
 
 
 def _command_publish(arguments: argparse.Namespace) -> None:

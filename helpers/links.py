@@ -15,7 +15,7 @@ import nbformat
 from helpers import ROOT
 from helpers.files import CourseError, writing
 from helpers.publishing import README, readme_with
-from helpers.running import notebook_path
+from helpers.running import notebook_path, notebooks
 
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 BOOTSTRAP = """\
@@ -99,11 +99,6 @@ def bootstrap(address: Address) -> str:
     """The source of every notebook's first code cell."""
     literals = 'REPOSITORY = "{}"\nREF = "{}"'.format(*address)
     return _SET.sub(lambda _: literals, BOOTSTRAP)
-
-
-def notebooks() -> list[str]:
-    """The names of all notebooks, in order."""
-    return sorted(path.stem for path in notebook_path("x").parent.glob("*.ipynb"))
 
 
 def titles() -> dict[str, str]:

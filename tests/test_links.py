@@ -12,7 +12,7 @@ import pytest
 from helpers import ROOT, links, publishing, running
 from helpers.files import CourseError
 
-STAGES = links.notebooks()
+STAGES = running.notebooks()
 ADDRESS = links.Address("some-body/a.course", "v1.0")
 
 

@@ -10,10 +10,10 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from helpers import ROOT, links, website
+from helpers import ROOT, links, running, website
 from helpers.files import CourseError
 
-STAGES = links.notebooks()
+STAGES = running.notebooks()
 
 
 @pytest.fixture(scope="module")

@@ -14,20 +14,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "tests" / "constraints-colab.txt"
 KEPT = ROOT / ".colab"
-HEAVY = ("pyspark", "py4j")  # installed only where requirements-spark.txt asks for pyspark
 MODULE = "def _is_a_stand_in():\n    return True\n"
 STARTED = """\
 import google.colab, numpy, pathlib  # the first two are in Colab's kernel before the first cell
 pathlib.Path(get_ipython().ipython_dir, "started").write_text(numpy.__version__)
 """
-
-
-def wanted() -> list[str]:
-    """The lines of the constraints that are installed."""
-    spark = (ROOT / "requirements-spark.txt").is_file()
-    lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
-    pinned = [line for line in lines if line and not line.startswith("#")]
-    return [line for line in pinned if spark or not line.startswith(HEAVY)]
 
 
 def site_packages(folder: Path) -> Path:
@@ -43,14 +34,13 @@ def python_of(folder: Path) -> Path:
 
 def base() -> Path:
     """The environment with Colab's versions; made once for each set of them."""
-    key = hashlib.sha256("\n".join([sys.version, *wanted()]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(sys.version.encode() + CONSTRAINTS.read_bytes()).hexdigest()[:16]
     folder = KEPT / key
     if not (folder / "complete").is_file():
         shutil.rmtree(KEPT, ignore_errors=True)
         venv.create(folder, with_pip=True)
-        (folder / "wanted.txt").write_text("\n".join(wanted()), encoding="utf-8")
-        command = [python_of(folder), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*command, "-r", folder / "wanted.txt"], check=True)
+        command = [python_of(folder), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+        subprocess.run([*command, "-r", CONSTRAINTS], check=True)
         (folder / "complete").touch()
     return folder
 

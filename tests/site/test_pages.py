@@ -31,7 +31,7 @@ return Promise.all([...document.images].map(image => image.decode().catch(() => 
     && element.getBoundingClientRect().right > innerWidth + 1).map(element => element.outerHTML.slice(0, 80)),
   text: getComputedStyle(document.body).color,
   paper: getComputedStyle(document.body).backgroundColor,
-  size: parseFloat(getComputedStyle(document.querySelector("main p, main pre")).fontSize),
+  size: parseFloat(getComputedStyle(document.querySelector("main p, main li, main pre")).fontSize),
 }))"""
 
 
