@@ -249,7 +249,9 @@ class Run:
         ]
         if not differing:
             return "as in the reference run."
-        return " ".join([*differing, EXACT_MATTERS if tolerance == 0 else TRAINED_MATTERS.format(tolerance=tolerance)])
+        return " ".join(
+            [*differing, EXACT_MATTERS if tolerance == 0 else TRAINED_MATTERS.format(tolerance=tolerance)]
+        )
 
     def _seed(self) -> int | None:
         """This notebook's seed, or that of an earlier one if it had another."""
