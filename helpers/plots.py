@@ -888,7 +888,7 @@ def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
     axes[0].plot([], [], "x:", color="black", label="start-up included")
     axes[0].set_yscale("log")
     axes[1].set_ylim(bottom=0)
-    axes[0].legend(frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 

@@ -220,7 +220,18 @@ def figures(folder: Path) -> dict[str, bytes]:
 def shown(folder: Path, stage: str) -> list:
     """What an executed notebook shows, pixels included, but for the cell that names the source."""
     cells = code_cells(folder / "notebooks" / f"{stage}.ipynb")
-    return [(cell.id, cell.outputs) for cell in cells if "load_events" not in cell.source and cell.outputs]
+    cells = [cell for cell in cells if "load_events" not in cell.source and cell.outputs]
+    return [(cell.id, joined(cell.outputs)) for cell in cells]
+
+
+def joined(outputs: list) -> list:
+    """Outputs with the pieces of one print put together: a busy kernel sends them apart."""
+    whole: list = []
+    for output in outputs:
+        if whole and output.get("name") and output.get("name") == whole[-1].get("name"):
+            output = {**output, "text": whole.pop()["text"] + output["text"]}
+        whole.append(dict(output))
+    return whole
 
 
 @slow
