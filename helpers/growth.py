@@ -189,16 +189,15 @@ def findings(result: dict[str, Any]) -> dict[str, float | None]:
         peak_mb of one process; speed_kept, its events a second against those of the size before;
         of_xgboost, its events a second against XGBoost's own; spark_against_one, the seconds of Spark's
         work on 2 cores against those of one process; crossover, the number of events from which Spark on 2
-        cores is done first, start-up included, on straight lines through both sizes (None: never).
+        cores is done first, on straight lines through the work of both sizes, raised by each path's median
+        start-up (None: never).
     """
     rows = table(result).set_index(["path", "events"]).sort_index()
     one, two = (rows.loc[path] for path in (ONE, "Spark, 2 cores"))
     before, largest = one.index[-2:]
-    slopes = [
-        (path["total_s"][largest] - path["total_s"][before]) / (largest - before) for path in (one, two)
-    ]
-    gap = two["total_s"][largest] - one["total_s"][largest]
-    crossing = largest + gap / (slopes[0] - slopes[1]) if slopes[0] > slopes[1] else None
+    lines = [_line(path["work_s"], path["start_s"].median(), before, largest) for path in (one, two)]
+    (start_one, slope_one), (start_two, slope_two) = lines
+    crossing = (start_two - start_one) / (slope_one - slope_two) if slope_one > slope_two else None
     found = {
         "peak_mb": one["peak_mb"][largest],
         "speed_kept": one["events_per_s"][largest] / one["events_per_s"][before],
@@ -207,6 +206,12 @@ def findings(result: dict[str, Any]) -> dict[str, float | None]:
         "crossover": crossing,
     }
     return {name: None if value is None else float(value) for name, value in found.items()}
+
+
+def _line(work: pd.Series, start: float, before: int, largest: int) -> tuple[float, float]:
+    """Height at no event, in seconds, and seconds an event."""
+    slope = (work[largest] - work[before]) / (largest - before)
+    return start + work[largest] - slope * largest, slope
 
 
 def cluster(result: dict[str, Any], events: int, cores: Sequence[int]) -> pd.DataFrame:

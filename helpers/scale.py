@@ -35,7 +35,7 @@ from helpers.rules import BUDGET, UNDECIDED
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.streaming import StreamingQuery
+    from pyspark.sql.streaming import DataStreamWriter
     from pyspark.sql.streaming.state import GroupState
 
 JAVA = 17  # the oldest that Spark 4 runs on
@@ -165,8 +165,9 @@ def serve(
     threshold: float | None = None,
     files: int = 1,
     partitions: int | None = None,
+    every: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Serve the event files that wait in a folder, one micro-batch after another, until none is left.
+    """Serve event files as they arrive in a folder, one micro-batch after another.
 
     Args:
         detector: the saved detector.
@@ -176,6 +177,8 @@ def serve(
         threshold: the detector's own where None; -1 reports every event.
         files: so many files make a micro-batch.
         partitions: over so many tasks the keys are spread; counts when the checkpoint is new.
+        every: how often to look for new files, such as "1 second", without end; where None, the call ends
+            when no file is left.
 
     Returns:
         Spark's progress report of each micro-batch.
@@ -190,15 +193,16 @@ def serve(
     if partitions:
         spark.conf.set("spark.sql.shuffle.partitions", partitions)
     try:
-        query = _query(spark, detector.read_bytes(), folder, above, files)
+        trigger = {"processingTime": every} if every else {"availableNow": True}
+        query = _query(spark, detector.read_bytes(), folder, above, files).trigger(**trigger).start()
         query.awaitTermination()
     except (PySparkException, Py4JError) as error:
         raise CourseError(_sentence(str(error), folder)) from None
     return [json.loads(progress.json) for progress in query.recentProgress]
 
 
-def _query(spark: SparkSession, content: bytes, folder: Path, above: float, files: int) -> StreamingQuery:
-    """Start the query: files in, one call a key and micro-batch, alerts and progress out."""
+def _query(spark: SparkSession, content: bytes, folder: Path, above: float, files: int) -> DataStreamWriter:
+    """The query: files in, one call a key and micro-batch, alerts and progress out."""
     shared = spark.sparkContext.broadcast(content)
 
     def serve_key(key: tuple, parts: Iterable[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
@@ -215,8 +219,7 @@ def _query(spark: SparkSession, content: bytes, folder: Path, above: float, file
     return (
         alerts.writeStream.format("parquet")
         .option("checkpointLocation", str(folder / "checkpoint"))
-        .trigger(availableNow=True)
-        .start(str(folder / "alerts"))
+        .option("path", str(folder / "alerts"))
     )
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from sandbox import assert_one_sentence, last_line, small_files_only, with_mounts, without_network
 
-from helpers import course, data, growth, scale
+from helpers import bench, course, data, growth, scale
 from helpers.detector import Detector
 from helpers.files import CourseError
 from helpers.judge import JUDGE_INPUTS, Judge
@@ -63,13 +65,14 @@ def short_lived_java() -> Iterator[None]:
         yield
 
 
-def arrive(folder: Path, events: pd.DataFrame, files: int) -> Path:
+def arrive(folder: Path, events: pd.DataFrame, files: int, begin: int = 0) -> Path:
     """Put events into the folder as files that came one after another."""
     (folder / "events").mkdir(parents=True, exist_ok=True)
-    for n, part in enumerate(np.array_split(np.arange(len(events)), files)):
+    for n, part in enumerate(np.array_split(np.arange(len(events)), files), begin):
         file = folder / "events" / f"{n:03}.parquet"
-        events.iloc[part].to_parquet(file, index=False)
-        os.utime(file, (1_600_000_000 + n, 1_600_000_000 + n))
+        events.iloc[part].to_parquet(hidden := file.with_name(f".{n}"), index=False)
+        os.utime(hidden, (1_600_000_000 + n, 1_600_000_000 + n))
+        hidden.rename(file)
     return folder
 
 
@@ -194,9 +197,21 @@ def test_alerts_are_the_events_above_the_threshold(spark, saved, detector, strea
 
 
 def test_killed_nothing_is_lost_and_nothing_comes_twice(spark, saved, stream, reference, tmp_path):
-    folder = arrive(tmp_path, stream, FILES)
-    finished = scale.serve_and_kill(saved, folder, 2, seconds=0.2, threshold=ALL, partitions=2)
-    assert 2 <= finished < FILES
+    first = len(stream) // FILES * 3
+    folder = arrive(tmp_path, stream[:first], 3)
+
+    def later() -> None:
+        for _ in range(6_000):  # two minutes at most
+            time.sleep(0.02)
+            if (folder / "checkpoint" / "commits" / "1").exists():
+                break
+        arrive(folder, stream[first:], FILES - 3, begin=3)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(later)
+        options = {"threshold": ALL, "partitions": 2, "every": "100 milliseconds"}
+        finished = scale.serve_and_kill(saved, folder, 4, seconds=0.2, **options)
+    assert 4 <= finished < FILES
     before = scale.alerts(spark, folder)
     assert ROWS * finished <= len(before) < len(stream)
     scale.serve(spark, saved, folder, ALL, files=3)
@@ -388,6 +403,15 @@ def test_a_measurement_is_that_of_its_process_alone(saved, window, tmp_path, mon
     own = growth._peak_mb()
     assert own is None or (row["peak_mb"] > 100 and own > row["peak_mb"] and own > ballast.nbytes / 2**20)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sparks_measurement_writes_the_same_risks_and_counts_java(spark, saved, stream, reference, tmp_path):
+    arrive(tmp_path, stream, 1)
+    growth._spark(saved, tmp_path / "events" / "000.parquet", tmp_path / "risks", 2)()
+    risks = pd.read_parquet(tmp_path / "risks").sort_values(["key", "event"], ignore_index=True)
+    pd.testing.assert_frame_equal(risks, reference[["key", "event", "risk"]], check_exact=True)
+    all_of_it, python_alone = growth._peak_mb(), bench._peak_mb()
+    assert all_of_it is None or all_of_it > python_alone + 300
 
 
 def test_a_failed_measurement_is_one_sentence(window, tmp_path, monkeypatch):
