@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -71,12 +72,19 @@ class Alone:
 
 @dataclass
 class Seen:
-    """What came of it: the executed copy, the packages afterwards, and how busy the machine was."""
+    """What came of it: the executed copy, the packages afterwards, processor seconds, the machine's load."""
 
     alone: Alone
     copy: nbformat.NotebookNode
     packages: dict[str, str]
+    processor: float
     load: float
+
+
+def processor_seconds() -> float:
+    """What all finished children, and theirs, have taken."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +96,10 @@ def seen(colab_like, served, tmp_path_factory) -> Iterator[dict[str, Future[Seen
         (root / "content").mkdir()
         shutil.copyfile(served / "notebooks" / f"{stage}.ipynb", root / "content" / f"{stage}.ipynb")
         alone = Alone(stage, root / "content", thin(root / "environment", colab_like), served)
+        before = processor_seconds()
         copy = alone.run()
-        return Seen(alone, copy, frozen(alone.python), os.getloadavg()[0])
+        spent = processor_seconds() - before
+        return Seen(alone, copy, frozen(alone.python), spent, os.getloadavg()[0])
 
     possible = [stage for stage in STAGES if stage not in course.BESIDES or shutil.which("java")]
     with ThreadPoolExecutor(2) as pool:
@@ -142,12 +152,14 @@ def test_alone_it_runs_and_changes_no_package(seen, preinstalled, say, stage):
     assert (folder / clone / "runs" / "default" / "manifest.json").is_file()
 
 
-def test_the_slowest_is_ready_in_time(seen):
+def test_the_slowest_is_ready_in_time(seen, say):
+    """On a machine that is busy otherwise, this part's share of the processor's seconds is judged instead."""
     done = seen[SLOWEST].result()
-    seconds = seconds_until_ready(done.copy)
-    if seconds >= READY_WITHIN and done.load > os.cpu_count():
-        pytest.skip(f"{seconds:.0f} s on a machine that was busy otherwise (load {done.load:.1f})")
-    assert seconds < READY_WITHIN
+    cells, seconds = code_cells(done.copy), seconds_until_ready(done.copy)
+    share = seconds / (at(cells[-1], "end") - at(cells[0], "start")).total_seconds()
+    processor, busy = share * done.processor, done.load > os.cpu_count()
+    say(f"{SLOWEST}: ready after {processor:.0f} processor seconds, at a load of {done.load:.1f}")
+    assert (processor if busy else seconds) < READY_WITHIN
 
 
 def test_after_a_restart_nothing_is_fetched_or_installed_again(seen):
