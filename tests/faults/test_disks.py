@@ -9,21 +9,21 @@ import pytest
 from sandbox import last_line, with_mounts
 from toys import env, write_toys
 
-TINY = 'mount -t tmpfs -o size="$SIZE" none "$folder"'
+FULL = 'mount -t tmpfs -o size=9m none "$folder"; head -c "$TAKEN" /dev/zero > "$folder/taken"'
 RUN = [sys.executable, "-m", "helpers.course", "run"]
 
 
-@pytest.mark.parametrize("size", ["4k", "28k", "44k"])
-def test_a_disk_that_fills_up_in_mid_run_is_one_sentence(tmp_path, size):
+@pytest.mark.parametrize("free", [4_096, 28_672, 45_056])
+def test_a_disk_that_fills_up_in_mid_run_is_one_sentence(tmp_path, free):
     """The same command, given space, then succeeds in the same folder."""
     write_toys(root := tmp_path / "toys", count=2)
     (disk := tmp_path / "disk").mkdir()
-    again = 'python="$1"; "$@"; code=$?; mount -o remount,size=9m "$0"; "$@"; exit "$code"'
+    again = 'python="$1"; "$@"; code=$?; rm "$0/taken"; "$@"; exit "$code"'
     command = ["sh", "-c", again, disk, *RUN, "--out", disk / "run"]
     done = subprocess.run(
-        with_mounts(TINY, disk, *command),
+        with_mounts(FULL, disk, *command),
         cwd=root,
-        env=env() | {"SIZE": size},
+        env=env() | {"TAKEN": str(9 * 1024**2 - free)},
         capture_output=True,
         encoding="utf-8",
     )

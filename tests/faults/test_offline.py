@@ -22,6 +22,7 @@ from helpers import data, running
 
 TRACED = Path(__file__).parent / "traced"  # its sitecustomize.py
 STAGES = running.sequence()
+ALONE = running.runnable()  # 08 too, where there is Spark
 MOMENTS = 3
 
 
@@ -57,7 +58,7 @@ def alone(clone, before):
         return clone.run(*command, COURSE_RUNS=str(folder / "runs"))
 
     with ThreadPoolExecutor(2) as pool:
-        yield {stage: pool.submit(job, stage) for stage in STAGES}
+        yield {stage: pool.submit(job, stage) for stage in ALONE}
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,7 @@ def test_no_file_of_a_run_is_a_pickle(clone, results):
     assert is_pickle(b"\x80\x04]\x94.") and is_pickle(b"(lp0\n.")
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ALONE)
 def test_a_notebook_alone_catches_up_without_network(clone, alone, stage):
     done = alone[stage].result()
     assert done.returncode == 0, done.stderr[-2_000:]
