@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from helpers.rules import (
 )
 
 BUNDLE = "domain-driven detector, version 1"  # the stamp of a saved detector
+Bundle = TypeVar("Bundle")
 _PARTS = ("settings.json", "autoencoder.safetensors", "judge.ubj")
 
 
@@ -179,16 +181,7 @@ class Detector:
         Raises:
             ValueError: if the file is damaged or is not a saved detector of this version.
         """
-        try:
-            return cls.from_bytes(Path(path).read_bytes())
-        except OSError:
-            raise
-        except Exception as cause:
-            reason = str(cause).partition("\n")[0]
-            raise ValueError(
-                f"{Path(path).name} is not a detector that this version of the course saved ({reason}): "
-                "fit one and save it again."
-            ) from cause
+        return load_bundle(path, cls.from_bytes, "a detector", "fit one and save it again")
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Detector:
@@ -214,6 +207,18 @@ def pack(stamp: str, parts: dict[str, bytes]) -> bytes:
         for name, part in parts.items():
             bundle.writestr(zipfile.ZipInfo(name), part)
     return content.getvalue()
+
+
+def load_bundle(path: Path | str, from_bytes: Callable[[bytes], Bundle], what: str, advice: str) -> Bundle:
+    """What a file holds, or a ValueError in one sentence if it is damaged or foreign."""
+    content = Path(path).read_bytes()
+    try:
+        return from_bytes(content)
+    except Exception as cause:
+        reason = str(cause).partition("\n")[0]
+        raise ValueError(
+            f"{Path(path).name} is not {what} that this version of the course saved ({reason}): {advice}."
+        ) from cause
 
 
 def unpack(stamp: str, content: bytes, names: Sequence[str]) -> list[bytes]:

@@ -20,7 +20,7 @@ from scipy.spatial.distance import cdist
 
 from helpers import files
 from helpers.data import COLUMNS
-from helpers.detector import Detector, pack, unpack
+from helpers.detector import Detector, load_bundle, pack, unpack
 from helpers.features import RADIUS, WINDOW, is_unusual, linear
 from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs
 from helpers.rules import BUDGET, SUSPICIOUS
@@ -218,24 +218,20 @@ class Learner:
         Raises:
             ValueError: if the file is damaged or is not a saved learner of this version.
         """
-        try:
-            detector, memory, judge, settings = unpack(LEARNER, Path(path).read_bytes(), _PARTS)
-            settings = json.loads(settings)
-            return cls(
-                Detector.from_bytes(detector),
-                pd.read_parquet(io.BytesIO(memory)),
-                np.array(settings.pop("weights")),
-                Judge.from_bytes(judge),
-                **settings,
-            )
-        except OSError:
-            raise
-        except Exception as cause:
-            reason = str(cause).partition("\n")[0]
-            raise ValueError(
-                f"{Path(path).name} is not a learner that this version of the course saved ({reason}): "
-                "replay the stream and save it again."
-            ) from cause
+        return load_bundle(path, cls.from_bytes, "a learner", "replay the stream and save it again")
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Learner:
+        """The learner whose file `save` wrote."""
+        detector, memory, judge, settings = unpack(LEARNER, content, _PARTS)
+        settings = json.loads(settings)
+        return cls(
+            Detector.from_bytes(detector),
+            pd.read_parquet(io.BytesIO(memory)),
+            np.array(settings.pop("weights")),
+            Judge.from_bytes(judge),
+            **settings,
+        )
 
 
 def _described(detector: Detector, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
