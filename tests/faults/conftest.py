@@ -117,7 +117,10 @@ def find_python(version: str) -> str | None:
 
 @pytest.fixture(scope="session")
 def other_pythons(tmp_path_factory: pytest.TempPathFactory):
-    """An environment for 01 to 03 on each other Python found: its python and pip's answer, None without."""
+    """An environment for 01 to 03 on each other Python found: its python and pip's answer, None without.
+
+    The notebooks' first cell wants every package; those that 01 to 03 do not import are there by name only.
+    """
     folder = tmp_path_factory.mktemp("pythons")
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     needed = [line.partition("#")[0].strip() for line in lines if not line.startswith(("#", *LATER))]
@@ -127,6 +130,10 @@ def other_pythons(tmp_path_factory: pytest.TempPathFactory):
             return None
         subprocess.run([found, "-m", "venv", folder / version], check=True, capture_output=True)
         python = folder / version / "bin" / "python"
+        for name in LATER:
+            named = folder / version / "lib" / f"python{version}" / "site-packages" / f"{name}-0.dist-info"
+            named.mkdir()
+            (named / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0\n")
         command = [python, *PIP, "-c", ROOT / "constraints.txt", *needed]
         return python, subprocess.run(command, capture_output=True, text=True)
 
