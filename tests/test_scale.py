@@ -336,7 +336,7 @@ def test_one_worker_trains_the_local_judge_and_two_a_like_one(spark, detector, s
     seen = detector.seen(small)
     labels = np.where(detector.score(small) > 0.5, 1, 0).astype(np.int8)
     labels[::7] = -1
-    judge = Judge(trees=30, seed=3)
+    judge = Judge(trees=10, seed=3)
     local = judge.fit(seen, labels).risk(seen)
     one, two = (scale.train_judge(spark, seen, labels, judge, workers) for workers in (1, 2))
     assert one.names == two.names == JUDGE_INPUTS
