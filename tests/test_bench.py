@@ -125,7 +125,7 @@ def test_figures_are_those_of_the_scores_on_the_test_part(finished, truth, small
 def test_time_and_memory_are_those_of_the_peer(finished):
     peers = finished[1]["windows"]["0"]["peers"]
     assert peers[OURS]["fit_s"] > 20 * peers[NAIVE]["fit_s"] > 0
-    assert peers[NAIVE]["events_per_s"] > 20 * peers[OURS]["events_per_s"]
+    assert peers[NAIVE]["events_per_s"] > 3 * peers[OURS]["events_per_s"]
     assert 50 < peers[NAIVE]["start_mb"] <= peers[NAIVE]["peak_mb"] < peers[OURS]["peak_mb"] < 5_000
 
 
