@@ -1,6 +1,1 @@
-"""The machinery behind the notebooks: thin, one module per concept, no prose."""
-
-from pathlib import Path
-
-COURSE = "domain-driven-anomaly-detection"
-ROOT = Path(__file__).resolve().parents[1]
+"""What the lessons import: one module a concept, none of it about making or publishing the course."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from helpers.features import linear
 
-BLOCK = 4_096  # rows scored at once, so that the layers' values stay in the processor's cache
+ROWS_AT_ONCE = 4_096  # rows scored at once, so that the layers' values stay in the processor's cache
 
 
 @dataclass
@@ -119,14 +119,14 @@ class Autoencoder:
     def reconstruct(self, inputs: np.ndarray) -> np.ndarray:
         """Rebuild (n, k) scaled inputs; the same bits for a row whatever rows come with it."""
         out = np.empty_like(inputs)
-        for start in range(0, len(inputs), BLOCK):
-            values = inputs[start : start + BLOCK]
+        for start in range(0, len(inputs), ROWS_AT_ONCE):
+            values = inputs[start : start + ROWS_AT_ONCE]
             for depth, (weights, bias) in enumerate(self.layers):
                 values = linear(values, weights)
                 values += bias
                 if self._bends(depth):
                     np.tanh(values, out=values)
-            out[start : start + BLOCK] = values
+            out[start : start + ROWS_AT_ONCE] = values
         return out
 
     def reconstruction_error(self, inputs: np.ndarray) -> np.ndarray:

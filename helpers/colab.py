@@ -10,8 +10,8 @@ import tempfile
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
-from helpers import ROOT
 from helpers.files import CourseError
+from helpers.settings import ROOT
 
 NOT_FOR_NOTEBOOKS = {"jupyter", "nbval"}  # of requirements.txt: what only `make lab` and `make test` use
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

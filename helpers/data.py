@@ -2,7 +2,7 @@
 
 `load_events` brings the first two days of card payments of the ULB / Worldline set, verified, from
 OpenML, from the course's own snapshot or from a file of yours; `split` cuts them in time; `seal`
-puts the truth away until evaluation; `resample` makes any number of events out of them.
+puts the truth away until evaluation.
 """
 
 from __future__ import annotations
@@ -15,27 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import ROOT, openml_source
+from helpers import openml_source
 from helpers.openml_source import OPENML_ID
-from helpers.readers import AXES, COLUMNS, plain, read_events, suffix_of
+from helpers.readers import plain, read_events, suffix_of
+from helpers.settings import COLUMNS, ROOT, TRAIN_SHARE, WINDOW_ROWS
 
-__all__ = [
-    "AXES",
-    "COLUMNS",
-    "FINGERPRINTS",
-    "SNAPSHOT",
-    "SNAPSHOT_ROWS",
-    "WINDOW_ROWS",
-    "fingerprint",
-    "load_events",
-    "resample",
-    "seal",
-    "split",
-    "write_resampled",
-]
-
-WINDOW_ROWS = 50_000
-TRAIN_SHARE = 0.6
 SNAPSHOT = ROOT / "data" / "creditcard_100k.parquet"
 SNAPSHOT_ROWS = 100_000
 FINGERPRINTS = {
@@ -48,8 +32,6 @@ TRUTH_FINGERPRINTS = {
 }
 OPENML_DEADLINE = 180.0
 AUTO_DEADLINE = 20.0
-RUN_ROWS = 1_000  # consecutive real events that a resampled key replays before it jumps elsewhere
-GROUP_ROWS = 100_000  # events that are held at once while a file is written
 
 
 def load_events(source: str | Path = "auto", rows: int = WINDOW_ROWS, start: int = 0) -> pd.DataFrame:
@@ -77,7 +59,7 @@ def load_events(source: str | Path = "auto", rows: int = WINDOW_ROWS, start: int
     A download is kept in the folder COURSE_CACHE (an environment variable; else in ~/.cache). Where
     COURSE_OFFLINE is set, "auto" is the snapshot, without a look at the network.
     """
-    _check_range(rows, start)
+    check_range(rows, start)
     if source == "auto":
         return _load_auto(rows, start)
     if source == "snapshot":
@@ -123,61 +105,7 @@ def fingerprint(events: pd.DataFrame) -> str:
     return hashlib.sha256(events[COLUMNS].to_numpy("<f8").tobytes(order="C")).hexdigest()
 
 
-def resample(events: pd.DataFrame, rows: int, keys: int = 100, seed: int = 0, start: int = 0) -> pd.DataFrame:
-    """Make any number of events out of real ones, for measuring size and speed, not detection.
-
-    The recipe: event i belongs to key i % keys, so the keys take turns. Each key replays the real
-    stream in runs of 1,000 consecutive events, so that bursts stay bursts; where run r begins is drawn
-    for all keys at once by numpy's default_rng([seed, r]), and past the last real event a run goes on
-    at the first. Nothing is added or changed: it is more of the same, and repeats are exact.
-
-    Args:
-        events: the real events, with COLUMNS.
-        rows: how many events to make.
-        keys: how many keys, one for each market.
-        seed: of the draws.
-        start: the first event; a stream made in parts equals one made at once.
-
-    Returns:
-        (rows, 9) key and event (int64, event = start..start+rows-1), then COLUMNS.
-    """
-    _check_range(rows, start)
-    if keys < 1:
-        raise ValueError(f"keys must be at least 1, not {keys}.")
-    event = np.arange(start, start + rows)
-    turn, key = event // keys, event % keys
-    run, first = turn // RUN_ROWS, turn[0] // RUN_ROWS
-    starts = [
-        np.random.default_rng([seed, r]).integers(len(events), size=keys) for r in range(first, run[-1] + 1)
-    ]
-    real = (np.array(starts)[run - first, key] + turn % RUN_ROWS) % len(events)
-    values = events[COLUMNS].to_numpy(np.float64)[real]
-    return pd.DataFrame({"key": key, "event": event, **dict(zip(COLUMNS, values.T, strict=True))})
-
-
-def write_resampled(
-    path: Path, events: pd.DataFrame, rows: int, keys: int = 100, seed: int = 0, start: int = 0
-) -> None:
-    """Write what `resample` makes as parquet, one row group after another, in bounded memory.
-
-    The file appears under its name when it is whole; a reader that waits for files sees no half one.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types = dict.fromkeys(("key", "event"), pa.int64()) | dict.fromkeys(COLUMNS, pa.float64())
-    schema, part, stop = pa.schema(types), path.with_name(f".{path.name}.tmp"), start + rows
-    try:
-        with pq.ParquetWriter(part, schema) as writer:
-            for begin in range(start, stop, GROUP_ROWS):
-                made = resample(events, min(GROUP_ROWS, stop - begin), keys, seed, begin)
-                writer.write_table(pa.Table.from_pandas(made, schema, preserve_index=False))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _check_range(rows: int, start: int) -> None:
+def check_range(rows: int, start: int) -> None:
     for name, value, least in (("rows", rows, 1), ("start", start, 0)):
         if isinstance(value, bool) or not isinstance(value, numbers.Integral):
             raise TypeError(f"{name} must be a whole number, not {value!r}.")

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
-from helpers import files
 from helpers.autoencoder import Autoencoder
-from helpers.data import COLUMNS
 from helpers.features import Profile, Scaling, behaviour
+from helpers.files import load_bundle, pack, replace, unpack
 from helpers.judge import Judge, judge_inputs
 from helpers.rules import (
     NORMAL,
@@ -29,9 +25,9 @@ from helpers.rules import (
     pseudo_labels,
     refine_labels,
 )
+from helpers.settings import COLUMNS
 
 BUNDLE = "domain-driven detector, version 1"  # the stamp of a saved detector
-Bundle = TypeVar("Bundle")
 _PARTS = ("settings.json", "autoencoder.safetensors", "judge.ubj")
 
 
@@ -159,7 +155,7 @@ class Detector:
         Raises:
             CourseError: if the file cannot be written.
         """
-        files.replace(Path(path), self.to_bytes())
+        replace(Path(path), self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """What `save` writes."""
@@ -197,37 +193,3 @@ class Detector:
             judge=Judge.from_bytes(trees),
             alert_threshold=settings["alert_threshold"],
         )
-
-
-def pack(stamp: str, parts: dict[str, bytes]) -> bytes:
-    """A stamped zip of named parts, the same bytes whenever it is made."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as bundle:
-        bundle.comment = stamp.encode()
-        for name, part in parts.items():
-            bundle.writestr(zipfile.ZipInfo(name), part)
-    return content.getvalue()
-
-
-def load_bundle(path: Path | str, from_bytes: Callable[[bytes], Bundle], what: str, advice: str) -> Bundle:
-    """What a file holds, or a ValueError in one sentence if it is damaged or foreign."""
-    content = Path(path).read_bytes()
-    try:
-        return from_bytes(content)
-    except Exception as cause:
-        reason = str(cause).partition("\n")[0]
-        raise ValueError(
-            f"{Path(path).name} is not {what} that this version of the course saved ({reason}): {advice}."
-        ) from cause
-
-
-def unpack(stamp: str, content: bytes, names: Sequence[str]) -> list[bytes]:
-    """The named parts of what `pack` made.
-
-    Raises:
-        ValueError, zipfile.BadZipFile, KeyError: if it is no such zip, damaged, or stamped otherwise.
-    """
-    with zipfile.ZipFile(io.BytesIO(content)) as bundle:
-        if bundle.comment != stamp.encode():
-            raise ValueError(f"it is stamped {bundle.comment.decode(errors='replace')!r}, not {stamp!r}")
-        return [bundle.read(name) for name in names]

@@ -17,6 +17,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
+from helpers.settings import WINDOW_ROWS, WINDOWS
+
 
 def average_precision(truth: ArrayLike, score: ArrayLike) -> float:
     """scikit-learn's `average_precision_score`; ValueError where there is no fraud."""
@@ -364,6 +366,29 @@ def results_table(detectors: Mapping[str, dict]) -> pd.DataFrame:
             "false positives at the naive rule's recall": f"{entry['at_seed_recall']['false_positives']:,}",
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("detector")
+
+
+def over_windows(table: pd.DataFrame, by: str, column: str) -> pd.DataFrame:
+    """A column of results/sweep.csv or results/stream.csv, both windows side by side as text.
+
+    Returns:
+        One row each of `by`, best last: mean (lowest to highest) over the seeds.
+    """
+    digits = 3 if column == "average_precision" else 1
+    grouped = table.groupby(["start", by])[column].agg(["mean", "min", "max"])
+    style = f".{digits}f" if digits == 3 else ".0f"
+    text = grouped.apply(
+        lambda r: f"{r['mean']:.{digits}f} ({r['min']:{style}} to {r['max']:{style}})", axis=1
+    )
+    order = grouped["mean"].loc[WINDOWS[0]].sort_values(kind="stable").index
+    sides = {f"events {s:,} to {s + WINDOW_ROWS - 1:,}": text.loc[s].loc[order] for s in WINDOWS}
+    return pd.DataFrame(sides)
+
+
+def found_over_windows(table: pd.DataFrame) -> pd.DataFrame:
+    """Frauds found by the detectors of results/stream.csv, and what a perfect score would find."""
+    possible = table[table["seed"] == table["seed"].min()].assign(detector="perfect", found=table["possible"])
+    return over_windows(pd.concat([table, possible]), "detector", "found")
 
 
 def _budget_entry(truth: np.ndarray, score: ArrayLike, start: int) -> dict | None:

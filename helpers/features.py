@@ -12,13 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import KDTree
 
-from helpers.data import AXES, COLUMNS
+from helpers.settings import AXES, COLUMNS, RADIUS, REPEAT_RADIUS, UNUSUAL_AXES, UNUSUAL_SD, WINDOW
 
-WINDOW = 1_000  # events that count as "recent"
-UNUSUAL_SD = 3.0  # robust standard deviations beyond which one axis is out of the ordinary
-UNUSUAL_AXES = 2  # axes that must be out of the ordinary before an event is
-RADIUS = 0.25  # "similar": within a quarter of the event's own length; chosen with labels in view
-REPEAT_RADIUS = RADIUS / 5  # "near-identical"
 SIGNALS = ["amount", "amount_z", "axes_beyond", "distance", "usual", "burst", "repeats"]
 
 

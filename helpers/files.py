@@ -1,17 +1,20 @@
-"""Whole files or none: hashes, JSON, atomic replacement, the lock of a folder."""
+"""Whole files or none: hashes, JSON, bundles, atomic replacement, the lock of a folder."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 HOLDER = "COURSE_LOCK_HOLDER"
+Bundle = TypeVar("Bundle")
 
 
 class CourseError(RuntimeError):
@@ -135,3 +138,40 @@ def locked(folder: Path, timeout: float = 0) -> Iterator[None]:
             yield
     finally:
         lock.release()
+
+
+# Bundles: one file that holds a whole model, without pickle
+
+
+def pack(stamp: str, parts: dict[str, bytes]) -> bytes:
+    """A stamped zip of named parts, the same bytes whenever it is made."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as bundle:
+        bundle.comment = stamp.encode()
+        for name, part in parts.items():
+            bundle.writestr(zipfile.ZipInfo(name), part)
+    return content.getvalue()
+
+
+def load_bundle(path: Path | str, from_bytes: Callable[[bytes], Bundle], what: str, advice: str) -> Bundle:
+    """What a file holds, or a ValueError in one sentence if it is damaged or foreign."""
+    content = Path(path).read_bytes()
+    try:
+        return from_bytes(content)
+    except Exception as cause:
+        reason = str(cause).partition("\n")[0]
+        raise ValueError(
+            f"{Path(path).name} is not {what} that this version of the course saved ({reason}): {advice}."
+        ) from cause
+
+
+def unpack(stamp: str, content: bytes, names: Sequence[str]) -> list[bytes]:
+    """The named parts of what `pack` made.
+
+    Raises:
+        ValueError, zipfile.BadZipFile, KeyError: if it is no such zip, damaged, or stamped otherwise.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as bundle:
+        if bundle.comment != stamp.encode():
+            raise ValueError(f"it is stamped {bundle.comment.decode(errors='replace')!r}, not {stamp!r}")
+        return [bundle.read(name) for name in names]

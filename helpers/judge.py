@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from helpers.data import COLUMNS
 from helpers.rules import NORMAL, SUSPICIOUS, UNDECIDED
+from helpers.settings import COLUMNS
 
 if TYPE_CHECKING:
     import xgboost

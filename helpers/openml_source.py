@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import COURSE, ROOT
 from helpers.readers import plain, read_events
+from helpers.settings import COURSE, ROOT
 
 OPENML_ID = 1597
 OPENML_ROWS = 284_807

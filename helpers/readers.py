@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-AXES = [f"V{i}" for i in range(1, 7)]
-COLUMNS = ["Amount", *AXES]
+from helpers.settings import COLUMNS
+
 LARGEST = 1e100  # sums of squares of larger numbers overflow
 
 

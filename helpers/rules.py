@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from helpers.features import UNUSUAL_AXES, UNUSUAL_SD
+from helpers.settings import BUDGET, UNUSUAL_AXES, UNUSUAL_SD
 
 SUSPICIOUS, NORMAL, ABSTAIN = 1, 0, -1  # a vote, as Snorkel codes it
 UNDECIDED = -1  # a pseudo-label that is neither suspicious nor presumed normal
-BUDGET = 5 / 1_000  # what analysts can look at: 5 of every 1,000 events
 PROBE_AMOUNT = 1.0  # euro: the smallest charge that still proves a card is alive
 
 

@@ -18,16 +18,14 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
-from helpers import files
-from helpers.data import COLUMNS
-from helpers.detector import Detector, load_bundle, pack, unpack
-from helpers.features import RADIUS, WINDOW, is_unusual, linear
+from helpers.detector import Detector
+from helpers.features import is_unusual, linear
+from helpers.files import load_bundle, pack, unpack
+from helpers.files import replace as replace_file
 from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs
-from helpers.rules import BUDGET, SUSPICIOUS
+from helpers.rules import SUSPICIOUS
+from helpers.settings import ALERTS, BLOCK, COLUMNS, DELAY, RADIUS, WINDOW
 
-DELAY = 1_000  # events between an alerted event and its review
-BLOCK = 1_000  # consecutive events that share one alert budget
-ALERTS = round(BUDGET * BLOCK)
 UNKNOWN = -1  # an alert not yet decided, a truth not yet learned
 LEARNER = "domain-driven learner, version 1"  # the stamp of a saved learner
 _PARTS = ("detector.zip", "memory.parquet", "judge.ubj", "settings.json")
@@ -209,7 +207,7 @@ class Learner:
         self.memory.to_parquet(memory)
         settings = json.dumps(settings | {"weights": self.weights.tolist()}, sort_keys=True)
         parts = (self.detector.to_bytes(), memory.getvalue(), self.judge.to_bytes(), settings.encode())
-        files.replace(Path(path), pack(LEARNER, dict(zip(_PARTS, parts, strict=True))))
+        replace_file(Path(path), pack(LEARNER, dict(zip(_PARTS, parts, strict=True))))
 
     @classmethod
     def load(cls, path: Path | str) -> Learner:

@@ -11,7 +11,7 @@ import os
 import pandas as pd
 import pytest
 
-from helpers import course, data, scale
+from helpers import data, runs, spark
 from helpers.detector import Detector
 
 SMALL_ROWS = 8_000
@@ -19,8 +19,8 @@ SMALL_ROWS = 8_000
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Treat the notebook that needs Spark, which nbval collects, as its tests are treated."""
-    needy = [item for item in items if item.path.suffix == ".ipynb" and item.path.stem in course.BESIDES]
-    problem = scale.lacking() if needy and os.environ.get("COURSE_SPARK") != "required" else ""
+    needy = [item for item in items if item.path.suffix == ".ipynb" and item.path.stem in runs.BESIDES]
+    problem = spark.lacking() if needy and os.environ.get("COURSE_SPARK") != "required" else ""
     for item in needy if problem else []:
         item.add_marker(pytest.mark.skip(reason=problem))
 
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def needs_spark() -> None:
     """Skip where Spark cannot run, or fail where it must."""
-    if problem := scale.lacking():
+    if problem := spark.lacking():
         (pytest.fail if os.environ.get("COURSE_SPARK") == "required" else pytest.skip)(problem)
 
 

@@ -19,7 +19,11 @@ from pathlib import Path
 from sandbox import files
 from toys import rewrite
 
-from helpers import ROOT, commands, course, publishing, running
+from course import __main__ as commands
+from course import notebooks as running
+from course import results
+from helpers import runs
+from helpers.settings import ROOT
 
 Check = Callable[[], None]
 
@@ -60,21 +64,21 @@ class _Calls:
 
 def hand_over() -> tuple[Check, Check, Check]:
     """Artifacts of 01, overwritten by those of other settings."""
-    folder = course.run_folder("killed")
+    folder = runs.run_folder("killed")
 
     def check() -> None:
-        if course._missing(folder, "02_heuristic_labels"):
+        if runs._missing(folder, "02_heuristic_labels"):
             return
-        run = course.Run(folder, "02_heuristic_labels", {})
+        run = runs.Run(folder, "02_heuristic_labels", {})
         events, settings = run.read("events.parquet"), run.settings
         assert len(events) == settings["rows"] and settings["rows"] in (4, 7)
 
     def prepare() -> None:
-        rewrite(course, folder, rows=4)
-        assert course.Run(folder, "02_heuristic_labels", {}).settings["rows"] == 4
+        rewrite(runs, folder, rows=4)
+        assert runs.Run(folder, "02_heuristic_labels", {}).settings["rows"] == 4
         assert not list((folder / "artifacts").glob(".tmp-*"))
 
-    return prepare, lambda: rewrite(course, folder, rows=7), check
+    return prepare, lambda: rewrite(runs, folder, rows=7), check
 
 
 def _old_or_new(folder: Path, action: Check) -> tuple[Check, Check]:
@@ -98,7 +102,7 @@ def _old_or_new(folder: Path, action: Check) -> tuple[Check, Check]:
 
 def notebooks() -> tuple[Check, Check, Check]:
     """The committed notebooks, overwritten by re-executed ones; their execution is taken as done."""
-    executed = course.run_folder("default") / "notebooks"
+    executed = runs.run_folder("default") / "notebooks"
 
     def execute(stages: list[str], parameters: dict, copies: Path):
         for stage in stages:
@@ -117,10 +121,10 @@ def notebooks() -> tuple[Check, Check, Check]:
 
 def publish() -> tuple[Check, Check, Check]:
     """results/, overwritten by those of another run; while two folders are swapped it lies beside."""
-    folder = course.run_folder("default")
+    folder = runs.run_folder("default")
     (folder / "summary.md").write_text("another run")
     (folder / "summary.json").write_text("{}")
-    prepare, check_results = _old_or_new(ROOT / "results", lambda: publishing.publish(folder))
+    prepare, check_results = _old_or_new(ROOT / "results", lambda: results.publish(folder))
 
     def check() -> None:
         aside = ROOT / ".results.old"
@@ -130,7 +134,7 @@ def publish() -> tuple[Check, Check, Check]:
         contents = set(files(ROOT / "results").values())
         assert not ({b"another run"} <= contents and any(b"# Results" in one for one in contents))
 
-    return prepare, lambda: publishing.publish(folder), check
+    return prepare, lambda: results.publish(folder), check
 
 
 def kill_often(prepare: Check, action: Check, check: Check) -> int:

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.autoencoder import BLOCK, Autoencoder, chosen_device
+from helpers.autoencoder import ROWS_AT_ONCE, Autoencoder, chosen_device
 
-ROWS = BLOCK + 500
+ROWS = ROWS_AT_ONCE + 500
 
 
 def on_a_sheet(rows: int = ROWS, seed: int = 0) -> np.ndarray:

@@ -19,8 +19,10 @@ import numpy as np
 import psutil
 import pytest
 
-from helpers import bench, commands, data, evaluation, publishing
-from helpers.bench import NAIVE, OURS, PEERS, Peer
+from course import __main__ as commands
+from course import bench, results
+from course.bench import NAIVE, OURS, PEERS, Peer
+from helpers import data, evaluation
 
 ROWS, TRAIN = 8_000, 4_800
 TOYS = """
@@ -273,7 +275,7 @@ def test_labels_of_a_crowd_do_not_overlap():
 
 
 def test_publishing_results_keeps_the_bench(tmp_path, monkeypatch):
-    monkeypatch.setattr(publishing, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "ROOT", tmp_path)
     run = tmp_path / "run"
     run.mkdir()
     for name in ("summary.json", "summary.md"):
@@ -281,7 +283,7 @@ def test_publishing_results_keeps_the_bench(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     for name in PAGES:
         (tmp_path / "results" / name).write_text(name)
-    publishing.publish(run)
+    results.publish(run)
     kept = {path.name for path in (tmp_path / "results").glob("*.*")}
     assert kept == {"summary.json", "summary.md"} | PAGES
 

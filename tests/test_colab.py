@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 from sandbox import assert_one_sentence, last_line
 
-from helpers import ROOT, links
+from course import publish
+from helpers.settings import ROOT
 
-ADDRESS = links.Address("somebody/a-course", "v1")
-FOUND = "import pathlib, sys; print('from', pathlib.Path(course.__file__).parents[1].name, course.MARK)"
+ADDRESS = publish.Address("somebody/a-course", "v1")
+FOUND = "import pathlib, sys; print('from', pathlib.Path(runs.__file__).parents[1].name, runs.MARK)"
 TOY = "import toy_package; print('toy', toy_package.version)"
-CELL = links.bootstrap(ADDRESS)
+CELL = publish.bootstrap(ADDRESS)
 
 
 def write_wheel(folder: Path, version: str, requires: str = "", name: str = "toy_package") -> None:
@@ -62,9 +63,9 @@ class Stranger:
             archive.extractall(self.packages)
         wheel.unlink()
 
-    def runs(self, *code: str, folder: Path | None = None, address: links.Address = ADDRESS, **env: str):
+    def runs(self, *code: str, folder: Path | None = None, address: publish.Address = ADDRESS, **env: str):
         """Run the bootstrap cell, and then code, in one process."""
-        program = "\n".join([links.bootstrap(address), *(code or [FOUND])])
+        program = "\n".join([publish.bootstrap(address), *(code or [FOUND])])
         return subprocess.run(
             [self.python, "-c", program],
             cwd=folder or self.folder,
@@ -123,7 +124,7 @@ def stranger(served: Path, tmp_path: Path) -> Stranger:
 def test_in_the_course_it_only_imports(stranger, served):
     stranger.installs("toy_package", "1.0")
     for folder in (served, served / "notebooks"):
-        done = stranger.runs(FOUND, TOY, folder=folder, address=links.Address(), PATH="")
+        done = stranger.runs(FOUND, TOY, folder=folder, address=publish.Address(), PATH="")
         assert done.stdout == f"from {served.name} ours\ntoy 1.0\n", done.stderr
 
 
@@ -201,7 +202,7 @@ def test_a_foreign_package_called_helpers_is_not_used(stranger, place, known):
 def test_git_fails_in_one_sentence_and_leaves_nothing(stranger):
     for env, address, reason in (
         ({"PATH": ""}, ADDRESS, "No such file or directory: 'git'"),
-        ({}, links.Address(ADDRESS.repository, "v9"), "Remote branch v9 not found"),
+        ({}, publish.Address(ADDRESS.repository, "v9"), "Remote branch v9 not found"),
         ({"GIT_CONFIG_VALUE_0": "x", "GIT_ALLOW_PROTOCOL": "file"}, ADDRESS, "not allowed"),
     ):
         line = said(stranger.runs(address=address, **env))
@@ -223,6 +224,6 @@ def test_a_kill_while_git_works_leaves_nothing_that_is_taken_for_the_course(stra
 
 
 def test_without_an_address_it_says_so(stranger):
-    line = said(stranger.runs(address=links.Address()))
+    line = said(stranger.runs(address=publish.Address()))
     assert "does not know its address" in line and "make publish" in line
     assert list(stranger.folder.iterdir()) == []

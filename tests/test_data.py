@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +19,10 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from openml_server import EXTRA_ROWS, OpenMLServer, openml_frame, parquet_bytes
 
-from helpers import ROOT, data, openml_source
+from helpers import data, openml_source
+from helpers.settings import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -649,68 +647,3 @@ def test_offline_by_choice_takes_the_snapshot_without_a_look_at_the_network(monk
 
 
 # --- any number of events ------------------------------------------------------------------------
-
-
-@settings(max_examples=25, deadline=None)
-@given(cuts=st.lists(st.integers(1, 7_499), max_size=6), keys=st.integers(1, 40), seed=st.integers(0, 9))
-def test_a_resampled_stream_is_the_same_in_any_parts(snapshot, cuts, keys, seed):
-    whole = data.resample(snapshot, 7_500, keys, seed)
-    borders = [0, *sorted(set(cuts)), 7_500]
-    parts = [data.resample(snapshot, b - a, keys, seed, start=a) for a, b in pairwise(borders)]
-    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole)
-
-
-def test_resampled_keys_take_turns_and_replay_runs_of_real_events(snapshot):
-    real = snapshot[:1_500]
-    made = data.resample(real, 5_000, keys=2, seed=1)
-    assert made["event"].tolist() == list(range(5_000)) and list(made) == ["key", "event", *data.COLUMNS]
-    np.testing.assert_array_equal(made["key"], made["event"] % 2)
-    values, wrapped, starts = real[data.COLUMNS].to_numpy(), 0, []
-    for _, events in made.groupby("key"):
-        for run in (slice(0, 1_000), slice(1_000, 2_000), slice(2_000, 2_500)):
-            replayed = events[data.COLUMNS].to_numpy()[run]
-            (start,) = np.flatnonzero(
-                (np.roll(values, -1, 0) == replayed[1]).all(1) & (values == replayed[0]).all(1)
-            )
-            np.testing.assert_array_equal(replayed, values[(start + np.arange(len(replayed))) % 1_500])
-            wrapped += start + len(replayed) > 1_500
-            starts.append(start)
-    assert 0 < wrapped < 6 and len(set(starts)) == 6
-
-
-def test_one_seed_one_stream(snapshot):
-    one, again, other = (data.resample(snapshot, 3_000, 5, seed) for seed in (0, 0, 1))
-    assert one.equals(again) and not one.equals(other)
-
-
-@pytest.mark.parametrize("wrong", [{"rows": 0}, {"rows": 5, "keys": 0}, {"rows": 5, "start": -1}])
-def test_no_stream_of_nothing(snapshot, wrong):
-    with pytest.raises(ValueError, match="must be at least"):
-        data.resample(snapshot, **wrong)
-
-
-def test_a_resampled_file_is_written_group_by_group(snapshot, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "GROUP_ROWS", 400)
-    held = []
-    resample = data.resample
-    monkeypatch.setattr(data, "resample", lambda *given: held.append(given[1]) or resample(*given))
-    data.write_resampled(tmp_path / "x.parquet", snapshot, 1_000, 3, seed=2, start=50)
-    assert held == [400, 400, 200] and pq.ParquetFile(tmp_path / "x.parquet").num_row_groups == 3
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(tmp_path / "x.parquet"), resample(snapshot, 1_000, 3, 2, 50)
-    )
-
-
-def test_a_file_that_cannot_be_made_leaves_the_old_one(snapshot, tmp_path, monkeypatch):
-    def full_at_the_second_group(*given, resample=data.resample):
-        if given[-1] > 0:
-            raise OSError("full")
-        return resample(*given)
-
-    (tmp_path / "x.parquet").write_bytes(b"old")
-    monkeypatch.setattr(data, "GROUP_ROWS", 400)
-    monkeypatch.setattr(data, "resample", full_at_the_second_group)
-    with pytest.raises(OSError, match="full"):
-        data.write_resampled(tmp_path / "x.parquet", snapshot, 1_000)
-    assert [p.name for p in tmp_path.iterdir()] == ["x.parquet"]
-    assert (tmp_path / "x.parquet").read_bytes() == b"old"

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import detector as detector_module
-from helpers.data import COLUMNS
 from helpers.detector import Detector
+from helpers.settings import COLUMNS
 
 ROOT = Path(detector_module.__file__).parents[1]
 SEEN = slice(3_000, 5_500)  # events of the property tests, over the border of training and test part

@@ -9,11 +9,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from helpers import course
+from helpers import runs
 
-ROOT = course.ROOT
+ROOT = runs.ROOT
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-NOTEBOOKS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if path.stem in course.STAGES]
+NOTEBOOKS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if path.stem in runs.STAGES]
 LINK = re.compile(r"\[([^\]]*)\]\(([^)]*)\)")
 TERMS = re.findall(r"^- \*\*(.+?)\*\* \((\d)\): \S", (ROOT / "docs/glossary.md").read_text("utf-8"), re.M)
 
@@ -58,7 +58,7 @@ def test_the_guides_seconds_are_those_of_the_published_run():
     table = re.search("<!-- seconds:start -->(.*)<!-- seconds:end -->", guide, re.S)[1]
     told = {name: float(seconds) for name, seconds in rows(table)[2:]}
     published = json.loads((ROOT / "results/summary.json").read_text("utf-8"))["timings_s"]
-    sequence = [path.stem for path in NOTEBOOKS if path.stem not in course.BESIDES]
+    sequence = [path.stem for path in NOTEBOOKS if path.stem not in runs.BESIDES]
     assert list(told) == sequence and set(told) <= set(published)
     for name, seconds in told.items():
         assert 1 / 3 < seconds / published[name] < 3, name

@@ -16,12 +16,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import course, data, evaluation, exercises, features, rules
-from helpers.data import COLUMNS
+from helpers import data, evaluation, features, rules, runs
+from helpers.exercises import ex01, ex02, ex03, ex04, ex05, ex06, ex07, ex08
 from helpers.judge import judge_inputs
+from helpers.settings import COLUMNS
 
-NOTEBOOKS = [course.ROOT / "notebooks" / f"{stage}.ipynb" for stage in course.STAGES]
+NOTEBOOKS = [runs.ROOT / "notebooks" / f"{stage}.ipynb" for stage in runs.STAGES]
 NOTEBOOKS = [path for path in NOTEBOOKS if path.is_file()]
+CHECKERS = {
+    name.removeprefix("check_"): check
+    for module in (ex01, ex02, ex03, ex04, ex05, ex06, ex07, ex08)
+    for name, check in vars(module).items()
+    if name.startswith("check_")
+}
 ROWS = 20_000
 TITLE = re.compile(r"# @title Solution (\d[a-z])\n")
 
@@ -36,7 +43,7 @@ def found() -> dict[str, tuple[nbformat.NotebookNode, nbformat.NotebookNode | No
     for path in NOTEBOOKS:
         cells = nbformat.read(path, 4).cells
         for cell, below in zip(cells, [*cells[1:], None], strict=True):
-            if cell.cell_type == "code" and (name := re.search(r"exercises\.check_(\w+)\(", cell.source)):
+            if cell.cell_type == "code" and (name := re.search(r"ex0\d\.check_(\w+)\(", cell.source)):
                 pairs[name[1]] = (cell, below)
     return pairs
 
@@ -49,10 +56,9 @@ each = pytest.mark.parametrize("number", FOUND)
 
 
 def test_every_notebook_has_two_to_four_exercises_and_every_checker_is_used_once():
-    checkers = [name.removeprefix("check_") for name in dir(exercises) if name.startswith("check_")]
-    assert sorted(FOUND) == sorted(checkers)
+    assert sorted(FOUND) == sorted(CHECKERS)
     text = "\n".join(cell.source for path in NOTEBOOKS for cell in code_cells(path))
-    assert text.count("exercises.check_") == len(checkers)
+    assert len(re.findall(r"ex0\d\.check_", text)) == len(CHECKERS)
     for path in NOTEBOOKS:
         letters = [number[1] for number in FOUND if number[0] == str(int(path.stem[:2]))]
         assert letters == list("abcd"[: len(letters)]) and 2 <= len(letters) <= 4, path.stem
@@ -72,7 +78,7 @@ def test_the_solution_is_folded_away_below_the_exercise(number):
 def test_the_exercise_ends_with_its_checker_and_was_not_attempted(number):
     cell, _ = FOUND[number]
     last = ast.parse(cell.source).body[-1]
-    assert ast.unparse(last).startswith(f"exercises.check_{number}(")
+    assert ast.unparse(last).startswith(f"ex0{number[0]}.check_{number}(")
     assert {output.text for output in cell.outputs} <= {f"Exercise {number}: not attempted yet.\n"}
 
 
@@ -122,9 +128,7 @@ def world(known, number, capsys) -> dict:
     """What a learner has at hand in the exercise's cell: the notebook's imports and variables."""
     path = next(path for path in NOTEBOOKS if path.stem.startswith(f"0{number[0]}"))
     sources = [cell.source for cell in code_cells(path)]
-    imports = next(
-        source for source in sources if re.search("^from helpers import .*exercises", source, re.M)
-    )
+    imports = next(source for source in sources if "from helpers.exercises import" in source)
     namespace: dict = {}
     exec(imports, namespace)
     return namespace | known[number[0]]

@@ -26,11 +26,11 @@ from sandbox import assert_one_sentence, files, last_line, small_files_only
 from toys import change, env, keep, load, read_json, rewrite, run_course, write_toys
 
 import helpers
-from helpers import course, data
+from helpers import data, runs
 from helpers.detector import Detector
 from helpers.files import to_json
 
-ROOT = Path(course.__file__).parents[1]
+ROOT = Path(runs.__file__).parents[1]
 TESTS = Path(__file__).parent
 
 
@@ -75,24 +75,24 @@ def test_killed_at_any_moment_old_or_new_is_there_and_the_next_run_works(reposit
 def test_a_full_disk_is_one_sentence_and_nothing_half_written_stays(detector, small, tmp_path):
     import matplotlib.pyplot as plt
 
-    run = course.Run(tmp_path / "run", "04_autoencoder", {})
+    run = runs.Run(tmp_path / "run", "04_autoencoder", {})
     table = pd.DataFrame({"error": np.random.default_rng(0).random(2_000)})
-    names = course.STAGES[run.stage].writes
+    names = runs.STAGES[run.stage].writes
     run.hand_over({name: {} for name in names})
     before = files(run.folder)
     large = {"weights": detector.autoencoder, "table": table, "settings": {"a": list(range(900))}}
     for value in large.values():
         contents = dict.fromkeys(names, pd.DataFrame({"a": [1]})) | {names[-1]: value}
-        with small_files_only(2_500), pytest.raises(course.CourseError, match=r"^Cannot write") as caught:
+        with small_files_only(2_500), pytest.raises(runs.CourseError, match=r"^Cannot write") as caught:
             run.hand_over(contents)
         assert_one_sentence(str(caught.value))
         assert files(run.folder) == before
     figure, _ = plt.subplots()
-    with small_files_only(2_500), pytest.raises(course.CourseError, match=r"Cannot write into .*figures"):
+    with small_files_only(2_500), pytest.raises(runs.CourseError, match=r"Cannot write into .*figures"):
         run.show(figure, "figure", alt="A figure that no disk takes")
-    with small_files_only(100), pytest.raises(course.CourseError, match="Cannot write into"):
+    with small_files_only(100), pytest.raises(runs.CourseError, match="Cannot write into"):
         run.checkpoint(**{f"value_{i}": i for i in range(50)})
-    with small_files_only(2_500), pytest.raises(course.CourseError, match="File too large"):
+    with small_files_only(2_500), pytest.raises(runs.CourseError, match="File too large"):
         detector.save(tmp_path / "run" / "detector.zip")
     assert files(run.folder) == before
 
@@ -188,7 +188,7 @@ def test_a_kernel_that_dies_is_one_sentence_and_what_was_handed_over_stays(repos
 
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 def test_ctrl_c_is_one_sentence_and_leaves_no_kernel(repository):
-    command = [sys.executable, "-m", "helpers.course", "run", "-p", "SLEEP", "60"]
+    command = [sys.executable, "-m", "course", "run", "-p", "SLEEP", "60"]
     manifest = repository / "runs" / "default" / "manifest.json"
     manifest.unlink()
     run = psutil.Popen(command, cwd=repository, env=env(), stderr=subprocess.PIPE, encoding="utf-8")
@@ -209,7 +209,7 @@ def test_ctrl_c_is_one_sentence_and_leaves_no_kernel(repository):
 @pytest.mark.parametrize("command", ["run", "notebooks"])
 def test_a_damaged_notebook_is_one_sentence(repository, capsys, content, command):
     (repository / "notebooks" / "02_heuristic_labels.ipynb").write_text(content)
-    assert load(repository, "commands").main([command]) == 1
+    assert load(repository, "course.__main__").main([command]) == 1
     said = last_line(capsys.readouterr().err)
     assert said.endswith(
         "02_heuristic_labels.ipynb is not a readable notebook; take it again from the course."
@@ -237,27 +237,27 @@ def test_awkward_names_of_runs_are_folders_and_nothing_more(repository, name):
 
 @pytest.mark.parametrize("name", ["", "  ", ".", "..", "a\0b"])
 def test_what_is_no_name_is_said(name):
-    with pytest.raises(course.CourseError, match="is no name for a run; give a name such as") as caught:
-        course.run_folder(name)
+    with pytest.raises(runs.CourseError, match="is no name for a run; give a name such as") as caught:
+        runs.run_folder(name)
     assert_one_sentence(str(caught.value))
 
 
 def test_a_name_too_long_for_a_folder_is_one_sentence(repository, capsys):
-    assert load(repository, "commands").main(["run", "--out", "x" * 300]) == 1
+    assert load(repository, "course.__main__").main(["run", "--out", "x" * 300]) == 1
     said = capsys.readouterr().err
     assert "File name too long" in said and "Traceback" not in said and said.count("\n") == 1
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 0.5, True, None, "3", NASTY])
 def test_what_is_no_seed_is_said(seed):
-    with pytest.raises(course.CourseError, match="SEED must be a whole number from 0 to ") as caught:
-        course.start("01_data_loading", SEED=seed)
+    with pytest.raises(runs.CourseError, match="SEED must be a whole number from 0 to ") as caught:
+        runs.start("01_data_loading", SEED=seed)
     assert_one_sentence(str(caught.value))
 
 
 def test_a_source_is_looked_for_where_the_reader_is(repository, monkeypatch):
     """Kernels work in notebooks/, so `--source my.csv` must not stay relative; other words stay words."""
-    commands, given = load(repository, "commands"), []
+    commands, given = load(repository, "course.__main__"), []
     monkeypatch.setattr(commands, "_run_notebooks", lambda *arguments, **_: given.append(arguments[2]))
     (folder := repository / "a folder").mkdir()
     (folder / "my.csv").write_text("")

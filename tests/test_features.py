@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import features
-from helpers.data import AXES, COLUMNS
 from helpers.features import Profile, Scaling, behaviour, burst_count
+from helpers.settings import AXES, COLUMNS
 
 N = 1_500  # events of the property tests: longer than the window that counts look back on
 

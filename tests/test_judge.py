@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.data import COLUMNS
 from helpers.judge import FOLDS, JUDGE_INPUTS, Judge, judge_inputs
+from helpers.settings import COLUMNS
 
 ROWS = 1_000
 

@@ -23,14 +23,14 @@ import pandas as pd
 import pytest
 from conftest import SMALL_ROWS
 
-from helpers import course, data
+from helpers import data, runs
 from helpers.detector import Detector
 
-ROOT = Path(course.__file__).parents[1]
+ROOT = Path(runs.__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-STAGES = [path.stem for path in NOTEBOOKS if path.stem in course.STAGES and path.stem not in course.BESIDES]
-SEALED_STAGES = [stage for stage in STAGES if stage not in course.READS_TRUTH]
-ARTIFACTS = [name for stage in SEALED_STAGES for name in course.STAGES[stage].writes]
+STAGES = [path.stem for path in NOTEBOOKS if path.stem in runs.STAGES and path.stem not in runs.BESIDES]
+SEALED_STAGES = [stage for stage in STAGES if stage not in runs.READS_TRUTH]
+ARTIFACTS = [name for stage in SEALED_STAGES for name in runs.STAGES[stage].writes]
 DETECTORS = {
     "seed_rules",
     "rules",
@@ -140,7 +140,7 @@ def test_where_torch_trains_the_device_is_a_parameter(path):
 @each
 def test_every_figure_has_its_alternative_text(path):
     figures = [output for output in outputs(path) if "image/png" in output.get("data", {})]
-    assert figures or path.stem not in course.STAGES
+    assert figures or path.stem not in runs.STAGES
     for figure in figures:
         alt = figure.metadata["image/png"]["alt"]
         assert alt == figure.data["text/plain"] and len(alt) > 30 and "<" not in alt
@@ -162,7 +162,7 @@ def test_01_to_03_import_neither_torch_nor_xgboost(stage):
 
 
 def run_course(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "helpers.course", "run", "--out", folder, *arguments]
+    command = [sys.executable, "-m", "course", "run", "--out", folder, *arguments]
     return subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
 
 
@@ -180,7 +180,7 @@ def source_file(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) ->
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Path]]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Path]]]:
     """Folders of finished runs, as they come."""
     root = tmp_path_factory.mktemp("runs")
     changes = {
@@ -235,8 +235,8 @@ def joined(outputs: list) -> list:
 
 
 @slow
-def test_smoke_every_notebook_runs_and_the_summary_has_its_keys(runs):
-    folder = runs["labelled"].result()
+def test_smoke_every_notebook_runs_and_the_summary_has_its_keys(finished):
+    folder = finished["labelled"].result()
     summary = load_json(folder / "summary.json")
     streamed = {"stream"} if "07_streaming_simulation" in STAGES else set()
     assert set(summary) == {"data", "detectors", "timings_s", "versions"} | streamed
@@ -254,9 +254,9 @@ def test_smoke_every_notebook_runs_and_the_summary_has_its_keys(runs):
 
 @slow
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_run_shows_no_warning(runs, stage):
+def test_a_run_shows_no_warning(finished, stage):
     for name in ("labelled", "full"):
-        shown_by = outputs(runs[name].result() / "notebooks" / f"{stage}.ipynb")
+        shown_by = outputs(finished[name].result() / "notebooks" / f"{stage}.ipynb")
         assert shown_by and [o.text for o in shown_by if o.get("name") == "stderr"] == []
 
 
@@ -265,8 +265,8 @@ def test_a_run_shows_no_warning(runs, stage):
 
 @slow
 @pytest.mark.parametrize("other", ["changed", "unlabelled"])
-def test_the_truth_changes_no_byte_of_what_01_to_05_hand_over(runs, other):
-    one, two = runs["labelled"].result(), runs[other].result()
+def test_the_truth_changes_no_byte_of_what_01_to_05_hand_over(finished, other):
+    one, two = finished["labelled"].result(), finished[other].result()
     assert [name for name in ARTIFACTS if artifact(one, name) != artifact(two, name)] == []
     manifests = [load_json(folder / "manifest.json") for folder in (one, two)]
     for manifest in manifests:
@@ -280,25 +280,26 @@ def test_the_truth_changes_no_byte_of_what_01_to_05_hand_over(runs, other):
 @slow
 @pytest.mark.parametrize("other", ["changed", "unlabelled"])
 @pytest.mark.parametrize("stage", SEALED_STAGES)
-def test_the_truth_changes_nothing_that_01_to_05_show(runs, stage, other):
-    one, two = (shown(runs[name].result(), stage) for name in ("labelled", other))
+def test_the_truth_changes_nothing_that_01_to_05_show(finished, stage, other):
+    one, two = (shown(finished[name].result(), stage) for name in ("labelled", other))
     assert len(one) > 2 and [cell for cell, _ in one] == [cell for cell, _ in two]
     assert [cell for (cell, first), (_, second) in zip(one, two, strict=True) if first != second] == []
 
 
 @slow
-def test_the_truth_did_differ(runs):
+def test_the_truth_did_differ(finished):
     truths = [
-        pd.read_parquet(runs[name].result() / "artifacts/truth.parquet") for name in ("labelled", "changed")
+        pd.read_parquet(finished[name].result() / "artifacts/truth.parquet")
+        for name in ("labelled", "changed")
     ]
     assert (truths[0]["Class"] + truths[1]["Class"] == 1).all() and 0 < truths[0]["Class"].sum() < 100
-    assert not (runs["unlabelled"].result() / "artifacts" / "truth.parquet").exists()
+    assert not (finished["unlabelled"].result() / "artifacts" / "truth.parquet").exists()
 
 
 @slow
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage in course.READS_TRUTH])
-def test_without_class_the_notebooks_that_need_it_say_so(runs, tmp_path, stage):
-    folder = shutil.copytree(runs["unlabelled"].result(), tmp_path / "run")
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage in runs.READS_TRUTH])
+def test_without_class_the_notebooks_that_need_it_say_so(finished, tmp_path, stage):
+    folder = shutil.copytree(finished["unlabelled"].result(), tmp_path / "run")
     done = run_course(folder, "--only", stage)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
@@ -309,8 +310,8 @@ def test_without_class_the_notebooks_that_need_it_say_so(runs, tmp_path, stage):
 
 
 @slow
-def test_the_notebooks_hand_over_what_detector_fit_gives(runs, detector, small):
-    folder = runs["labelled"].result()
+def test_the_notebooks_hand_over_what_detector_fit_gives(finished, detector, small):
+    folder = finished["labelled"].result()
     assert load_json(folder / "artifacts/profile.json") == detector.profile.to_dict()
     assert load_json(folder / "artifacts/thresholds.json") == detector.thresholds
     assert load_json(folder / "artifacts/scaling.json") == detector.scaling.to_dict()
@@ -323,29 +324,29 @@ def test_the_notebooks_hand_over_what_detector_fit_gives(runs, detector, small):
 
 
 @slow
-def test_the_saved_detector_is_detector_fit_byte_for_byte(runs, detector, tmp_path):
+def test_the_saved_detector_is_detector_fit_byte_for_byte(finished, detector, tmp_path):
     detector.save(tmp_path / "detector.zip")
-    assert (tmp_path / "detector.zip").read_bytes() == artifact(runs["labelled"].result(), "detector.zip")
+    assert (tmp_path / "detector.zip").read_bytes() == artifact(finished["labelled"].result(), "detector.zip")
 
 
 # --- seeds ---------------------------------------------------------------------------------------
 
 
 @slow
-def test_one_seed_gives_the_same_bytes_in_every_run(runs):
-    one, two = runs["labelled"].result(), runs["repeated"].result()
+def test_one_seed_gives_the_same_bytes_in_every_run(finished):
+    one, two = finished["labelled"].result(), finished["repeated"].result()
     assert artifact(one, "evaluation.json") == artifact(two, "evaluation.json")
     assert shown(one, "06_evaluation") == shown(two, "06_evaluation")
-    other = figures(runs["changed"].result())
+    other = figures(finished["changed"].result())
     assert len(other) > 10 and other.items() <= figures(one).items() == figures(two).items()
 
 
 @slow
-def test_another_seed_gives_another_network_and_another_judge(runs):
-    one, two = runs["labelled"].result(), runs["reseeded"].result()
+def test_another_seed_gives_another_network_and_another_judge(finished):
+    one, two = finished["labelled"].result(), finished["reseeded"].result()
     differing = {name for name in ARTIFACTS if artifact(one, name) != artifact(two, name)}
     assert {"autoencoder.safetensors", "errors.parquet", "detector.zip", "scores.parquet"} <= differing
-    assert not {name for stage in STAGES[:3] for name in course.STAGES[stage].writes} & differing
+    assert not {name for stage in STAGES[:3] for name in runs.STAGES[stage].writes} & differing
 
 
 # --- the reference -------------------------------------------------------------------------------
@@ -353,9 +354,9 @@ def test_another_seed_gives_another_network_and_another_judge(runs):
 
 @pytest.fixture(scope="module")
 def reference() -> dict:
-    if not course.REFERENCE.is_file():
-        pytest.fail("tests/reference.json is missing: make it with `make reference`.")
-    return load_json(course.REFERENCE)["detectors"]
+    if not runs.REFERENCE.is_file():
+        pytest.fail("results/reference.json is missing: make it with `make reference`.")
+    return load_json(finished.REFERENCE)["detectors"]
 
 
 def flat(entry: dict) -> dict[str, float]:
@@ -366,8 +367,8 @@ def flat(entry: dict) -> dict[str, float]:
 
 
 @slow
-def test_a_fresh_run_agrees_with_the_reference(runs, reference):
-    detectors = load_json(runs["full"].result() / "summary.json")["detectors"]
+def test_a_fresh_run_agrees_with_the_reference(finished, reference):
+    detectors = load_json(finished["full"].result() / "summary.json")["detectors"]
     assert set(detectors) == set(reference) == DETECTORS
     for name in UNTRAINED:
         assert flat(detectors[name]) == pytest.approx(flat(reference[name]), rel=1e-6), name
@@ -377,7 +378,7 @@ def test_a_fresh_run_agrees_with_the_reference(runs, reference):
 
 
 @slow
-def test_the_full_run_is_the_pinned_window(runs):
-    found = load_json(runs["full"].result() / "summary.json")["data"]
+def test_the_full_run_is_the_pinned_window(finished):
+    found = load_json(finished["full"].result() / "summary.json")["data"]
     assert found["sha256"] == data.FINGERPRINTS[50_000] and found["rows"] == 50_000
     assert found["source"] == "snapshot" and found["frauds_test"] == 54

@@ -15,7 +15,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from helpers import course, evaluation, plots
+from helpers import evaluation, plots, runs
 
 LABELS = {label: colour for label, colour in plots.DETECTORS.values()}
 RANKED = [name for name in plots.DETECTORS if name != "seed_rules"]
@@ -137,13 +137,13 @@ def test_importances_ablation_and_budget_have_the_detectors_colours():
 
 
 def test_the_variants_that_are_detectors_exist_in_the_sweep():
-    from helpers import sweep
+    from course import sweep
 
     assert set(plots.VARIANTS) <= set(sweep.VARIANTS) and set(plots.VARIANTS.values()) <= set(plots.DETECTORS)
 
 
 def test_no_notebook_chooses_a_colour():
-    for path in sorted((course.ROOT / "notebooks").glob("*.ipynb")):
+    for path in sorted((runs.ROOT / "notebooks").glob("*.ipynb")):
         cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
         for node in ast.walk(ast.parse("\n".join(cells))):
             if isinstance(node, ast.keyword):

@@ -3,9 +3,12 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
-from helpers import ROOT, data, publishing, sweep
+from course import results, sweep
+from helpers import data, evaluation
+from helpers.settings import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -15,15 +18,15 @@ def between(name: str) -> str:
 
 
 def test_the_results_table_is_that_of_the_reference_run():
-    reference = json.loads((ROOT / "tests" / "reference.json").read_text(encoding="utf-8"))
-    assert between("results") == publishing.results_table(reference)
+    reference = json.loads((ROOT / "results" / "reference.json").read_text(encoding="utf-8"))
+    assert between("results") == results.results_table(reference)
 
 
 @pytest.mark.parametrize(
     ("name", "table"),
     [
-        ("windows", sweep.windows_table(sweep.read())),
-        ("stream", sweep.stream_table(sweep.read(sweep.STREAM_TABLE))),
+        ("windows", evaluation.over_windows(pd.read_csv(sweep.TABLE), "variant", "average_precision")),
+        ("stream", evaluation.found_over_windows(pd.read_csv(sweep.STREAM_TABLE))),
     ],
 )
 def test_the_tables_of_both_windows_are_those_of_the_sweep(name, table):

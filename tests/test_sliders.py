@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import course, evaluation, plots, sliders
+from helpers import evaluation, plots, runs, sliders
 
 SIGNAL = pd.Series([0, 0, 1, 2, 3, 9], name="burst")
 
@@ -69,7 +69,7 @@ def test_the_budget_sliders_draw_what_they_show(shown, monkeypatch):
 
 def test_off_they_need_no_ipywidgets():
     sources = []
-    for path in sorted((course.ROOT / "notebooks").glob("0*.ipynb")):
+    for path in sorted((runs.ROOT / "notebooks").glob("0*.ipynb")):
         cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
         sources += [cell.source for cell in cells if "if INTERACTIVE" in cell.source]
         (parameters,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
@@ -79,5 +79,5 @@ def test_off_they_need_no_ipywidgets():
     assert len(sources) >= 2
     without = "import sys; sys.modules['ipywidgets'] = None; INTERACTIVE = False"
     code = "\n".join([without, "from helpers import sliders", *sources, "print('ran')"])
-    done = subprocess.run([sys.executable, "-c", code], cwd=course.ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=runs.ROOT, capture_output=True, text=True)
     assert done.stdout == "ran\n", done.stderr

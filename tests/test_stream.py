@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sandbox import small_files_only
 
 from helpers import data, stream
-from helpers.data import COLUMNS
 from helpers.files import CourseError
+from helpers.settings import COLUMNS
 from helpers.stream import Learner, admit, drift, oracle_prequential, replay, review
 
 END = 12_000  # by then some frauds are confirmed

@@ -10,10 +10,11 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from helpers import ROOT, links, running, website
+from course import notebooks, publish, website
 from helpers.files import CourseError
+from helpers.settings import ROOT
 
-STAGES = running.notebooks()
+STAGES = notebooks.notebooks()
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_a_notebook_is_there_with_its_figures_and_their_texts(pages, site, stage
     assert [caption.get_text() for caption in soup.find_all("figcaption")] == figures(stage)
     for image in shown:
         assert (site / "notebooks" / image["src"]).read_bytes().startswith(b"\x89PNG")
-    title = links.titles()[stage]
+    title = publish.titles()[stage]
     assert soup.title.string == soup.h1.get_text() == title.replace(" ", ". ", 1)
     assert soup.select_one("header a[aria-current=page]").string == title.split()[0]
 
@@ -105,7 +106,7 @@ def test_headings_have_the_anchors_that_github_gives_them():
 
 
 def test_a_badge_becomes_words():
-    badge = links.Address("a/b", "v1").badge("01_data_loading")
+    badge = publish.Address("a/b", "v1").badge("01_data_loading")
     body = website.markdown2html_mistune(badge)
     soup = BeautifulSoup(body, "html.parser")
     website._arrange(soup)

@@ -15,18 +15,18 @@ from types import ModuleType
 
 import nbformat
 
-HELPERS = Path(__file__).resolve().parents[1] / "helpers"
+ROOT = Path(__file__).resolve().parents[1]
 _LOADING = threading.Lock()  # the tests that kill load from several threads
 BOOT = (
-    "import sys\nfrom helpers import course\nimport pandas as pd\n"
+    "import sys\nfrom helpers import runs\nimport pandas as pd\n"
     "def rest(stage, **files):\n"
     "    files = {name.replace('_', '.', 1): value for name, value in files.items()}\n"
-    "    return {name: {} for name in course.STAGES[stage].writes} | files"
+    "    return {name: {} for name in runs.STAGES[stage].writes} | files"
 )
 TOYS = {
     "01_data_loading": (
         'RUN: str = "default"  # run\nSEED: int = 0\nROWS: int = 4\nSOURCE: str = "snapshot"',
-        'run = course.start("01_data_loading", RUN, SEED=SEED)\n'
+        'run = runs.start("01_data_loading", RUN, SEED=SEED)\n'
         'events = pd.DataFrame({"Amount": range(ROWS)})\n'
         'settings = {"rows": ROWS, "start": 0, "source": SOURCE, "sha256": "0", "n_train": 2}\n'
         'run.hand_over({"events.parquet": events, "settings.json": settings},\n'
@@ -35,7 +35,7 @@ TOYS = {
     ),
     "02_heuristic_labels": (
         'RUN: str = "default"\nSEED: int = 0\nFAIL: bool = False\nSLEEP: float = 0.0',
-        'run = course.start("02_heuristic_labels", RUN, SEED=SEED)\n'
+        'run = runs.start("02_heuristic_labels", RUN, SEED=SEED)\n'
         'events = run.read("events.parquet")\n'
         'if FAIL:\n    raise ValueError("no\\nsuch luck")',
         "import time\ntime.sleep(SLEEP)",
@@ -44,27 +44,27 @@ TOYS = {
     ),
     "03_behavioral_features": (
         'RUN: str = "default"\nSEED: int = 0',
-        'run = course.start("03_behavioral_features", RUN, SEED=SEED)\n'
+        'run = runs.start("03_behavioral_features", RUN, SEED=SEED)\n'
         'events, profile = run.read("events.parquet"), run.read("profile.json")\n'
         'run.hand_over(rest("03_behavioral_features", inputs_parquet=events, scaling_json=profile))',
     ),
     "04_autoencoder": (
         'RUN: str = "default"\nSEED: int = 0',
-        'run = course.start("04_autoencoder", RUN, SEED=SEED)\n'
+        'run = runs.start("04_autoencoder", RUN, SEED=SEED)\n'
         "class Network:\n    def save(self, path):\n        path.write_bytes(bytes([SEED]))",
         'errors = run.read("inputs.parquet").assign(label=run.read("labels.parquet").Amount)\n'
         'run.hand_over(rest("04_autoencoder", autoencoder_safetensors=Network(), errors_parquet=errors))',
     ),
     "05_supervised_judge": (
         'RUN: str = "default"\nSEED: int = 0',
-        'run = course.start("05_supervised_judge", RUN, SEED=SEED)\n'
+        'run = runs.start("05_supervised_judge", RUN, SEED=SEED)\n'
         "class Bytes:\n    def save(self, path):\n        path.write_bytes(b'x')",
         'errors, n = run.read("errors.parquet"), run.path("autoencoder.safetensors")\n'
         'run.hand_over(rest("05_supervised_judge", detector_zip=Bytes(), scores_parquet=errors))',
     ),
     "06_evaluation": (
         'RUN: str = "default"\nSEED: int = 0',
-        'run = course.start("06_evaluation", RUN, SEED=SEED)\nimport matplotlib.pyplot as plt',
+        'run = runs.start("06_evaluation", RUN, SEED=SEED)\nimport matplotlib.pyplot as plt',
         'figure, axes = plt.subplots()\nrun.show(figure, "curves", alt="An empty pair of axes")',
         'data = {key: run.settings[key] for key in ("source", "rows", "start", "sha256")}\n'
         'data |= {"frauds_train": 0, "frauds_test": len(run.read("truth.parquet"))}\n'
@@ -81,10 +81,10 @@ TOYS = {
 def write_toys(root: Path, count: int = len(TOYS)) -> None:
     """Make the repository; only notebooks that exist are part of the sequence."""
     root.mkdir(parents=True)
-    for folder in ("helpers", "notebooks", "tests"):
+    for folder in ("notebooks", "results"):
         (root / folder).mkdir()
-    for path in HELPERS.glob("*.py"):
-        shutil.copyfile(path, root / "helpers" / path.name)
+    for package in ("helpers", "course"):
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
     spec = {"display_name": "Python 3", "language": "python", "name": "python3"}
     for stage, (parameters, *cells) in list(TOYS.items())[:count]:
         notebook = nbformat.v4.new_notebook(metadata={"kernelspec": spec})
@@ -106,28 +106,28 @@ def env() -> dict[str, str]:
 
 
 def run_course(root: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "helpers.course", *map(str, arguments)]
+    command = [sys.executable, "-m", "course", *map(str, arguments)]
     return subprocess.run(command, cwd=root, env=env(), capture_output=True, text=True)
 
 
-def load(root: Path, name: str = "course") -> ModuleType:
+def load(root: Path, name: str = "helpers.runs") -> ModuleType:
     """A module of the toy repository's own helpers; those of one repository know one another."""
     with _LOADING:
-        return _helpers(root)[f"helpers.{name}"]
+        return _modules(root)[name]
 
 
 @cache
-def _helpers(root: Path) -> dict[str, ModuleType]:
-    """The toy repository's helpers, imported beside those under test, which stay as they are."""
+def _modules(root: Path) -> dict[str, ModuleType]:
+    """The toy repository's packages, imported beside those under test, which stay as they are."""
 
     def taken_out() -> dict[str, ModuleType]:
-        names = [name for name in sys.modules if name.partition(".")[0] == "helpers"]
+        names = [name for name in sys.modules if name.partition(".")[0] in ("helpers", "course")]
         return {name: sys.modules.pop(name) for name in names}
 
     ours = taken_out()
     sys.path.insert(0, str(root))
     try:
-        importlib.import_module("helpers.commands")
+        importlib.import_module("course.__main__")
         return taken_out()
     finally:
         sys.path.remove(str(root))

@@ -25,7 +25,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
-    publish = [sys.executable, "-m", "helpers.course", "publish", "--repo", REPOSITORY, "--ref", REF]
+    publish = [sys.executable, "-m", "course", "publish", "--repo", REPOSITORY, "--ref", REF]
     alone = os.environ | {"PYTHONPATH": str(folder)}
     subprocess.run(publish, cwd=folder, env=alone, check=True, capture_output=True)
     author = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]

@@ -22,10 +22,11 @@ import pytest
 from conftest import REF, REPOSITORY
 from stand_in import frozen, thin
 
-from helpers import course, running
+from course import notebooks
+from helpers import runs
 
-STAGES = running.notebooks()
-SLOWEST = max(running.sequence(), key=lambda stage: len(course._missing(Path("nowhere"), stage)))
+STAGES = notebooks.notebooks()
+SLOWEST = max(notebooks.sequence(), key=lambda stage: len(runs._missing(Path("nowhere"), stage)))
 READY_WITHIN = 60  # seconds, catching up included
 
 
@@ -101,7 +102,7 @@ def seen(colab_like, served, tmp_path_factory) -> Iterator[dict[str, Future[Seen
         spent = processor_seconds() - before
         return Seen(alone, copy, frozen(alone.python), spent, os.getloadavg()[0])
 
-    possible = [stage for stage in STAGES if stage not in course.BESIDES or shutil.which("java")]
+    possible = [stage for stage in STAGES if stage not in runs.BESIDES or shutil.which("java")]
     with ThreadPoolExecutor(2) as pool:
         started = {SLOWEST: pool.submit(run_alone, SLOWEST)}
         started[SLOWEST].exception()

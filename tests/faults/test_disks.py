@@ -10,7 +10,7 @@ from sandbox import last_line, with_mounts
 from toys import env, write_toys
 
 FULL = 'mount -t tmpfs -o size=9m none "$folder"; head -c "$TAKEN" /dev/zero > "$folder/taken"'
-RUN = [sys.executable, "-m", "helpers.course", "run"]
+RUN = [sys.executable, "-m", "course", "run"]
 
 
 @pytest.mark.parametrize("free", [4_096, 28_672, 45_056])

@@ -23,7 +23,7 @@ COUNT = 2  # notebooks: enough for one to read what the other handed over
 def kill_after(seconds: float, root: Path, kernels: bool, command: str) -> tuple[bool, list[psutil.Process]]:
     """Start the command and kill it, alone or with its kernels; says whether, and what it leaves behind."""
     run = psutil.Popen(
-        [sys.executable, "-m", "helpers.course", command],
+        [sys.executable, "-m", "course", command],
         cwd=root,
         env=env(),
         stdout=subprocess.DEVNULL,

@@ -18,11 +18,12 @@ import pytest
 from conftest import ROWS, Clone
 from sandbox import files, last_line, without_network
 
-from helpers import course, data, running, scale
+from course import notebooks
+from helpers import data, runs, spark
 
 TRACED = Path(__file__).parent / "traced"  # its sitecustomize.py
-STAGES = running.sequence()
-LACKING = dict.fromkeys(course.BESIDES, scale.lacking())  # why a notebook cannot run here
+STAGES = notebooks.sequence()
+LACKING = dict.fromkeys(runs.BESIDES, spark.lacking())  # why a notebook cannot run here
 MOMENTS = 3
 
 
@@ -58,7 +59,7 @@ def alone(clone, before):
         return clone.run(*command, COURSE_RUNS=str(folder / "runs"))
 
     with ThreadPoolExecutor(2) as pool:
-        yield {stage: pool.submit(job, stage) for stage in running.notebooks() if not LACKING.get(stage)}
+        yield {stage: pool.submit(job, stage) for stage in notebooks.notebooks() if not LACKING.get(stage)}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def killed(clone, before, alone) -> list[int]:
     seed = time.time_ns()
     print("moments from seed", seed)
     moments, codes = random.Random(seed), []
-    command = without_network(sys.executable, "-m", "helpers.course", "run")
+    command = without_network(sys.executable, "-m", "course", "run")
     for stage in moments.sample(STAGES, MOMENTS):
         copy, begin = clone.root / "runs/default/notebooks" / f"{stage}.ipynb", time.time_ns()
         run = subprocess.Popen(
@@ -90,7 +91,7 @@ def killed(clone, before, alone) -> list[int]:
 def results(clone, killed, trace) -> subprocess.CompletedProcess[str]:
     """`course results` after the kills, traced."""
     paths = f"{TRACED}:{clone.root}"
-    return clone.run("-m", "helpers.course", "results", PYTHONPATH=paths, COURSE_TRACE=str(trace))
+    return clone.run("-m", "course", "results", PYTHONPATH=paths, COURSE_TRACE=str(trace))
 
 
 def test_after_kills_the_whole_course_runs_without_network(clone, killed, results):
@@ -140,7 +141,7 @@ def test_no_file_of_a_run_is_a_pickle(clone, results):
     assert is_pickle(b"\x80\x04]\x94.") and is_pickle(b"(lp0\n.")
 
 
-@pytest.mark.parametrize("stage", running.notebooks())
+@pytest.mark.parametrize("stage", notebooks.notebooks())
 def test_a_notebook_alone_catches_up_without_network(clone, alone, stage):
     if LACKING.get(stage):
         pytest.skip(LACKING[stage])
@@ -152,12 +153,12 @@ def test_a_notebook_alone_catches_up_without_network(clone, alone, stage):
     caught_up = [text for text in said if text.startswith("Caught up by running 01_data_loading")]
     assert len(caught_up) == (stage != STAGES[0])
     manifest = json.loads((folder / "runs/default/manifest.json").read_text(encoding="utf-8"))
-    assert (stage in manifest) == bool(course.STAGES[stage].writes)
+    assert (stage in manifest) == bool(runs.STAGES[stage].writes)
 
 
 def test_openml_asked_for_without_network_is_one_sentence(clone):
     command = ["run", "--out", clone.folder / "tmp" / "openml", "--source", "openml", "--only", STAGES[0]]
-    done = clone.run("-m", "helpers.course", *command)
+    done = clone.run("-m", "course", *command)
     said = last_line(done.stderr)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "OpenML could not be reached: " in said and "source='snapshot' needs no network." in said
@@ -165,7 +166,7 @@ def test_openml_asked_for_without_network_is_one_sentence(clone):
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(clone):
     for out in ("/nowhere", clone.folder / "beside the clone"):
-        done = clone.run("-m", "helpers.course", "run", "--out", out, "--only", STAGES[0])
+        done = clone.run("-m", "course", "run", "--out", out, "--only", STAGES[0])
         assert done.returncode == 1
         assert done.stderr == (
             f"Cannot write into {out} (Read-only file system); free some space or choose another folder.\n"
@@ -207,7 +208,7 @@ def test_events_that_teach_nothing_stop_the_run_in_one_sentence(clone, kind):
     path, out = clone.folder / "tmp" / f"{kind}.csv", clone.folder / "tmp" / kind
     events = change(data.load_events("snapshot", rows=2_500))
     events.to_csv(path, index=False)
-    done = clone.run("-m", "helpers.course", "run", "--source", path, "--rows", len(events), "--out", out)
+    done = clone.run("-m", "course", "run", "--source", path, "--rows", len(events), "--out", out)
     said = last_line(done.stderr)
     assert done.returncode == 1 and f"{stage} stopped at cell [" in said and sentence in said
     assert "Traceback" not in done.stderr and "the executed copy is" in said

@@ -15,7 +15,8 @@ import pytest
 from conftest import OTHERS, ROOT
 from sandbox import without_network
 
-from helpers import data, running
+from course import notebooks
+from helpers import data
 
 UNREACHABLE = re.compile("NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError")
 
@@ -89,9 +90,9 @@ def test_notebooks_01_to_03_say_the_same_on_another_python(clone, other_pythons,
     done = clone.run(*compiled, python=python)
     assert done.returncode == 0, done.stdout + done.stderr
     out = clone.folder / "tmp" / f"Python {version}"
-    stages = running.sequence()[:3]
+    stages = notebooks.sequence()[:3]
     arguments = ["--source", "snapshot", "--rows", data.WINDOW_ROWS, "--out", out, "--only", *stages]
-    done = clone.run("-m", "helpers.course", "run", *arguments, python=python)
+    done = clone.run("-m", "course", "run", *arguments, python=python)
     assert done.returncode == 0, done.stderr[-2_000:]
     for stage in stages:
         copy = nbformat.read(out / "notebooks" / f"{stage}.ipynb", as_version=4)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from browser import Browser, programs
 
-from helpers import website
+from course import website
 
 SITE = website.SITE
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))

@@ -28,14 +28,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helpers import ROOT, data, evaluation
+from helpers import data, evaluation
 from helpers.features import Scaling
 from helpers.files import replace
+from helpers.settings import COLUMNS, ROOT, WINDOW_ROWS, WINDOWS
 
-STARTS = (0, data.WINDOW_ROWS)
 OURS, NAIVE = "ours", "naive rule"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "xgboost", "pyod", "river")
-METHOD = ("data", "features", "rules", "autoencoder", "judge", "detector")
+METHOD = ("settings", "data", "features", "rules", "autoencoder", "judge", "detector")
 MACHINE = {"cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
 INSTALL = "pip install -c constraints.txt -r requirements-bench.txt"
 
@@ -77,7 +77,7 @@ PEERS = {
     "HalfSpaceTrees": Peer("river.anomaly:HalfSpaceTrees", "stream", {"seed": 0}),
     "AutoEncoder": Peer("pyod.models.auto_encoder:AutoEncoder", settings=SEED),
     "VAE": Peer("pyod.models.vae:VAE", settings=SEED),
-    "DeepSVDD": Peer("pyod.models.deep_svdd:DeepSVDD", settings=SEED | {"n_features": len(data.COLUMNS)}),
+    "DeepSVDD": Peer("pyod.models.deep_svdd:DeepSVDD", settings=SEED | {"n_features": len(COLUMNS)}),
 }
 
 
@@ -86,8 +86,8 @@ def run(
     limit: float,
     fresh: bool = False,
     peers: Mapping[str, Peer] = PEERS,
-    starts: tuple[int, ...] = STARTS,
-    rows: int = data.WINDOW_ROWS,
+    starts: tuple[int, ...] = WINDOWS,
+    rows: int = WINDOW_ROWS,
 ) -> dict[str, Any]:
     """Fit and score every peer on every window of the snapshot, one after another, under one bar.
 
@@ -130,7 +130,7 @@ def _versions() -> dict[str, str | None]:
 
 def _key(job: dict[str, Any], sha256: str, versions: dict[str, str | None]) -> str:
     own = METHOD if job["peer"]["path"].startswith("helpers.") else ()
-    code = [Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in own]
+    code = [(ROOT / "helpers" / f"{name}.py").read_text(encoding="utf-8") for name in own]
     return hashlib.sha256(json.dumps([job, sha256, versions, code]).encode()).hexdigest()[:16]
 
 
@@ -149,7 +149,7 @@ def _run_child(job: dict[str, Any], kept: Path, limit: float) -> str | None:
     """Run one peer; gives one sentence if it failed. The child also ends when its standard input does."""
     log = kept.with_suffix(".log")
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    command = [sys.executable, "-m", "helpers.bench", json.dumps(job), str(kept)]
+    command = [sys.executable, "-m", "course.bench", json.dumps(job), str(kept)]
     settings = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"}
     environment = os.environ | settings  # small networks are slower on more threads
     pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
@@ -203,7 +203,7 @@ def _fit_stream(target: Any, peer: Peer, train: pd.DataFrame) -> Score:
     def score(events: pd.DataFrame) -> np.ndarray:
         scores = []
         for row in scaling.transform(events).tolist():
-            event = dict(zip(data.COLUMNS, row, strict=True))
+            event = dict(zip(COLUMNS, row, strict=True))
             scores.append(model.score_one(event))
             model.learn_one(event)
         return np.array(scores)
@@ -298,7 +298,7 @@ brackets what libraries and data had taken before the fit.
 
 ![Average precision against fit time, one panel a window](benchmark.png)
 """
-COLUMNS = "detector | AP | 95 % interval | against ours | precision at the budget | fit, s | events/s"
+HEADINGS = "detector | AP | 95 % interval | against ours | precision at the budget | fit, s | events/s"
 
 
 def _markdown(result: dict[str, Any]) -> str:
@@ -308,7 +308,7 @@ def _markdown(result: dict[str, Any]) -> str:
         parts.append(f"## Events {first:,} to {last:,}: {window['frauds_test']} frauds to find\n")
         ranked = sorted(window["peers"].items(), key=lambda item: -item[1].get("average_precision", -1))
         rows = [_cells(name, row) for name, row in ranked]
-        parts += [f"| {COLUMNS} | peak memory, MB |", "| --- " * 8 + "|", *rows, ""]
+        parts += [f"| {HEADINGS} | peak memory, MB |", "| --- " * 8 + "|", *rows, ""]
     versions = ", ".join(f"{name} {number or '-'}" for name, number in result["versions"].items())
     return "\n".join([*parts, f"Versions: {versions}.", ""])
 

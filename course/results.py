@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from helpers import ROOT
-from helpers.course import checked_artifact, read_manifest
 from helpers.files import CourseError, load_json, replace, writing
+from helpers.runs import checked_artifact, read_manifest
+from helpers.settings import ROOT
 
 README = ROOT / "README.md"
 PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "xgboost", "matplotlib", "papermill")

@@ -9,11 +9,12 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from helpers import ROOT, links, publishing, running
+from course import notebooks, publish, results
 from helpers.files import CourseError
+from helpers.settings import ROOT
 
-STAGES = running.notebooks()
-ADDRESS = links.Address("some-body/a.course", "v1.0")
+STAGES = notebooks.notebooks()
+ADDRESS = publish.Address("some-body/a.course", "v1.0")
 
 
 @pytest.fixture
@@ -22,9 +23,9 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     shutil.copyfile(ROOT / "README.md", tmp_path / "README.md")
     for module, name, value in (
-        (running, "ROOT", tmp_path),
-        (links, "README", tmp_path / "README.md"),
-        (publishing, "README", tmp_path / "README.md"),
+        (notebooks, "ROOT", tmp_path),
+        (publish, "README", tmp_path / "README.md"),
+        (results, "README", tmp_path / "README.md"),
     ):
         monkeypatch.setattr(module, name, value)
     return tmp_path
@@ -38,18 +39,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_what_is_committed_is_what_is_generated():
     differing = [
         path.name
-        for path, text in links.generated(links.current()).items()
+        for path, text in publish.generated(publish.current()).items()
         if path.read_text(encoding="utf-8") != text
     ]
     assert differing == [], "run `make publish` again"
 
 
 def test_publishing_writes_the_address_everywhere_and_nothing_else(copy):
-    before = {stage: links._read(stage).cells for stage in STAGES}
-    assert len(links.publish(ADDRESS)) == len(STAGES) + 1 and links.publish(ADDRESS) == []
-    assert links.current() == ADDRESS
+    before = {stage: publish._read(stage).cells for stage in STAGES}
+    assert len(publish.publish(ADDRESS)) == len(STAGES) + 1 and publish.publish(ADDRESS) == []
+    assert publish.current() == ADDRESS
     for stage in STAGES:
-        cells = links._read(stage).cells
+        cells = publish._read(stage).cells
         colab = (
             f"https://colab.research.google.com/github/some-body/a.course/blob/v1.0/notebooks/{stage}.ipynb"
         )
@@ -58,26 +59,26 @@ def test_publishing_writes_the_address_everywhere_and_nothing_else(copy):
         assert 'REPOSITORY = "some-body/a.course"\nREF = "v1.0"\n' in cell.source
         changed = [a.id for a, b in zip(cells, before[stage], strict=True) if a != b]
         assert changed == [cells[0].id, cell.id]
-        nbformat.validate(links._read(stage))
+        nbformat.validate(publish._read(stage))
 
 
 def test_publishing_again_without_the_address_takes_it_away(copy):
     before = contents(copy)
-    links.publish(ADDRESS)
+    publish.publish(ADDRESS)
     assert contents(copy) != before
-    links.publish(links.Address())
+    publish.publish(publish.Address())
     unset = contents(copy)
     assert not [name for name, content in unset.items() if b"colab.research" in content]
     assert b"*not set up.*" in unset["README.md"]
     for stage in STAGES:
-        assert "Open in Colab: *address not set*" in links._read(stage).cells[0].source
+        assert "Open in Colab: *address not set*" in publish._read(stage).cells[0].source
 
 
 def test_navigation_leads_from_each_notebook_to_its_neighbours():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "\n## The notebooks\n" in readme and sorted(STAGES) == STAGES and len(STAGES) >= 6
     for place, stage in enumerate(STAGES):
-        head = links._read(stage).cells[0].source.split("\n")[0]
+        head = publish._read(stage).cells[0].source.split("\n")[0]
         to = re.findall(r"\[([^\]]+)\]\((\w+\.ipynb)\)", head)
         neighbours = [*STAGES[:place][-1:], *STAGES[place + 1 :][:1]]
         assert [target for _, target in to] == [f"{name}.ipynb" for name in neighbours]
@@ -97,7 +98,7 @@ def test_if_one_file_cannot_be_written_none_is(copy, monkeypatch):
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(CourseError, match="No space left"):
-        links.publish(ADDRESS)
+        publish.publish(ADDRESS)
     assert contents(copy) == before
 
 
@@ -111,7 +112,7 @@ def test_a_notebook_without_title_or_first_cell_is_named_and_nothing_is_written(
         path.write_text(text.replace(old, new), encoding="utf-8")
         before = contents(copy)
         with pytest.raises(CourseError, match=said):
-            links.publish(ADDRESS)
+            publish.publish(ADDRESS)
         assert contents(copy) == before
         path.write_text(text, encoding="utf-8")
 
@@ -121,18 +122,18 @@ def test_a_notebook_without_title_or_first_cell_is_named_and_nothing_is_written(
 )
 def test_what_is_no_repository_is_refused(repository):
     with pytest.raises(CourseError, match="REPO=owner/name"):
-        links.parse_address(repository, "v1")
+        publish.parse_address(repository, "v1")
 
 
 @pytest.mark.parametrize("ref", ["", "a/b", "-x", "v 1", 'v"', "v1\n"])
 def test_what_is_no_tag_is_refused(ref):
     with pytest.raises(CourseError, match=r"REF=v1\.0"):
-        links.parse_address("owner/name", ref)
+        publish.parse_address("owner/name", ref)
 
 
 def test_names_that_github_allows_are_taken():
-    assert links.parse_address("Some-body/a.course_2", "v1.0-rc_1") == ("Some-body/a.course_2", "v1.0-rc_1")
+    assert publish.parse_address("Some-body/a.course_2", "v1.0-rc_1") == ("Some-body/a.course_2", "v1.0-rc_1")
 
 
 def test_a_published_course_passes_lint(copy):
-    assert max(map(len, links.bootstrap(ADDRESS).splitlines())) <= 92
+    assert max(map(len, publish.bootstrap(ADDRESS).splitlines())) <= 92

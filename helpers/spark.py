@@ -26,13 +26,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from helpers import ROOT
-from helpers.data import COLUMNS
 from helpers.detector import Detector
-from helpers.features import WINDOW
 from helpers.files import CourseError
 from helpers.judge import JUDGE_INPUTS, Judge
-from helpers.rules import BUDGET, UNDECIDED
+from helpers.rules import UNDECIDED
+from helpers.settings import BUDGET, COLUMNS, ROOT, WINDOW
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -288,7 +286,7 @@ def serve_and_kill(detector: Path, folder: Path, batches: int, seconds: float = 
         CourseError: if it failed before the kill.
     """
     job = json.dumps({"detector": str(detector), "folder": str(folder), "options": options})
-    command = [sys.executable, "-c", "from helpers import scale; scale._serve_job()", job]
+    command = [sys.executable, "-c", "from helpers import spark; spark._serve_job()", job]
     finished = folder / "checkpoint" / "commits"
     with (folder / "killed.log").open("wb") as log:
         streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import nbformat
 
-from helpers import ROOT
+from course.notebooks import notebook_path, notebooks
+from course.results import README, readme_with
 from helpers.files import CourseError, writing
-from helpers.publishing import README, readme_with
-from helpers.running import notebook_path, notebooks
+from helpers.settings import ROOT
 
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 BOOTSTRAP = """\

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from helpers import ROOT
-from helpers.course import BESIDES, STAGES
+from helpers import spark
 from helpers.files import CourseError, environment, writing
+from helpers.runs import BESIDES, STAGES
+from helpers.settings import ROOT
 
 KERNEL_TIMEOUT = 300  # seconds; on a machine that is short of everything a kernel starts slowly
 
@@ -34,9 +35,7 @@ def sequence() -> list[str]:
 
 def runnable() -> list[str]:
     """The sequence and the notebooks beside it, but for those that cannot run here, which are named."""
-    from helpers import scale
-
-    problem = scale.lacking() if len(notebooks()) > len(sequence()) else ""
+    problem = spark.lacking() if len(notebooks()) > len(sequence()) else ""
     if problem:
         print(f"{' and '.join(BESIDES)} is left as it is. {problem}")
     return sequence() if problem else notebooks()

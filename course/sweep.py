@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import ROOT, data, evaluation, stream
+from helpers import data, evaluation, stream
 from helpers.autoencoder import Autoencoder
 from helpers.detector import Detector
 from helpers.features import Profile, Scaling, behaviour
@@ -36,11 +36,10 @@ from helpers.rules import (
     refine_labels,
     suspicion,
 )
+from helpers.settings import RESULTS, ROOT, WARM_UP, WINDOW_ROWS, WINDOWS
 
-TABLE = ROOT / "results" / "sweep.csv"
-STREAM_TABLE = ROOT / "results" / "stream.csv"
-WARM_UP = 10_000  # events that the streaming detector learns from before its first alert
-WINDOWS = (0, 50_000)
+TABLE = RESULTS / "sweep.csv"
+STREAM_TABLE = RESULTS / "stream.csv"
 SEEDS = tuple(range(5))
 FULL = "judge"  # what every other variant is compared with
 
@@ -51,7 +50,7 @@ class Study:
 
     start: int
     seed: int
-    rows: int = data.WINDOW_ROWS
+    rows: int = WINDOW_ROWS
 
     @cached_property
     def stream(self) -> pd.DataFrame:
@@ -169,7 +168,7 @@ VARIANTS: dict[str, Callable[[Study], np.ndarray]] = {
 }
 
 
-def measure(start: int, seed: int, rows: int = data.WINDOW_ROWS) -> list[dict]:
+def measure(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]:
     """All variants on one window with one seed; one row each, on the test part.
 
     Columns: start, seed, variant, average_precision, found (frauds among the alerts), and the
@@ -199,7 +198,7 @@ def measure(start: int, seed: int, rows: int = data.WINDOW_ROWS) -> list[dict]:
     return rows
 
 
-def measure_stream(start: int, seed: int, rows: int = data.WINDOW_ROWS) -> list[dict]:
+def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]:
     """What the learner of notebook 07 and its references find on one window with one seed; a row each.
 
     Columns: start, seed, detector, and on the test part found (frauds among the alerts), possible (what
@@ -237,10 +236,10 @@ def measure_stream(start: int, seed: int, rows: int = data.WINDOW_ROWS) -> list[
 
 def _recipe() -> str:
     """What finished rows depend on: the method's sources and the data's fingerprint."""
-    method = ("features", "rules", "autoencoder", "judge", "detector", "stream", "evaluation", "sweep")
+    method = ("settings", "features", "rules", "autoencoder", "judge", "detector", "stream", "evaluation")
     digest = hashlib.sha256(data.FINGERPRINTS[data.SNAPSHOT_ROWS].encode())
-    for name in method:
-        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    for path in (Path(__file__), *(ROOT / "helpers" / f"{name}.py" for name in method)):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -248,7 +247,7 @@ def _measured(folder: Path, job: str, start: int, seed: int) -> list[dict]:
     """Rows of one window and seed: those of an earlier sweep, or new ones from a process of their own."""
     kept = folder / f"{job}-{start}-{seed}.json"
     if not kept.is_file():
-        script = "import json, sys; from helpers import sweep; "
+        script = "import json, sys; from course import sweep; "
         script += f"sys.stdout.write(json.dumps(sweep.{job}({start}, {seed})))"
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         child = subprocess.run(
@@ -290,35 +289,3 @@ def _table(folder: Path, job: str, path: Path, workers: int) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     replace(path, table.to_csv(index=False, float_format="%.6g"))
     return table
-
-
-def read(path: Path = TABLE) -> pd.DataFrame:
-    """The table of the last sweep: one row a window, seed and variant, or detector in STREAM_TABLE.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no {path.name} in results/: run `make sweep` to make it.")
-    return pd.read_csv(path)
-
-
-def stream_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Frauds found in the test part of both windows, mean and range over the seeds, best last."""
-    possible = table[table["seed"] == table["seed"].min()].assign(detector="perfect", found=table["possible"])
-    return _sides(pd.concat([table, possible]), "detector", "found", ".1f").rename_axis("frauds found")
-
-
-def windows_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Average precision on both windows: mean and range (lowest to highest) over the seeds, best last."""
-    return _sides(table, "variant", "average_precision", ".3f").rename_axis("average precision")
-
-
-def _sides(table: pd.DataFrame, by: str, column: str, style: str) -> pd.DataFrame:
-    """Both windows side by side, as text; one row each of `by`."""
-    grouped = table.groupby(["start", by])[column].agg(["mean", "min", "max"])
-    low = style if style.endswith("3f") else ".0f"
-    text = grouped.apply(lambda r: f"{r['mean']:{style}} ({r['min']:{low}} to {r['max']:{low}})", axis=1)
-    order = grouped["mean"].loc[WINDOWS[0]].sort_values(kind="stable").index
-    sides = {f"events {s:,} to {s + data.WINDOW_ROWS - 1:,}": text.loc[s].loc[order] for s in WINDOWS}
-    return pd.DataFrame(sides)

@@ -6,7 +6,6 @@ events in one piece.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -20,7 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 from sandbox import assert_one_sentence, last_line, small_files_only, with_mounts, without_network
 
-from helpers import bench, course, data, growth, scale
+from course import bench, growth
+from helpers import data, runs, scaling, spark
 from helpers.detector import Detector
 from helpers.files import CourseError
 from helpers.judge import JUDGE_INPUTS, Judge
@@ -38,7 +38,7 @@ def saved(detector, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def stream(window) -> pd.DataFrame:
-    return data.resample(window, FILES * ROWS, KEYS)
+    return scaling.resample(window, FILES * ROWS, KEYS)
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +51,10 @@ def reference(detector, stream) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def spark(needs_spark, short_lived_java, tmp_path_factory) -> Iterator:
-    session = scale.session(2, tmp_path_factory.mktemp("spark"))
-    yield session
-    session.stop()
+def session(needs_spark, short_lived_java, tmp_path_factory) -> Iterator:
+    running = spark.session(2, tmp_path_factory.mktemp("spark"))
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -87,7 +87,7 @@ def assert_said(alerts: pd.DataFrame, reference: pd.DataFrame) -> None:
 def test_a_file_is_scored_group_by_group_as_all_at_once(detector, window, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "GROUP_ROWS", 1_000)
     source, target = tmp_path / "events.parquet", tmp_path / "risks.parquet"
-    data.write_resampled(source, window, 2_500, KEYS)
+    scaling.write_resampled(source, window, 2_500, KEYS)
     assert pq.ParquetFile(source).num_row_groups == 3
     seen = []
     monkeypatch.setattr(
@@ -95,7 +95,7 @@ def test_a_file_is_scored_group_by_group_as_all_at_once(detector, window, tmp_pa
         "score",
         lambda self, part, score=Detector.score: seen.append(len(part)) or score(self, part),
     )
-    assert scale.score_file(detector, source, target) == 2_500 and seen == [1_000, 1_000, 500]
+    assert spark.score_file(detector, source, target) == 2_500 and seen == [1_000, 1_000, 500]
     events, risks = pd.read_parquet(source), pd.read_parquet(target)
     np.testing.assert_array_equal(risks["risk"], detector.score(events))
     pd.testing.assert_frame_equal(risks[["key", "event"]], events[["key", "event"]])
@@ -103,10 +103,10 @@ def test_a_file_is_scored_group_by_group_as_all_at_once(detector, window, tmp_pa
 
 def test_a_full_disk_leaves_the_old_scores(detector, window, tmp_path):
     source, target = tmp_path / "events.parquet", tmp_path / "risks.parquet"
-    data.write_resampled(source, window, 20_000, KEYS)
+    scaling.write_resampled(source, window, 20_000, KEYS)
     target.write_bytes(b"old")
     with small_files_only(30_000), pytest.raises(OSError, match="too large"):
-        scale.score_file(detector, source, target)
+        spark.score_file(detector, source, target)
     assert target.read_bytes() == b"old" and sorted(p.name for p in tmp_path.iterdir()) == [
         source.name,
         target.name,
@@ -132,7 +132,7 @@ def test_a_missing_or_old_java_is_named(tmp_path, monkeypatch, version, said):
     pytest.importorskip("pyspark", reason="pyspark is not installed")
     monkeypatch.setenv("JAVA_HOME", fake_java(tmp_path, version) if version else str(tmp_path))
     with pytest.raises(CourseError, match=f"needs Java 17 or later, and .*{said}") as caught:
-        scale.session(1, tmp_path)
+        spark.session(1, tmp_path)
     assert_one_sentence(str(caught.value))
 
 
@@ -140,13 +140,13 @@ def test_a_missing_or_old_java_is_named(tmp_path, monkeypatch, version, said):
 def test_java_17_and_later_will_do(tmp_path, monkeypatch, version):
     pytest.importorskip("pyspark", reason="pyspark is not installed")
     monkeypatch.setenv("JAVA_HOME", fake_java(tmp_path, version))
-    assert scale.lacking() == ""
+    assert spark.lacking() == ""
 
 
 def test_a_missing_pyspark_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(scale.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(spark.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(CourseError, match="not installed: run `make scale` once") as caught:
-        scale.session(1, tmp_path)
+        spark.session(1, tmp_path)
     assert_one_sentence(str(caught.value))
 
 
@@ -159,18 +159,18 @@ def test_a_notebook_shows_the_sentence_alone():
     assert shown.stdout.strip() == "CourseError: No Java."
 
 
-def test_what_spark_says_goes_into_its_log(spark):
-    log = Path(spark.conf.get("spark.local.dir")).with_name("spark.log").read_text()
+def test_what_spark_says_goes_into_its_log(session):
+    log = Path(session.conf.get("spark.local.dir")).with_name("spark.log").read_text()
     assert "incubator" in log or "log4j" in log
 
 
 # --- a table -------------------------------------------------------------------------------------
 
 
-def test_a_table_gets_the_risks_of_one_process(spark, saved, stream, reference):
+def test_a_table_gets_the_risks_of_one_process(session, saved, stream, reference):
     for partitions in (1, 5):
-        table = spark.createDataFrame(stream.sample(frac=1, random_state=0)).repartition(partitions)
-        risks = scale.risks(spark, saved, table).toPandas().sort_values(["key", "event"], ignore_index=True)
+        table = session.createDataFrame(stream.sample(frac=1, random_state=0)).repartition(partitions)
+        risks = spark.risks(session, saved, table).toPandas().sort_values(["key", "event"], ignore_index=True)
         pd.testing.assert_frame_equal(risks, reference[["key", "event", "risk"]], check_exact=True)
 
 
@@ -178,25 +178,25 @@ def test_a_table_gets_the_risks_of_one_process(spark, saved, stream, reference):
 
 
 @pytest.mark.parametrize(("files", "partitions"), [(FILES, 1), (3, 3)])
-def test_a_stream_says_what_one_process_says(spark, saved, stream, reference, tmp_path, files, partitions):
+def test_a_stream_says_what_one_process_says(session, saved, stream, reference, tmp_path, files, partitions):
     folder = arrive(tmp_path, stream, FILES)
-    progress = scale.serve(spark, saved, folder, ALL, files, partitions)
+    progress = spark.serve(session, saved, folder, ALL, files, partitions)
     assert [p["numInputRows"] for p in progress if p["numInputRows"]] == (
         [FILES * ROWS] if files == FILES else [1_800, 1_800, 1_200]
     )
-    assert_said(scale.alerts(spark, folder), reference)
+    assert_said(spark.alerts(session, folder), reference)
     assert (reference["burst"] > 5).sum() > 20 and (reference["repeats"] > 0).any()
 
 
-def test_alerts_are_the_events_above_the_threshold(spark, saved, detector, stream, reference, tmp_path):
+def test_alerts_are_the_events_above_the_threshold(session, saved, detector, stream, reference, tmp_path):
     folder = arrive(tmp_path, stream, 2)
-    scale.serve(spark, saved, folder, files=1, partitions=2)
-    alerts = scale.alerts(spark, folder)
+    spark.serve(session, saved, folder, files=1, partitions=2)
+    alerts = spark.alerts(session, folder)
     assert 0 < len(alerts) < 0.1 * len(stream)
     assert_said(alerts, reference[reference["risk"] > detector.alert_threshold])
 
 
-def test_killed_nothing_is_lost_and_nothing_comes_twice(spark, saved, stream, reference, tmp_path):
+def test_killed_nothing_is_lost_and_nothing_comes_twice(session, saved, stream, reference, tmp_path):
     first = len(stream) // FILES * 3
     folder = arrive(tmp_path, stream[:first], 3)
 
@@ -210,29 +210,29 @@ def test_killed_nothing_is_lost_and_nothing_comes_twice(spark, saved, stream, re
     with ThreadPoolExecutor(1) as pool:
         pool.submit(later)
         options = {"threshold": ALL, "partitions": 2, "every": "100 milliseconds"}
-        finished = scale.serve_and_kill(saved, folder, 4, seconds=0.2, **options)
+        finished = spark.serve_and_kill(saved, folder, 4, seconds=0.2, **options)
     assert 4 <= finished < FILES
-    before = scale.alerts(spark, folder)
+    before = spark.alerts(session, folder)
     assert ROWS * finished <= len(before) < len(stream)
-    scale.serve(spark, saved, folder, ALL, files=3)
-    assert_said(scale.alerts(spark, folder), reference)
+    spark.serve(session, saved, folder, ALL, files=3)
+    assert_said(spark.alerts(session, folder), reference)
 
 
 def test_a_query_that_fails_before_the_kill_says_why(needs_spark, saved, stream, tmp_path):
     with pytest.raises(CourseError, match="JAVA_HOME"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAVA_HOME", str(tmp_path))
-        scale.serve_and_kill(saved, arrive(tmp_path, stream, 1), 1)
+        spark.serve_and_kill(saved, arrive(tmp_path, stream, 1), 1)
 
 
-def test_served_again_nothing_happens_and_new_files_are_served(spark, saved, stream, reference, tmp_path):
+def test_served_again_nothing_happens_and_new_files_are_served(session, saved, stream, reference, tmp_path):
     half = len(stream) // 2
     folder = arrive(tmp_path, stream[:half], 1)
     for _ in range(2):
-        scale.serve(spark, saved, folder, ALL, partitions=1)
-        assert len(scale.alerts(spark, folder)) == half
+        spark.serve(session, saved, folder, ALL, partitions=1)
+        assert len(spark.alerts(session, folder)) == half
     stream[half:].to_parquet(folder / "events" / "late.parquet", index=False)
-    scale.serve(spark, saved, folder, ALL)
-    assert_said(scale.alerts(spark, folder), reference)
+    spark.serve(session, saved, folder, ALL)
+    assert_said(spark.alerts(session, folder), reference)
 
 
 def damaged(path: Path, events: pd.DataFrame) -> None:
@@ -250,19 +250,19 @@ BAD_FILES = {
 
 @pytest.mark.parametrize("reason", BAD_FILES)
 def test_a_bad_file_is_named_and_a_good_one_in_its_place_served(
-    spark, saved, stream, reference, tmp_path, reason
+    session, saved, stream, reference, tmp_path, reason
 ):
     events = stream[:600]
     folder = arrive(tmp_path, events, 2)
     good = (folder / "events" / "001.parquet").read_bytes()
     BAD_FILES[reason](folder / "events" / "001.parquet", events[300:])
     with pytest.raises(CourseError, match=f"^001.parquet cannot be served .*{reason}") as caught:
-        scale.serve(spark, saved, folder, ALL, partitions=1)
+        spark.serve(session, saved, folder, ALL, partitions=1)
     assert_one_sentence(str(caught.value))
-    assert_said(scale.alerts(spark, folder), reference[reference["event"] < 300])
+    assert_said(spark.alerts(session, folder), reference[reference["event"] < 300])
     (folder / "events" / "001.parquet").write_bytes(good)
-    scale.serve(spark, saved, folder, ALL)
-    assert_said(scale.alerts(spark, folder), reference[reference["event"] < 600])
+    spark.serve(session, saved, folder, ALL)
+    assert_said(spark.alerts(session, folder), reference[reference["event"] < 600])
 
 
 @pytest.mark.parametrize(
@@ -278,15 +278,15 @@ def test_a_bad_file_is_named_and_a_good_one_in_its_place_served(
 )
 def test_an_event_that_cannot_be_scored_names_its_file(stream, column, value, reason):
     events = stream[10:14].assign(file_name=["a", "a", "b", "b"]).astype({"key": float, "event": float})
-    scale._check(1, events, last=9)
+    spark._check(1, events, last=9)
     events.loc[events.index[2], column] = value
     with pytest.raises(ValueError, match=f"^File b: .*{reason}"):
-        scale._check(1, events.sort_values("event") if value == 9 else events, last=9)
+        spark._check(1, events.sort_values("event") if value == 9 else events, last=9)
 
 
 def test_any_other_failure_is_one_sentence_too(tmp_path):
     page = "[STREAM_FAILED] Query [id = 1, runId = 2] terminated with exception: Java heap space\n\tat x\n"
-    sentence = scale._sentence(page, tmp_path)
+    sentence = spark._sentence(page, tmp_path)
     assert_one_sentence(sentence)
     assert sentence.startswith("Spark stopped (Java heap space): look into spark.log")
 
@@ -294,19 +294,19 @@ def test_any_other_failure_is_one_sentence_too(tmp_path):
 FULL = """
 import sys
 from pathlib import Path
-from helpers import scale
+from helpers import spark
 from helpers.files import CourseError
 
 folder, saved = Path(sys.argv[1]), Path(sys.argv[2])
-spark = scale.session(1, folder.parent / "spark")
+session = spark.session(1, folder.parent / "spark")
 try:
-    scale.serve(spark, saved, folder, -1.0, partitions=1)
+    spark.serve(session, saved, folder, -1.0, partitions=1)
 except CourseError as error:
     print(error)
-print(len(scale.alerts(spark, folder)))
+print(len(spark.alerts(session, folder)))
 (folder / "filler").unlink()
-scale.serve(spark, saved, folder, -1.0)
-scale.alerts(spark, folder).to_parquet(folder.parent / "alerts.parquet")
+spark.serve(session, saved, folder, -1.0)
+spark.alerts(session, folder).to_parquet(folder.parent / "alerts.parquet")
 """
 
 
@@ -319,8 +319,8 @@ def test_without_network_and_on_a_full_disk_the_progress_is_kept(
         'cp -a "$folder.kept/." "$folder"; head -c 2800k /dev/zero > "$folder/filler"'
     )
     command = without_network(sys.executable, "-c", FULL, folder, saved)
-    done = course.subprocess.run(
-        with_mounts(mounts, folder, *command), cwd=course.ROOT, capture_output=True, text=True
+    done = runs.subprocess.run(
+        with_mounts(mounts, folder, *command), cwd=runs.ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     sentence, kept = done.stdout.strip().splitlines()
@@ -332,80 +332,40 @@ def test_without_network_and_on_a_full_disk_the_progress_is_kept(
 # --- the judge -----------------------------------------------------------------------------------
 
 
-def test_one_worker_trains_the_local_judge_and_two_a_like_one(spark, detector, small):
+def test_one_worker_trains_the_local_judge_and_two_a_like_one(session, detector, small):
     seen = detector.seen(small)
     labels = np.where(detector.score(small) > 0.5, 1, 0).astype(np.int8)
     labels[::7] = -1
     judge = Judge(trees=10, seed=3)
     local = judge.fit(seen, labels).risk(seen)
-    one, two = (scale.train_judge(spark, seen, labels, judge, workers) for workers in (1, 2))
+    one, two = (spark.train_judge(session, seen, labels, judge, workers) for workers in (1, 2))
     assert one.names == two.names == JUDGE_INPUTS
-    assert scale.agreement(local, one.risk(seen)) == {
+    assert spark.agreement(local, one.risk(seen)) == {
         "same_bits": True,
         "rank_correlation": pytest.approx(1.0),
         "same_alerts": 1.0,
     }
-    like = scale.agreement(local, two.risk(seen))
+    like = spark.agreement(local, two.risk(seen))
     assert not like["same_bits"] and like["rank_correlation"] > 0.5 and like["same_alerts"] > 0.7
 
 
 # --- growth --------------------------------------------------------------------------------------
 
 
-def measurements() -> dict:
-    """One process takes 1 s for a million, Spark 10 s to start and 2 s or 1.2 s; XGBoost alone 0.5 s."""
-    work = {growth.ONE: 1.0, "Spark, 1 core": 2.0, "Spark, 2 cores": 1.2}
-    return {
-        "measured": [
-            {
-                "events": size,
-                "path": path,
-                "start_s": 0.0 if path == growth.ONE else 10.0,
-                "work_s": seconds * size / 1e6,
-                "peak_mb": 300.0,
-                "xgboost_per_s": 2e6,
-            }
-            for size in (1_000_000, 10_000_000)
-            for path, seconds in work.items()
-        ]
-    }
-
-
-def test_the_findings_are_arithmetic_of_the_measurements():
-    found = growth.findings(measurements())
-    assert found == pytest.approx(
-        {"peak_mb": 300, "speed_kept": 1, "of_xgboost": 0.5, "spark_against_one": 1.2, "crossover": None}
-    )
-    faster = measurements()
-    for row in faster["measured"]:
-        if row["path"] == "Spark, 2 cores":
-            row["work_s"] /= 2
-    assert growth.findings(faster)["crossover"] == pytest.approx(10 / (1.0 - 0.6) * 1e6)
-
-
-def test_a_cluster_is_bound_by_what_more_cores_do_not_help():
-    hours = growth.cluster(measurements(), 10**9, (2, 10, 10**6)) * 1.0
-    serial = 2 * 1.2 / 2.0 - 1
-    seconds = [1_000, 10 + 1_200, 10 + 2_000 * (serial + 0.8 / 10), 10 + 2_000 * serial]
-    np.testing.assert_allclose(hours["hours"] * 3_600, seconds, rtol=1e-4)
-    assert list(hours.index) == [growth.ONE, "Spark, 2 cores", "Spark, 10 cores", "Spark, 1000000 cores"]
-    assert hours["share_waiting"].iloc[-1] > 0.99 and hours["share_waiting"].iloc[1] == pytest.approx(
-        1 - 2_000 / 2_420
-    )
-
-
 def test_a_measurement_is_that_of_its_process_alone(saved, window, tmp_path, monkeypatch):
     ballast = np.ones(2**28 // 8)  # 256 MB that only this process holds
-    monkeypatch.setattr(growth, "CORES", {growth.ONE: 0})
+    monkeypatch.setattr(growth, "CORES", {scaling.ONE: 0})
     (row,) = growth.run(tmp_path, saved, window, [20_000])["measured"]
-    assert row["events"] == 20_000 and row["path"] == growth.ONE
+    assert row["events"] == 20_000 and row["path"] == scaling.ONE
     assert 0.2 < row["start_s"] < 60 and 0 < row["work_s"] < 10 and row["xgboost_per_s"] > 10_000
     own = growth._peak_mb()
     assert own is None or (row["peak_mb"] > 100 and own > row["peak_mb"] and own > ballast.nbytes / 2**20)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sparks_measurement_writes_the_same_risks_and_counts_java(spark, saved, stream, reference, tmp_path):
+def test_sparks_measurement_writes_the_same_risks_and_counts_java(
+    session, saved, stream, reference, tmp_path
+):
     arrive(tmp_path, stream, 1)
     growth._spark(saved, tmp_path / "events" / "000.parquet", tmp_path / "risks", 2)()
     risks = pd.read_parquet(tmp_path / "risks").sort_values(["key", "event"], ignore_index=True)
@@ -415,18 +375,8 @@ def test_sparks_measurement_writes_the_same_risks_and_counts_java(spark, saved, 
 
 
 def test_a_failed_measurement_is_one_sentence(window, tmp_path, monkeypatch):
-    monkeypatch.setattr(growth, "CORES", {growth.ONE: 0})
+    monkeypatch.setattr(growth, "CORES", {scaling.ONE: 0})
     (tmp_path / "no.zip").write_text("no detector")
     with pytest.raises(CourseError, match=r"A measurement failed: .*no\.zip is not a detector") as caught:
         growth.run(tmp_path, tmp_path / "no.zip", window, [1_000])
     assert_one_sentence(last_line(str(caught.value)))
-
-
-def test_what_is_published_keeps_the_promises():
-    result = growth.read()
-    sizes = {row["events"] for row in result["measured"]}
-    assert sizes == set(growth.SIZES) and len(result["measured"]) == 9
-    found = growth.findings(result)
-    assert found["peak_mb"] < 1_500 and found["speed_kept"] >= 0.7 and found["of_xgboost"] >= 0.4
-    assert found["spark_against_one"] <= 3
-    assert json.loads(growth.TABLE.read_text()) == result and growth.TABLE.with_suffix(".png").is_file()

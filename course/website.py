@@ -23,11 +23,11 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import TextLexer, get_lexer_for_filename
 from pygments.util import ClassNotFound
 
-from helpers import ROOT
+from course.notebooks import notebook_path
+from course.publish import titles
+from course.results import README
 from helpers.files import CourseError, writing
-from helpers.links import titles
-from helpers.publishing import README
-from helpers.running import notebook_path
+from helpers.settings import ROOT
 
 SITE = ROOT / "site"
 TEMPLATES = Path(__file__).parent / "templates"

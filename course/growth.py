@@ -15,24 +15,24 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from helpers import ROOT, scale
-from helpers.data import write_resampled
+from helpers import plots, spark
 from helpers.detector import Detector
-from helpers.files import CourseError, load_json, to_json
+from helpers.files import CourseError, to_json
+from helpers.scaling import ONE, TABLE, findings, table, write_resampled
+from helpers.settings import ROOT
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 KEYS = 100
-ONE = "one process"
 CORES = {ONE: 0, "Spark, 1 core": 1, "Spark, 2 cores": 2}
-TABLE = ROOT / "results" / "scaling.json"
 PACKAGES = ("pyspark", "xgboost", "numpy", "pandas", "pyarrow")
 GROUPS = 10  # row groups on which XGBoost alone is timed
 
@@ -70,12 +70,19 @@ def run(folder: Path, detector: Path, events: pd.DataFrame, sizes: Iterable[int]
                 bar.update()
     shutil.rmtree(work, ignore_errors=True)
     machine = {"cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
-    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    return {"keys": KEYS, "machine": machine, "versions": versions, "measured": measured}
+    versions = {"python": platform.python_version()} | {
+        name: version(name) for name in PACKAGES if find_spec(name)
+    }
+    return {
+        "keys": KEYS,
+        "machine": machine,
+        "versions": {"python": platform.python_version()} | versions,
+        "measured": measured,
+    }
 
 
 def _in_child(job: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "helpers.growth", json.dumps(job | {"started": time.time()})]
+    command = [sys.executable, "-m", "course.growth", json.dumps(job | {"started": time.time()})]
     child = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if child.returncode:
         cause = (child.stderr.strip().splitlines() or ["it was killed, often for lack of memory"])[-1]
@@ -100,14 +107,14 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
 def _one_process(path: Path, source: Path, target: Path, _: int) -> Callable[[], object]:
     detector = Detector.load(path)
     detector.score(_group(source, 0)[:1_000])
-    return lambda: scale.score_file(detector, source, target)
+    return lambda: spark.score_file(detector, source, target)
 
 
 def _spark(path: Path, source: Path, target: Path, cores: int) -> Callable[[], object]:
-    spark = scale.session(cores, source.parent)
-    some = spark.createDataFrame(_group(source, 0)[:1_000]).repartition(cores)
-    scale.risks(spark, path, some).collect()
-    risks = scale.risks(spark, path, spark.read.parquet(str(source)))
+    session = spark.session(cores, source.parent)
+    some = session.createDataFrame(_group(source, 0)[:1_000]).repartition(cores)
+    spark.risks(session, path, some).collect()
+    risks = spark.risks(session, path, session.read.parquet(str(source)))
     return lambda: risks.write.mode("overwrite").parquet(str(target))
 
 
@@ -154,90 +161,10 @@ def _peak_mb() -> float | None:
 
 def pages(result: dict[str, Any]) -> dict[Path, str | bytes]:
     """What `run` gave, as results/scaling.json and results/scaling.png: path -> content."""
-    from helpers import plots
-
     png = io.BytesIO()
     figure = plots.growth(table(result), findings(result)["crossover"])
     figure.savefig(png, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
     return {TABLE: to_json(result), TABLE.with_suffix(".png"): png.getvalue()}
-
-
-def read() -> dict[str, Any]:
-    """What `make scale` measured last.
-
-    Raises:
-        CourseError: if there is no measurement yet.
-    """
-    if not TABLE.is_file():
-        raise CourseError("results/scaling.json is missing: run `make scale`.")
-    return load_json(TABLE)
-
-
-def table(result: dict[str, Any]) -> pd.DataFrame:
-    """The measurements, one row each, with events_per_s and total_s, start-up included."""
-    measured = pd.DataFrame(result["measured"])
-    return measured.assign(
-        events_per_s=measured["events"] / measured["work_s"],
-        total_s=measured["start_s"] + measured["work_s"],
-    )
-
-
-def findings(result: dict[str, Any]) -> dict[str, float | None]:
-    """What the largest size says.
-
-    Returns:
-        peak_mb of one process; speed_kept, its events a second against those of the size before;
-        of_xgboost, its events a second against XGBoost's own; spark_against_one, the seconds of Spark's
-        work on 2 cores against those of one process; crossover, the number of events from which Spark on 2
-        cores is done first, on straight lines through the work of both sizes, raised by each path's median
-        start-up (None: never).
-    """
-    rows = table(result).set_index(["path", "events"]).sort_index()
-    one, two = (rows.loc[path] for path in (ONE, "Spark, 2 cores"))
-    before, largest = one.index[-2:]
-    lines = [_line(path["work_s"], path["start_s"].median(), before, largest) for path in (one, two)]
-    (start_one, slope_one), (start_two, slope_two) = lines
-    crossing = (start_two - start_one) / (slope_one - slope_two) if slope_one > slope_two else None
-    found = {
-        "peak_mb": one["peak_mb"][largest],
-        "speed_kept": one["events_per_s"][largest] / one["events_per_s"][before],
-        "of_xgboost": one["events_per_s"][largest] / one["xgboost_per_s"][largest],
-        "spark_against_one": two["work_s"][largest] / one["work_s"][largest],
-        "crossover": crossing,
-    }
-    return {name: None if value is None else float(value) for name, value in found.items()}
-
-
-def _line(work: pd.Series, start: float, before: int, largest: int) -> tuple[float, float]:
-    """Height at no event, in seconds, and seconds an event."""
-    slope = (work[largest] - work[before]) / (largest - before)
-    return start + work[largest] - slope * largest, slope
-
-
-def cluster(result: dict[str, Any], events: int, cores: Sequence[int]) -> pd.DataFrame:
-    """Hours for many events by arithmetic, from the largest size measured.
-
-    Assumes that the cluster's cores are like this machine's, that storage feeds them all, that start-up
-    takes what it took here, and that the share of the work which more cores do not help is what 1 and 2
-    cores showed (Amdahl's law).
-
-    Returns:
-        Index: "one process" and "Spark, N cores"; columns hours and share_waiting, the share of the paid
-        core-hours that does nothing.
-    """
-    rows = table(result)
-    last = rows[rows["events"] == rows["events"].max()].set_index("path")
-    size = last["events"].iloc[0]
-    one, two = (last["work_s"][path] / size * events for path in ("Spark, 1 core", "Spark, 2 cores"))
-    serial = min(max(2 * two / one - 1, 0.0), 1.0)
-    start = last["start_s"]["Spark, 2 cores"]
-    hours = {ONE: last["work_s"][ONE] / size * events / 3_600}
-    waiting = {ONE: 0.0}
-    for count in cores:
-        name = f"Spark, {count} cores"
-        seconds = start + one * (serial + (1 - serial) / count)
-        hours[name], waiting[name] = seconds / 3_600, 1 - one / (seconds * count)
-    return pd.DataFrame({"hours": hours, "share_waiting": waiting})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line of the course: every `make NAME` is `python -m helpers.course NAME`."""
+"""The command line of the course: every `make NAME` is `python -m course NAME`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from helpers import ROOT, publishing, running
-from helpers.course import BESIDES, READS_TRUTH, REFERENCE, read_manifest, run_folder, start
+from course import notebooks, results
+from helpers import evaluation
 from helpers.files import CourseError, environment, load_json, locked, replace, to_json, writing
+from helpers.runs import BESIDES, READS_TRUTH, read_manifest, run_folder, start
+from helpers.settings import REFERENCE, ROOT
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m helpers.course", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m course", description=__doc__)
     commands = parser.add_subparsers(metavar="CMD")
     for name, function, text in (
         ("run", _command_run, "run the notebooks in order into one run folder"),
@@ -48,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         ("bench", _command_bench, "compare with other packages' detectors, into results/"),
         ("scale", _command_scale, "measure growth on one machine and Spark, and run notebook 08"),
         ("notebooks", _command_notebooks, "re-execute the committed notebooks in place"),
-        ("reference", _command_reference, "rewrite tests/reference.json and README's table"),
+        ("reference", _command_reference, "rewrite results/reference.json and README's table"),
         ("sweep", _command_sweep, "seeds, windows, ablations and streams into results/"),
         ("test", _command_test, "check everything: ruff, pytest, nbval"),
         ("faults", _command_faults, "kill, fill, cut off and damage: the long tests"),
@@ -89,15 +91,15 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
 
 
 def _command_run(arguments: argparse.Namespace) -> None:
-    stages, folder = running.sequence(), run_folder(arguments.out)
-    for named, known in ((arguments.only, running.notebooks()), ([arguments.begin], [None, *stages])):
+    stages, folder = notebooks.sequence(), run_folder(arguments.out)
+    for named, known in ((arguments.only, notebooks.notebooks()), ([arguments.begin], [None, *stages])):
         for stage in named or []:
             if stage not in known:
                 raise CourseError(
                     f"There is no notebook {stage}; choose from {', '.join(filter(None, known))}."
                 )
     if arguments.only:
-        stages = [stage for stage in running.notebooks() if stage in arguments.only]
+        stages = [stage for stage in notebooks.notebooks() if stage in arguments.only]
     elif arguments.begin:
         stages = stages[stages.index(arguments.begin) :]
     parameters = {name: _value(value) for name, value in arguments.parameters}
@@ -123,20 +125,20 @@ def _value(text: str) -> Any:
 
 
 def _run_notebooks(folder: Path, stages: list[str], parameters: dict[str, Any], afresh: bool) -> None:
-    running.check_declared(stages, parameters)
+    notebooks.check_declared(stages, parameters)
     with locked(folder), writing(folder):
         if afresh:
             _start_over(folder)
         timings = load_json(folder / "timings.json")
         everything = parameters | {"RUN": str(folder)}
-        for stage, seconds in running.execute(stages, everything, folder / "notebooks"):
+        for stage, seconds in notebooks.execute(stages, everything, folder / "notebooks"):
             timings[stage] = seconds
             replace(folder / "timings.json", to_json(timings))
         if set(stages) & set(READS_TRUTH) and "06_evaluation" in read_manifest(folder):
-            summary = publishing.summarise(folder, timings)
+            summary = results.summarise(folder, timings)
             replace(folder / "summary.json", to_json(summary))
-            replace(folder / "summary.md", publishing.summary_markdown(summary))
-            print(publishing.results_table(summary))
+            replace(folder / "summary.md", results.summary_markdown(summary))
+            print(results.results_table(summary))
 
 
 def _start_over(folder: Path) -> None:
@@ -148,32 +150,33 @@ def _start_over(folder: Path) -> None:
 
 def _command_results(_: argparse.Namespace) -> None:
     folder = run_folder("default")
-    _run_notebooks(folder, running.sequence(), {}, afresh=True)
+    _run_notebooks(folder, notebooks.sequence(), {}, afresh=True)
     if not (folder / "summary.json").is_file():
         raise CourseError("There are no results, because 06_evaluation has not run.")
-    results = publishing.publish(folder)
-    print(f"Published in {results}; artifacts and executed notebooks lie in {folder}.")
+    published = results.publish(folder)
+    print(f"Published in {published}; artifacts and executed notebooks lie in {folder}.")
 
 
 def _command_bench(arguments: argparse.Namespace) -> None:
-    from helpers import bench
+    from course import bench
 
-    folder, results = run_folder("bench"), ROOT / "results"
+    folder, published = run_folder("bench"), ROOT / "results"
     try:
         with locked(folder):
             pages = bench.pages(bench.run(folder, arguments.limit, arguments.fresh))
     except (ValueError, OSError) as error:
         raise CourseError(str(error)) from None
     for name, content in pages.items():
-        replace(results / name, content)
+        replace(published / name, content)
     print(pages["benchmark.md"])
-    print(f"Published as benchmark.* in {results}; what the peers printed lies in {folder}.")
+    print(f"Published as benchmark.* in {published}; what the peers printed lies in {folder}.")
 
 
 def _command_scale(arguments: argparse.Namespace) -> None:
-    from helpers import growth, scale
+    from course import growth
+    from helpers import scaling, spark
 
-    if problem := scale.lacking():
+    if problem := spark.lacking():
         raise CourseError(problem)
     (stage,) = BESIDES
     run = start(stage)
@@ -183,41 +186,46 @@ def _command_scale(arguments: argparse.Namespace) -> None:
             measured = growth.run(work, run.path("detector.zip"), run.read("events.parquet"))
         for path, content in growth.pages(measured).items():
             replace(path, content)
-        print(growth.table(measured).round(2).to_string(index=False))
+        print(scaling.table(measured).round(2).to_string(index=False))
     _run_notebooks(run.folder, [stage], {}, afresh=False)
-    print(f"Published {growth.TABLE}; the executed notebook lies in {run.folder / 'notebooks'}.")
+    print(f"Published {scaling.TABLE}; the executed notebook lies in {run.folder / 'notebooks'}.")
 
 
 def _command_sweep(_: argparse.Namespace) -> None:
-    from helpers import sweep
+    from course import sweep
 
     for name in ("windows", "stream"):
-        publishing.write_into_readme(name)
+        results.write_into_readme(name)
     with locked(run_folder("sweep")):
         try:
             variants, streamed = sweep.run(run_folder("sweep"))
         except RuntimeError as error:
             raise CourseError(str(error)) from None
-    for name, table in (("windows", sweep.windows_table(variants)), ("stream", sweep.stream_table(streamed))):
-        text = publishing.markdown_table(table)
-        publishing.write_into_readme(name, text)
+    windows = evaluation.over_windows(variants, "variant", "average_precision")
+    found = evaluation.found_over_windows(streamed)
+    for name, table in (
+        ("windows", windows.rename_axis("average precision")),
+        ("stream", found.rename_axis("frauds found")),
+    ):
+        text = results.markdown_table(table)
+        results.write_into_readme(name, text)
         print(text, end="\n\n")
     print(f"Wrote {sweep.TABLE}, {sweep.STREAM_TABLE} and the tables of both windows in README.md.")
 
 
 def _command_notebooks(_: argparse.Namespace) -> None:
     with _scratch("notebooks") as folder, environment(COURSE_RUNS=str(folder), COURSE_OFFLINE="1"):
-        stages = [stage for stage, _ in running.execute(running.runnable(), {}, folder)]
-        texts = {stage: running.cleaned(folder / f"{stage}.ipynb", stage) for stage in stages}
+        stages = [stage for stage, _ in notebooks.execute(notebooks.runnable(), {}, folder)]
+        texts = {stage: notebooks.cleaned(folder / f"{stage}.ipynb", stage) for stage in stages}
         for stage, text in texts.items():
-            replace(running.notebook_path(stage), text)
+            replace(notebooks.notebook_path(stage), text)
     print(f"Wrote {len(texts)} notebooks with clean outputs.")
 
 
 def _command_reference(_: argparse.Namespace) -> None:
-    publishing.write_into_readme("results")
+    results.write_into_readme("results")
     with _scratch("reference") as folder:
-        _run_notebooks(folder, running.runnable(), {"SOURCE": "snapshot"}, afresh=True)
+        _run_notebooks(folder, notebooks.runnable(), {"SOURCE": "snapshot"}, afresh=True)
         summary = load_json(folder / "summary.json")
         seed = read_manifest(folder)["06_evaluation"]["parameters"]["SEED"]
         known = load_json(REFERENCE).get("checkpoints", {})
@@ -228,8 +236,8 @@ def _command_reference(_: argparse.Namespace) -> None:
             "detectors": summary["detectors"],
         }
         replace(REFERENCE, to_json(reference))
-        publishing.write_into_readme("results", publishing.results_table(summary))
-    print("Wrote tests/reference.json and the table in README.md.")
+        results.write_into_readme("results", results.results_table(summary))
+    print("Wrote results/reference.json and the table in README.md.")
 
 
 @contextlib.contextmanager
@@ -249,7 +257,7 @@ def _command_test(arguments: argparse.Namespace) -> int:
     with (
         tempfile.TemporaryDirectory() as runs,
         environment(COURSE_RUNS=runs, COURSE_OFFLINE="1"),
-        running.kernels(),
+        notebooks.kernels(),
     ):
         return _call("pytest", "--nbval", "-rs", "tests", "notebooks") or lint
 
@@ -263,7 +271,7 @@ def _command_colab_test(_: argparse.Namespace) -> int:
 
 
 def _command_site(_: argparse.Namespace) -> int:
-    from helpers import website
+    from course import website
 
     pages = website.build()
     print(f"{len(pages)} pages; the front page is {website.SITE / 'index.html'}.")
@@ -271,13 +279,13 @@ def _command_site(_: argparse.Namespace) -> int:
 
 
 def _command_publish(arguments: argparse.Namespace) -> None:
-    from helpers import links
+    from course import publish
 
     if arguments.repo or arguments.ref:
-        address = links.parse_address(arguments.repo, arguments.ref)
+        address = publish.parse_address(arguments.repo, arguments.ref)
     else:
-        address = links.current()
-    changed = links.publish(address)
+        address = publish.current()
+    changed = publish.publish(address)
     where = f"{address.repository} at {address.ref}" if address.repository else "no address yet"
     print(f"Notebooks and README agree ({where}); {len(changed)} files were rewritten.")
 
@@ -287,7 +295,7 @@ def _command_lint(_: argparse.Namespace) -> int:
 
 
 def _command_lab(_: argparse.Namespace) -> int:
-    with running.kernels():
+    with notebooks.kernels():
         return _call("jupyterlab", "notebooks")
 
 
@@ -300,3 +308,7 @@ def _command_clean(_: argparse.Namespace) -> None:
     for pattern in (*patterns, "*/.ipynb_checkpoints"):
         for folder in ROOT.glob(pattern):
             shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

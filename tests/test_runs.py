@@ -21,7 +21,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
     """A toy repository whose path is awkward, after `results`."""
     root = tmp_path_factory.mktemp("toys") / "a {höhle} of toys"
     write_toys(root)
-    command = [sys.executable, "-m", "helpers.course", "results"]
+    command = [sys.executable, "-m", "course", "results"]
     done = subprocess.run(command, cwd=root, env=env(), capture_output=True)
     return root, done.stdout.decode(), done.stderr, done.returncode
 
@@ -33,13 +33,13 @@ def repository(finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 @pytest.fixture
-def course(repository: Path):
+def runs(repository: Path):
     return load(repository)
 
 
 @pytest.fixture
 def commands(repository: Path):
-    return load(repository, "commands")
+    return load(repository, "course.__main__")
 
 
 @pytest.fixture
@@ -112,12 +112,12 @@ def test_catches_up_quietly_in_any_folder(repository: Path, run_folder: Path) ->
     assert manifest["02_heuristic_labels"]["parameters"] == {"SEED": 3}
 
 
-def test_missing_stages_come_in_order(course, tmp_path: Path, run_folder: Path) -> None:
+def test_missing_stages_come_in_order(runs, tmp_path: Path, run_folder: Path) -> None:
     first_four = list(TOYS)[:4]
-    assert course._missing(tmp_path, "05_supervised_judge") == first_four
-    assert course._missing(run_folder, "06_evaluation") == []
-    assert course._and(first_four[:1]) == "01_data_loading"
-    assert course._and(first_four[:2]) == "01_data_loading and 02_heuristic_labels"
+    assert runs._missing(tmp_path, "05_supervised_judge") == first_four
+    assert runs._missing(run_folder, "06_evaluation") == []
+    assert runs._and(first_four[:1]) == "01_data_loading"
+    assert runs._and(first_four[:2]) == "01_data_loading and 02_heuristic_labels"
 
 
 def test_a_failing_catch_up_is_one_sentence(
@@ -125,95 +125,95 @@ def test_a_failing_catch_up_is_one_sentence(
 ) -> None:
     change(repository, "02_heuristic_labels", "FAIL: bool = False", "FAIL: bool = True")
     (run_folder / "artifacts" / "profile.json").unlink()
-    with pytest.raises(course.CourseError, match=r"02_heuristic_labels failed: .*ValueError: no "):
-        course.start("03_behavioral_features", SEED=0)
+    with pytest.raises(runs.CourseError, match=r"02_heuristic_labels failed: .*ValueError: no "):
+        runs.start("03_behavioral_features", SEED=0)
 
 
-def test_stale_names_the_notebook_to_re_run(course, run_folder: Path) -> None:
-    rewrite(course, run_folder, rows=4)
-    course.start("05_supervised_judge").read("errors.parquet")
-    rewrite(course, run_folder, rows=7)
-    assert len(course.start("02_heuristic_labels").read("events.parquet")) == 7
-    run = course.start("05_supervised_judge")
-    with pytest.raises(course.CourseError, match=r"events.parquet has changed.*re-run 02_heur"):
+def test_stale_names_the_notebook_to_re_run(runs, run_folder: Path) -> None:
+    rewrite(runs, run_folder, rows=4)
+    runs.start("05_supervised_judge").read("errors.parquet")
+    rewrite(runs, run_folder, rows=7)
+    assert len(runs.start("02_heuristic_labels").read("events.parquet")) == 7
+    run = runs.start("05_supervised_judge")
+    with pytest.raises(runs.CourseError, match=r"events.parquet has changed.*re-run 02_heur"):
         run.read("errors.parquet")
 
 
-def test_damaged_and_missing_are_said(course, run_folder: Path) -> None:
-    run = course.start("05_supervised_judge")
+def test_damaged_and_missing_are_said(runs, run_folder: Path) -> None:
+    run = runs.start("05_supervised_judge")
     path = run_folder / "artifacts" / "errors.parquet"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    with pytest.raises(course.CourseError, match=r"errors.parquet is damaged.*re-run 04_auto"):
+    with pytest.raises(runs.CourseError, match=r"errors.parquet is damaged.*re-run 04_auto"):
         run.read("errors.parquet")
     path.unlink()
-    with pytest.raises(course.CourseError, match=r"errors.parquet is missing; re-run 04_auto"):
+    with pytest.raises(runs.CourseError, match=r"errors.parquet is missing; re-run 04_auto"):
         run.read("errors.parquet")
 
 
-def test_the_truth_is_sealed(course, run_folder: Path) -> None:
-    assert list(course.start("06_evaluation").read("truth.parquet")["Class"]) == [0, 1]
+def test_the_truth_is_sealed(runs, run_folder: Path) -> None:
+    assert list(runs.start("06_evaluation").read("truth.parquet")["Class"]) == [0, 1]
     for stage in list(TOYS)[1:5]:
-        with pytest.raises(course.CourseError, match=r"truth.parquet is sealed"):
-            course.start(stage).path("truth.parquet")
+        with pytest.raises(runs.CourseError, match=r"truth.parquet is sealed"):
+            runs.start(stage).path("truth.parquet")
 
 
-def test_another_truth_makes_nothing_but_06_stale(course, run_folder: Path) -> None:
+def test_another_truth_makes_nothing_but_06_stale(runs, run_folder: Path) -> None:
     import pandas as pd
 
     before = read_json(run_folder / "manifest.json")
-    run = course.Run(run_folder, "01_data_loading", {"SEED": 0})
-    events = course.start("02_heuristic_labels").read("events.parquet")
+    run = runs.Run(run_folder, "01_data_loading", {"SEED": 0})
+    events = runs.start("02_heuristic_labels").read("events.parquet")
     files = {"events.parquet": events, "settings.json": run_folder_settings(run_folder)}
     run.hand_over(files, sealed={"truth.parquet": pd.DataFrame({"Class": [1, 1]})})
     manifest = read_json(run_folder / "manifest.json")
     assert manifest["01_data_loading"].pop("sealed") != before["01_data_loading"].pop("sealed")
     assert manifest == before
-    course.start("06_evaluation").read("scores.parquet")
-    with pytest.raises(course.CourseError, match="re-run 06_evaluation"):
-        course.checked_artifact(run_folder, "evaluation.json")
+    runs.start("06_evaluation").read("scores.parquet")
+    with pytest.raises(runs.CourseError, match="re-run 06_evaluation"):
+        runs.checked_artifact(run_folder, "evaluation.json")
 
 
 def run_folder_settings(folder: Path) -> dict:
     return read_json(folder / "artifacts" / "settings.json")
 
 
-def test_a_source_without_truth_is_said_in_06_only(course, run_folder: Path) -> None:
-    run = course.Run(run_folder, "01_data_loading", {"SEED": 0})
-    events = course.start("02_heuristic_labels").read("events.parquet")
+def test_a_source_without_truth_is_said_in_06_only(runs, run_folder: Path) -> None:
+    run = runs.Run(run_folder, "01_data_loading", {"SEED": 0})
+    events = runs.start("02_heuristic_labels").read("events.parquet")
     run.hand_over({"events.parquet": events, "settings.json": run_folder_settings(run_folder)})
-    course.start("05_supervised_judge").read("errors.parquet")
-    with pytest.raises(course.CourseError, match="has no column Class"):
-        course.start("06_evaluation").read("truth.parquet")
+    runs.start("05_supervised_judge").read("errors.parquet")
+    with pytest.raises(runs.CourseError, match="has no column Class"):
+        runs.start("06_evaluation").read("truth.parquet")
 
 
-def test_hand_over_is_by_the_table_and_all_or_none(course, run_folder: Path) -> None:
+def test_hand_over_is_by_the_table_and_all_or_none(runs, run_folder: Path) -> None:
     before = (run_folder / "manifest.json").read_bytes()
-    run = course.start("04_autoencoder")
+    run = runs.start("04_autoencoder")
 
     class Unwritable:
         def save(self, path: Path) -> None:
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(course.CourseError, match="by STAGES, but was given"):
+    with pytest.raises(runs.CourseError, match="by STAGES, but was given"):
         run.hand_over({"errors.parquet": {}})
-    files = {name: {"half": 1} for name in course.STAGES["04_autoencoder"].writes}
-    with pytest.raises(course.CourseError, match="No space left on device"):
+    files = {name: {"half": 1} for name in runs.STAGES["04_autoencoder"].writes}
+    with pytest.raises(runs.CourseError, match="No space left on device"):
         run.hand_over(files | {"autoencoder.safetensors": Unwritable()})
     assert (run_folder / "manifest.json").read_bytes() == before
-    course.start("05_supervised_judge").read("errors.parquet")
-    with pytest.raises(course.CourseError, match=r"04_autoencoder does not list events.parquet"):
+    runs.start("05_supervised_judge").read("errors.parquet")
+    with pytest.raises(runs.CourseError, match=r"04_autoencoder does not list events.parquet"):
         run.read("events.parquet")
-    with pytest.raises(course.CourseError, match="99_none is not in STAGES"):
-        course.start("99_none")
+    with pytest.raises(runs.CourseError, match="99_none is not in STAGES"):
+        runs.start("99_none")
 
 
-def test_attributes_do_not_change_a_tables_bytes(course, tmp_path: Path) -> None:
+def test_attributes_do_not_change_a_tables_bytes(runs, tmp_path: Path) -> None:
     import pandas as pd
 
     table = pd.DataFrame({"a": [1.0, 2.0]})
-    course._save(table, tmp_path / "plain.parquet")
+    runs._save(table, tmp_path / "plain.parquet")
     table.attrs["note"] = "of the moment"
-    course._save(table, tmp_path / "noted.parquet")
+    runs._save(table, tmp_path / "noted.parquet")
     assert (tmp_path / "plain.parquet").read_bytes() == (tmp_path / "noted.parquet").read_bytes()
     assert table.attrs == {"note": "of the moment"}
 
@@ -232,13 +232,13 @@ def test_killed_within_hand_over_the_stage_is_run_again(
             raise SystemExit("killed")
         replace(source, target)
 
-    monkeypatch.setattr(course.os, "replace", cut)
+    monkeypatch.setattr(runs.os, "replace", cut)
     with pytest.raises(SystemExit):
-        rewrite(course, run_folder, rows=9)
+        rewrite(runs, run_folder, rows=9)
     monkeypatch.undo()
-    assert course._missing(run_folder, "02_heuristic_labels") == ["01_data_loading"]
-    rewrite(course, run_folder, rows=9)
-    assert course._missing(run_folder, "02_heuristic_labels") == []
+    assert runs._missing(run_folder, "02_heuristic_labels") == ["01_data_loading"]
+    rewrite(runs, run_folder, rows=9)
+    assert runs._missing(run_folder, "02_heuristic_labels") == []
 
 
 def test_a_failing_cell_is_named_and_its_copy_kept(repository: Path) -> None:
@@ -298,7 +298,7 @@ def test_help_without_a_command(commands, capsys) -> None:
 
 def test_second_process_waits_for_no_one_and_a_killed_one_blocks_no_one(repository: Path) -> None:
     keep(repository, 2)
-    command = [sys.executable, "-m", "helpers.course", "run", "-p", "SLEEP", "60"]
+    command = [sys.executable, "-m", "course", "run", "-p", "SLEEP", "60"]
     first = subprocess.Popen(
         command, cwd=repository, env=env(), stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -353,17 +353,17 @@ def test_notebooks_are_rewritten_clean_and_all_or_none(repository: Path) -> None
 def test_reference_and_checkpoint_verdicts(repository: Path, capsys) -> None:
     done = run_course(repository, "reference")
     assert done.returncode == 0, done.stderr
-    reference = read_json(repository / "tests" / "reference.json")
+    reference = read_json(repository / "results" / "reference.json")
     assert reference["settings"] == {"rows": 4, "start": 0, "seed": 0}
     assert reference["checkpoints"]["01_data_loading"] == {"total": 6}
     assert reference["detectors"]["judge"]["average_precision"] == 0.25
     readme = (repository / "README.md").read_text()
     assert readme.startswith("a\n<!-- results:start -->\n| detector ") and readme.endswith("-->\nz\n")
-    course, folder = load(repository), repository / "runs" / "default"
+    runs, folder = load(repository), repository / "runs" / "default"
     seen = reference["checkpoints"]["06_evaluation"]["seen"]
 
     def verdict(value: float, tolerance: float = 0.1, **parameters: int) -> str:
-        run = course.start("06_evaluation", **parameters)
+        run = runs.start("06_evaluation", **parameters)
         run.checkpoint(tolerance=tolerance, seen=value)
         return capsys.readouterr().out
 
@@ -375,14 +375,14 @@ def test_reference_and_checkpoint_verdicts(repository: Path, capsys) -> None:
     assert "a cell above was changed or left out" in verdict(99.5, tolerance=0)
     expected = "Checkpoint: not the reference settings (seed 3 instead of 0), so nothing to compare.\n"
     assert verdict(99.5, SEED=3) == expected
-    rewrite(course, folder, rows=8000)
+    rewrite(runs, folder, rows=8000)
     assert "settings (rows 8,000 instead of 4), so nothing" in verdict(99.5)
 
 
-def test_a_seed_of_an_earlier_notebook_counts(course, repository: Path) -> None:
+def test_a_seed_of_an_earlier_notebook_counts(runs, repository: Path) -> None:
     reference = {"settings": {"seed": 0}, "checkpoints": {"05_supervised_judge": {"a": 1}}}
-    (repository / "tests" / "reference.json").write_text(json.dumps(reference))
-    run = course.start("05_supervised_judge", SEED=0)
+    (repository / "results" / "reference.json").write_text(json.dumps(reference))
+    run = runs.start("05_supervised_judge", SEED=0)
     run.read("errors.parquet")
     assert run._seed() == 0
     manifest = repository / "runs" / "default" / "manifest.json"
@@ -392,13 +392,13 @@ def test_a_seed_of_an_earlier_notebook_counts(course, repository: Path) -> None:
     assert run._seed() == 3
 
 
-def test_a_killed_publication_is_undone(course, repository: Path, run_folder: Path) -> None:
+def test_a_killed_publication_is_undone(runs, repository: Path, run_folder: Path) -> None:
     old = (repository / "results" / "summary.md").read_text()
     os.replace(repository / "results", repository / ".results.old")
     (repository / ".results.new").mkdir()
     os.replace(run_folder / "summary.md", run_folder / "aside.md")
-    publish = load(repository, "publishing").publish
-    with pytest.raises(course.CourseError, match="Cannot write into"):
+    publish = load(repository, "course.results").publish
+    with pytest.raises(runs.CourseError, match="Cannot write into"):
         publish(run_folder)
     assert (repository / "results" / "summary.md").read_text() == old
     (run_folder / "summary.md").write_text("newer")

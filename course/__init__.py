@@ -1,0 +1,1 @@
+"""What makes, measures and publishes the course: `python -m course NAME`. No lesson imports it."""

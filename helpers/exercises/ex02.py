@@ -1,0 +1,88 @@
+"""Checkers of notebook 2: label by expert rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from helpers import rules
+from helpers.exercises.checker import Off, as_flags, as_number, ask, checker, compare
+
+TOO_MANY = 10 * rules.BUDGET  # share of events beyond which a rule does not accuse, it complains
+
+
+@checker
+def check_2a(attempt: Callable, votes: pd.DataFrame) -> str:
+    """A rule's coverage: the share of events on which it does not abstain."""
+    for name, vote in votes.items():
+        slips = {
+            "leaves out the votes for the defence: 0 is a vote, only -1 abstains.": (
+                vote == rules.SUSPICIOUS
+            ).mean(),
+            "counts the abstentions: -1 is no vote, and 0 is one.": (vote != 0).mean(),
+            "is how many events; coverage is a share of all.": (vote != rules.ABSTAIN).sum(),
+            "is the share of the abstentions.": (vote == rules.ABSTAIN).mean(),
+            "is the mean of the codes 1, 0 and -1, which says nothing.": vote.mean(),
+        }
+        slips = {f"For `{name}` your number {sentence}": value for sentence, value in slips.items()}
+        expected = (vote != rules.ABSTAIN).mean()
+        compare(as_number(ask(attempt, vote)), expected, slips, f"For `{name}`")
+    return "right. The same as the column Coverage above."
+
+
+@checker
+def check_2b(attempt: Callable, values: pd.Series) -> str:
+    """The value that the alert budget's share exceeds."""
+    threshold = as_number(ask(attempt, values))
+    share = float((values > threshold).mean())
+    if abs(share - rules.BUDGET) * len(values) > 1:
+        hint = (
+            " You are at the other end of the list."
+            if share > 0.9
+            else " 5 of 1,000 is half a percent, not five."
+            if abs(share - 10 * rules.BUDGET) < rules.BUDGET
+            else " Nobody would ever be accused."
+            if share == 0
+            else ""
+        )
+        raise Off(f"{share * 1_000:.1f} of 1,000 events exceed {threshold:.4g}; the budget is 5.{hint}")
+    return f"right. 5 of 1,000 events of the training part are farther from the profile than {threshold:.1f}."
+
+
+def accused(
+    rule: Callable, signals: pd.DataFrame, thresholds: dict[str, float], most: float = 1
+) -> np.ndarray:
+    """Where a learner's rule fires, after the checks that every rule must pass; `most` is a share."""
+    fires = as_flags(ask(rule, signals, thresholds), len(signals))
+    share = fires.mean() * 1_000
+    if not fires.any():
+        raise Off("Your rule accuses nobody. Lower what it asks for.")
+    if fires.mean() > most:
+        raise Off(
+            f"Your rule accuses {share:.0f} of 1,000 events. Analysts can look at 5; ask for something "
+            f"rarer, {most * 1_000:.0f} at most."
+        )
+    half = len(signals) // 2
+    if (as_flags(ask(rule, signals.iloc[:half], thresholds), half) != fires[:half]).any():
+        raise Off(
+            "Asked about the first half of the stream alone, your rule says something else: it uses events "
+            "that come later. Take numbers from `thresholds`, or write them down."
+        )
+    return fires
+
+
+@checker
+def check_2c(attempt: Callable, signals: pd.DataFrame, thresholds: dict[str, float]) -> str:
+    """A rule of the learner's own; any that accuses few, looks back only and is new."""
+    fires = accused(attempt, signals, thresholds, TOO_MANY)
+    votes = rules.apply_rules(signals, thresholds) == rules.SUSPICIOUS
+    for name in votes:
+        if (votes[name] == fires).all():
+            raise Off(f"Your rule says exactly what `{name}` says; a vote cast twice is no second opinion.")
+    alone = fires[~votes.any(axis=1)].sum() / fires.sum()
+    return (
+        f"this is a rule. It accuses {fires.mean() * 1_000:.1f} of 1,000 events; no other rule accuses "
+        f"{alone:.0%} of these. Notebook 6 measures it."
+    )

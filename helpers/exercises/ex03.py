@@ -1,0 +1,90 @@
+"""Checkers of notebook 3: describe behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from helpers import features
+from helpers.exercises.checker import Off, as_column, ask, checker, compare
+
+
+@checker
+def check_3a(attempt: Sequence[str], candidates: Mapping[str, Callable], events: pd.DataFrame) -> str:
+    """Which candidate features see the future."""
+    if isinstance(attempt, str) or not all(isinstance(name, str) for name in attempt):
+        raise Off('Give the names in a set, such as {"change", "rank"}.')
+    if unknown := set(attempt) - set(candidates):
+        raise Off(f"There is no candidate called {sorted(unknown)[0]}.")
+    half = len(events) // 2
+    past = {name: feature(events)[:half] for name, feature in candidates.items()}
+    leaking = {name for name, values in past.items() if not values.equals(candidates[name](events[:half]))}
+    if innocent := sorted(set(attempt) - leaking):
+        raise Off(f"`{innocent[0]}` is the same without the later events: it looks back only.")
+    if missed := len(leaking - set(attempt)):
+        raise Off(
+            f"{missed} more {'sees' if missed == 1 else 'see'} the future. Compare each candidate on all "
+            "events with the same candidate on the first half alone."
+        )
+    shuffled = pd.concat([events[:half], events[half:].sample(frac=1, random_state=0)])
+    hidden = sum(past[name].equals(candidates[name](shuffled)[:half]) for name in leaking)
+    return (
+        f"right. Shuffling the later events would have missed {hidden} of these {len(leaking)}: it moves "
+        "the largest value, but keeps it."
+    )
+
+
+@checker
+def check_3b(attempt: Callable) -> str:
+    """How many of the `window` events before each one are flagged."""
+    flags, window = np.random.default_rng(0).random(200) < 0.3, 7
+    other = flags.copy()
+    other[100:] = ~other[100:]
+    series = pd.Series(flags.astype(float))
+    before = series.shift(1, fill_value=0)
+    found = ask(attempt, flags, window)
+    if np.isnan(np.ravel(np.asarray(found, dtype=float))[: window + 1]).any():
+        raise Off("The first events have fewer than `window` events before them: count those that exist.")
+    slips = {
+        "Each event counts itself; only events before it are known and others.": series.rolling(
+            window, min_periods=1
+        ).sum(),
+        "It counts everything since the beginning; only the last `window` events are recent.": (
+            before.cumsum()
+        ),
+        "It reaches back one event too far.": before.rolling(window + 1, min_periods=1).sum(),
+        "It reaches back one event too little.": before.rolling(window - 1, min_periods=1).sum(),
+    }
+    found = as_column(found, len(flags))
+    if not np.array_equal(found[:100], as_column(ask(attempt, other, window), len(flags))[:100]):
+        raise Off("When later events change, the counts before them change: it sees the future.")
+    compare(found, before.rolling(window, min_periods=1).sum(), slips)
+    return (
+        "right. It looks back only, and event by event it is what `burst` counts before asking for likeness."
+    )
+
+
+@checker
+def check_3c(attempt: Callable, z: np.ndarray, profile: features.Profile) -> str:
+    """The Mahalanobis distance of rows from a mean, under a covariance."""
+    z = z[:500]
+    mean, covariance = profile.ordinary_mean, np.linalg.inv(profile.whitening @ profile.whitening.T)
+    away = z - mean
+    slips = {
+        "This is the distance squared; the root is missing.": profile.distance(z) ** 2,
+        "This is the straight distance, as if the axes had nothing to do with one another.": (
+            np.linalg.norm(away, axis=1)
+        ),
+        "This divides each axis by its own spread, but leaves out how the axes move together.": (
+            np.linalg.norm(away / np.sqrt(np.diag(covariance)), axis=1)
+        ),
+        "The covariance must be inverted: directions in which events vary much count little.": np.sqrt(
+            np.einsum("ni,ij,nj->n", away, covariance, away)
+        ),
+        "Subtract the mean first.": profile.distance(z + mean),
+    }
+    found = as_column(ask(attempt, z, mean, covariance), len(z))
+    compare(found, profile.distance(z), slips)
+    return "right. The same as the signal `distance`."

@@ -1,0 +1,27 @@
+"""Every number and name that more than one lesson uses, once. Change one here, then run `make all`."""
+
+from pathlib import Path
+
+COURSE = "domain-driven-anomaly-detection"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results"  # what a reader without Python looks at; written by course/ alone
+REFERENCE = RESULTS / "reference.json"  # what checkpoints compare with
+
+AXES = [f"V{i}" for i in range(1, 7)]  # behaviour axes: principal components, no unit
+COLUMNS = ["Amount", *AXES]
+
+WINDOW_ROWS = 50_000  # events that one run looks at
+WINDOWS = (0, 50_000)  # first events of the two windows that the snapshot holds
+TRAIN_SHARE = 0.6  # the first part of a window trains, the rest tests
+
+ALERTS = 5  # what analysts can look at ...
+BLOCK = 1_000  # ... of so many consecutive events: the alert budget
+BUDGET = ALERTS / BLOCK
+WINDOW = 1_000  # events that count as "recent"
+DELAY = 1_000  # events between an alerted event and its review
+WARM_UP = 10_000  # events that the learner is fitted on before its first alert
+
+UNUSUAL_SD = 3.0  # robust standard deviations beyond which one axis is out of the ordinary
+UNUSUAL_AXES = 2  # axes that must be out of the ordinary before an event is
+RADIUS = 0.25  # "similar": within a quarter of the event's own length; chosen with labels in view
+REPEAT_RADIUS = RADIUS / 5  # "near-identical"
