@@ -76,7 +76,7 @@ def run(folder: Path, detector: Path, events: pd.DataFrame, sizes: Iterable[int]
     return {
         "keys": KEYS,
         "machine": machine,
-        "versions": {"python": platform.python_version()} | versions,
+        "versions": versions,
         "measured": measured,
     }
 

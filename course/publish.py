@@ -62,7 +62,7 @@ except ImportError:
 
     prepare(install=root == fetched)
 
-from helpers import course"""
+from helpers import runs"""
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # in Colab and in JupyterLab
 _TITLE = re.compile(r"^# (\d+)\. (.+)$", re.MULTILINE)
 _SET = re.compile(r'^REPOSITORY = "(.*)"\nREF = "(.*)"$', re.MULTILINE)
@@ -165,9 +165,9 @@ def _read(stage: str) -> nbformat.NotebookNode:
 
 def _bootstrap_cell(stage: str, notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for cell in notebook.cells:
-        if cell.cell_type == "code" and "from helpers import course" in cell.source:
+        if cell.cell_type == "code" and "from helpers import runs" in cell.source:
             return cell
-    raise CourseError(f"{stage} lacks its first code cell; add one with `from helpers import course`.")
+    raise CourseError(f"{stage} lacks its first code cell; add one with `from helpers import runs`.")
 
 
 def navigation(stage: str, titles: dict[str, str]) -> str:

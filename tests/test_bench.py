@@ -178,7 +178,7 @@ def test_a_second_run_repeats_only_what_failed_or_changed(finished, tmp_path, mo
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_bench_that_is_stopped_leaves_no_process(toys, tmp_path, how):
     code = (
-        "import sys; from pathlib import Path; from helpers import bench\n"
+        "import sys; from pathlib import Path; from course import bench\n"
         "bench.run(Path(sys.argv[1]), 600, peers={'endless': bench.Peer('bench_toys:Endless')}, rows=8_000)"
     )
     paths = {"PYTHONPATH": os.pathsep.join([str(toys), str(data.ROOT)])}

@@ -22,7 +22,7 @@ import pytest
 from openml_server import EXTRA_ROWS, OpenMLServer, openml_frame, parquet_bytes
 
 from helpers import data, openml_source
-from helpers.settings import ROOT
+from helpers.settings import AXES, COLUMNS, ROOT
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def assert_one_sentence(message: str) -> None:
 
 
 def test_snapshot_is_the_pinned_one(snapshot):
-    assert snapshot.dtypes.astype(str).to_dict() == dict.fromkeys(data.COLUMNS, "float64") | {"Class": "int8"}
+    assert snapshot.dtypes.astype(str).to_dict() == dict.fromkeys(COLUMNS, "float64") | {"Class": "int8"}
     assert data.fingerprint(snapshot) == data.FINGERPRINTS[100_000]
     window = data.load_events("snapshot")
     assert data.fingerprint(window) == data.FINGERPRINTS[50_000]
@@ -145,17 +145,17 @@ def test_split_is_chronological(snapshot):
 
 def test_seal_takes_the_truth_off(snapshot):
     events, truth = data.seal(snapshot)
-    assert list(events) == data.COLUMNS and "Class" in snapshot
+    assert list(events) == COLUMNS and "Class" in snapshot
     assert (truth.dtype, truth.sum()) == (np.int8, 223)
     again, nothing = data.seal(events)
-    assert nothing is None and list(again) == data.COLUMNS
+    assert nothing is None and list(again) == COLUMNS
 
 
 def test_fingerprint_ignores_the_truth_and_sees_the_last_bit(snapshot):
     events = snapshot.iloc[:100].copy()
     before = data.fingerprint(events)
     events["Class"] = 1 - events["Class"]
-    assert data.fingerprint(events[["Class", *reversed(data.COLUMNS)]]) == before
+    assert data.fingerprint(events[["Class", *reversed(COLUMNS)]]) == before
     events.iloc[50, events.columns.get_loc("V6")] = np.nextafter(events["V6"].iloc[50], 9)
     assert data.fingerprint(events) != before
 
@@ -175,7 +175,7 @@ def test_openml_parquet_is_checked_kept_and_read_again(home, snapshot):
     assert_nothing_left(home, kept=("openml_1597.parquet",))
     assert events.attrs["source"] == "openml"
     assert events.attrs["note"] == ("Source: OpenML, data set 1597, checked against the course's snapshot.")
-    expected = openml_frame().iloc[99_900:100_100][[*data.COLUMNS, "Class"]].astype(float)
+    expected = openml_frame().iloc[99_900:100_100][[*COLUMNS, "Class"]].astype(float)
     np.testing.assert_array_equal(events.astype(float), expected)
 
     again = data.load_events("auto", rows=200, start=99_900)
@@ -455,9 +455,7 @@ def test_importing_is_light():
 def kaggle(snapshot) -> pd.DataFrame:
     """Thirty events in Kaggle's column order, with columns that the course ignores."""
     part = snapshot.iloc[:30].reset_index(drop=True)
-    return pd.DataFrame({"Time": range(30), **part[data.AXES], "V7": "ignored"}).join(
-        part[["Amount", "Class"]]
-    )
+    return pd.DataFrame({"Time": range(30), **part[AXES], "V7": "ignored"}).join(part[["Amount", "Class"]])
 
 
 def arff_text(frame: pd.DataFrame) -> str:
@@ -508,7 +506,7 @@ def test_own_file(tmp_path, kaggle, snapshot, kind):
 def test_own_file_without_class(tmp_path, kaggle, kind):
     path = write(kaggle.drop(columns="Class"), tmp_path, kind)
     events = data.load_events(path, rows=30)
-    assert list(events) == data.COLUMNS
+    assert list(events) == COLUMNS
     assert "has no column Class" in events.attrs["note"]
 
 
@@ -616,7 +614,7 @@ def test_truncated_file(tmp_path, snapshot, kind):
 def test_a_small_file_that_claims_gigabytes(tmp_path):
     """The footer's every count of 93 rows becomes 650 million: 5 GB a column, 34 GB in all."""
     path = tmp_path / "x.parquet"
-    table = pa.table(dict.fromkeys(data.COLUMNS, np.zeros(93)))
+    table = pa.table(dict.fromkeys(COLUMNS, np.zeros(93)))
     pq.write_table(table, path, use_dictionary=False, store_schema=False)
     body = path.read_bytes()
     size = int.from_bytes(body[-8:-4], "little")

@@ -112,7 +112,7 @@ def test_there_is_one_h1(path):
 @each
 def test_the_bootstrap_cell_is_the_same_everywhere(path):
     first = code_cells(path)[0].source
-    assert first == code_cells(NOTEBOOKS[0])[0].source and "from helpers import course" in first
+    assert first == code_cells(NOTEBOOKS[0])[0].source and "from helpers import runs" in first
 
 
 @each

@@ -105,7 +105,7 @@ def test_if_one_file_cannot_be_written_none_is(copy, monkeypatch):
 def test_a_notebook_without_title_or_first_cell_is_named_and_nothing_is_written(copy):
     for old, new, said in (
         ('"# 3. Describe', '"# Describe', f"{STAGES[2]} has no title"),
-        ("from helpers import course", "import nothing", f"{STAGES[2]} lacks"),
+        ("from helpers import runs", "import nothing", f"{STAGES[2]} lacks"),
     ):
         path = copy / "notebooks" / f"{STAGES[2]}.ipynb"
         text = path.read_text(encoding="utf-8")

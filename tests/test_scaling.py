@@ -61,10 +61,10 @@ def test_no_stream_of_nothing(snapshot, wrong):
 
 
 def test_a_resampled_file_is_written_group_by_group(snapshot, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "GROUP_ROWS", 400)
+    monkeypatch.setattr(scaling, "GROUP_ROWS", 400)
     held = []
     resample = scaling.resample
-    monkeypatch.setattr(data, "resample", lambda *given: held.append(given[1]) or resample(*given))
+    monkeypatch.setattr(scaling, "resample", lambda *given: held.append(given[1]) or resample(*given))
     scaling.write_resampled(tmp_path / "x.parquet", snapshot, 1_000, 3, seed=2, start=50)
     assert held == [400, 400, 200] and pq.ParquetFile(tmp_path / "x.parquet").num_row_groups == 3
     pd.testing.assert_frame_equal(
@@ -79,8 +79,8 @@ def test_a_file_that_cannot_be_made_leaves_the_old_one(snapshot, tmp_path, monke
         return resample(*given)
 
     (tmp_path / "x.parquet").write_bytes(b"old")
-    monkeypatch.setattr(data, "GROUP_ROWS", 400)
-    monkeypatch.setattr(data, "resample", full_at_the_second_group)
+    monkeypatch.setattr(scaling, "GROUP_ROWS", 400)
+    monkeypatch.setattr(scaling, "resample", full_at_the_second_group)
     with pytest.raises(OSError, match="full"):
         scaling.write_resampled(tmp_path / "x.parquet", snapshot, 1_000)
     assert [p.name for p in tmp_path.iterdir()] == ["x.parquet"]

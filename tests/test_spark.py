@@ -20,7 +20,7 @@ import pytest
 from sandbox import assert_one_sentence, last_line, small_files_only, with_mounts, without_network
 
 from course import bench, growth
-from helpers import data, runs, scaling, spark
+from helpers import runs, scaling, spark
 from helpers.detector import Detector
 from helpers.files import CourseError
 from helpers.judge import JUDGE_INPUTS, Judge
@@ -85,7 +85,7 @@ def assert_said(alerts: pd.DataFrame, reference: pd.DataFrame) -> None:
 
 
 def test_a_file_is_scored_group_by_group_as_all_at_once(detector, window, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "GROUP_ROWS", 1_000)
+    monkeypatch.setattr(scaling, "GROUP_ROWS", 1_000)
     source, target = tmp_path / "events.parquet", tmp_path / "risks.parquet"
     scaling.write_resampled(source, window, 2_500, KEYS)
     assert pq.ParquetFile(source).num_row_groups == 3
