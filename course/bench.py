@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import average_precision_score
 
 from helpers import data, evaluation
 from helpers.features import Scaling
@@ -175,7 +176,7 @@ def _figures(measured: dict[str, dict[str, Any]], test: pd.Series) -> dict[str, 
         budget = evaluation.budget_report(truth, score, int(test.index[0])) if score.dtype != bool else None
         comparable = name != OURS and OURS in scores
         measured[name] |= {
-            "average_precision": evaluation.average_precision(truth, score),
+            "average_precision": average_precision_score(truth, score),
             "average_precision_ci": list(evaluation.interval(boot[name])),
             "budget_precision": budget and budget["precision"],
             "against_ours": evaluation.compare(boot, name, OURS) if comparable else None,

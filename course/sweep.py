@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import average_precision_score
 
 from helpers import data, evaluation, stream
 from helpers.autoencoder import Autoencoder
@@ -187,7 +188,7 @@ def measure(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]:
                 "start": start,
                 "seed": seed,
                 "variant": name,
-                "average_precision": evaluation.average_precision(truth, score),
+                "average_precision": average_precision_score(truth, score),
                 "found": int(truth[evaluation.choose_alerts(score, start=start + n)].sum()),
                 "difference": against["difference"],
                 "low": against["lo"],
@@ -228,7 +229,7 @@ def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]
             "detector": name,
             "found": int(truth[n:][evaluation.choose_alerts(score, first)].sum()),
             "possible": best,
-            "average_precision": evaluation.average_precision(truth[n:], score),
+            "average_precision": average_precision_score(truth[n:], score),
         }
         for name, score in scores.items()
     ]

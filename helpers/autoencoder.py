@@ -168,10 +168,11 @@ def chosen_device(device: str) -> str:
     """
     import torch
 
-    card = torch.cuda.is_available()
-    if device not in ("cpu", "auto", *["cuda"] * card):
-        raise ValueError(f"There is no device {device!r} here: choose 'cpu' or 'auto'.")
-    return "cuda" if card and device != "cpu" else "cpu"
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu" or (device == "cuda" and torch.cuda.is_available()):
+        return device
+    raise ValueError(f"There is no device {device!r} here: choose 'cpu' or 'auto'.")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from helpers.rules import (
     SUSPICIOUS,
     Rule,
     apply_rules,
+    book_from_json,
+    book_to_json,
     budget_threshold,
     fit_thresholds,
     pseudo_labels,
@@ -43,6 +46,7 @@ class Detector:
         error_threshold: reconstruction error that the alert budget's share of the presumed normals exceeds.
         judge: the classifier that gives the risk.
         alert_threshold: risk above which a served event raises an alert, from out-of-fold risks.
+        rules: the rule book.
     """
 
     profile: Profile
@@ -52,6 +56,7 @@ class Detector:
     error_threshold: float
     judge: Judge
     alert_threshold: float
+    rules: Sequence[Rule] = RULES
 
     @classmethod
     def fit(
@@ -73,9 +78,9 @@ class Detector:
         """
         profile = Profile.fit(events)
         signals = behaviour(events, profile)
-        thresholds = fit_thresholds(signals)
+        thresholds = fit_thresholds(signals, rules)
         votes = apply_rules(signals, thresholds, rules)
-        labels = pseudo_labels(votes, signals, thresholds)
+        labels = pseudo_labels(votes, signals, thresholds, rules)
 
         scaling = Scaling.fit(events)
         inputs = scaling.transform(events)
@@ -88,7 +93,9 @@ class Detector:
         seen = judge_inputs(inputs, errors)
         judge = Judge(seed=seed).fit(seen, labels)
         alert_threshold = budget_threshold(judge.out_of_fold(seen, labels))
-        return cls(profile, thresholds, scaling, autoencoder, error_threshold, judge, alert_threshold)
+        return cls(
+            profile, thresholds, scaling, autoencoder, error_threshold, judge, alert_threshold, tuple(rules)
+        )
 
     def seen(self, events: pd.DataFrame) -> np.ndarray:
         """What the judge sees of (n, 7) events: scaled inputs and reconstruction error; (n, 8)."""
@@ -118,7 +125,7 @@ class Detector:
         risk = self.judge.risk(seen)
         told = risk > above
         signals = behaviour(events, self.profile, history)[told]
-        votes = apply_rules(signals, self.thresholds)
+        votes = apply_rules(signals, self.thresholds, self.rules)
         accusers = [", ".join(votes.columns[row]) for row in (votes == SUSPICIOUS).to_numpy()]
         inputs = seen[told, :-1]
         misfit = np.abs(inputs - self.autoencoder.reconstruct(inputs))
@@ -144,9 +151,9 @@ class Detector:
             (n,) reconstruction errors, and (n,) int8 labels: 1 suspicious, 0 presumed normal, -1 undecided.
         """
         signals = behaviour(events, self.profile, history)
-        votes = apply_rules(signals, self.thresholds)
+        votes = apply_rules(signals, self.thresholds, self.rules)
         errors = self.seen(events)[:, -1]
-        labels = pseudo_labels(votes, signals, self.thresholds)
+        labels = pseudo_labels(votes, signals, self.thresholds, self.rules)
         return errors, refine_labels(labels, votes, errors, self.error_threshold)
 
     def save(self, path: Path | str) -> None:
@@ -160,6 +167,8 @@ class Detector:
     def to_bytes(self) -> bytes:
         """What `save` writes."""
         settings = {
+            "columns": COLUMNS,
+            "rules": book_to_json(self.rules),
             "profile": self.profile.to_dict(),
             "thresholds": self.thresholds,
             "scaling": self.scaling.to_dict(),
@@ -171,19 +180,29 @@ class Detector:
         return pack(BUNDLE, dict(zip(_PARTS, parts, strict=True)))
 
     @classmethod
-    def load(cls, path: Path | str) -> Detector:
+    def load(cls, path: Path | str, rules: Sequence[Rule] = RULES) -> Detector:
         """Read what `save` wrote; nothing is unpacked to disk.
+
+        Args:
+            path: the file.
+            rules: where its rules are looked up by name: the file holds which they are, not their code.
 
         Raises:
             ValueError: if the file is damaged or is not a saved detector of this version.
+            CourseError: if `rules` lacks one of its rules.
         """
-        return load_bundle(path, cls.from_bytes, "a detector", "fit one and save it again")
+        return load_bundle(
+            path, partial(cls.from_bytes, rules=rules), "a detector", "fit one and save it again"
+        )
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Detector:
+    def from_bytes(cls, content: bytes, rules: Sequence[Rule] = RULES) -> Detector:
         """The detector that `to_bytes` wrote."""
         settings, network, trees = unpack(BUNDLE, content, _PARTS)
         settings = json.loads(settings)
+        if (columns := settings.get("columns", COLUMNS)) != COLUMNS:
+            raise ValueError(f"it was fitted on {', '.join(columns)}, not on {', '.join(COLUMNS)}")
+        saved = settings.get("rules", book_to_json(RULES))  # the first version saved neither
         return cls(
             profile=Profile.from_dict(settings["profile"]),
             thresholds=settings["thresholds"],
@@ -192,4 +211,5 @@ class Detector:
             error_threshold=settings["error_threshold"],
             judge=Judge.from_bytes(trees),
             alert_threshold=settings["alert_threshold"],
+            rules=book_from_json(saved, rules),
         )

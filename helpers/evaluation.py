@@ -16,42 +16,17 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
+from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score, roc_curve
 
-from helpers.settings import WINDOW_ROWS, WINDOWS
-
-
-def average_precision(truth: ArrayLike, score: ArrayLike) -> float:
-    """scikit-learn's `average_precision_score`; ValueError where there is no fraud."""
-    from sklearn.metrics import average_precision_score
-
-    truth, score = _pair(truth, score)
-    _need("Average precision", truth)
-    return float(average_precision_score(truth, score))
+from helpers.settings import ALERTS, BLOCK, WINDOW_ROWS, WINDOWS
 
 
-def roc_auc(truth: ArrayLike, score: ArrayLike) -> float:
-    """scikit-learn's `roc_auc_score`; ValueError where there is no fraud or nothing else."""
-    from sklearn.metrics import roc_auc_score
-
-    truth, score = _pair(truth, score)
-    _need("ROC-AUC", truth, both=True)
-    return float(roc_auc_score(truth, score))
-
-
-def confusion(truth: ArrayLike, flagged: ArrayLike) -> np.ndarray:
-    """Confusion matrix of a yes/no array: (2, 2) int, one row per truth, one column per answer."""
-    from sklearn.metrics import confusion_matrix
-
-    truth, flagged = _pair(truth, _binary("flagged", flagged))
-    return confusion_matrix(truth, flagged > 0, labels=[False, True])
-
-
-def choose_alerts(score: ArrayLike, start: int = 0, per: int = 5, of: int = 1_000) -> np.ndarray:
+def choose_alerts(score: ArrayLike, start: int = 0, per: int = ALERTS, of: int = BLOCK) -> np.ndarray:
     """Spend the alert budget: the `per` riskiest of every `of` consecutive events.
 
     Blocks follow the stream's clock: event e belongs to block e // of, wherever the scores begin.
-    A block seen in part, at either end, gets its proportional share, rounded down: 5 of 1,000
-    leaves 2 alerts for 500 events and none for fewer than 200. The budget is never exceeded.
+    A block seen in part, at either end, gets its proportional share, rounded down: half a block of
+    5 alerts gets 2. The budget is never exceeded.
 
     Returns:
         (n,) bool; among equal scores of a block the earlier event is chosen.
@@ -89,7 +64,7 @@ def budget_report(truth: ArrayLike, score: ArrayLike, start: int = 0) -> dict[st
             f"Precision at the alert budget does not exist: {len(score):,} events from event "
             f"{start:,} on are too few for an alert, take more rows."
         )
-    (_, false_positives), (missed, found) = confusion(truth, alerts).tolist()
+    (_, false_positives), (missed, found) = confusion_matrix(truth, alerts, labels=[False, True]).tolist()
     return {
         "alerts": found + false_positives,
         "true_positives": found,
@@ -130,8 +105,8 @@ def accusations(
     }
 
 
-def budget_curve(truth: ArrayLike, score: ArrayLike, start: int = 0, most: int = 50) -> pd.DataFrame:
-    """What every alert budget from 1 to `most` of 1,000 events gives (see `choose_alerts`).
+def budget_curve(truth: ArrayLike, score: ArrayLike, start: int = 0, most: int = 10 * ALERTS) -> pd.DataFrame:
+    """What every alert budget from 1 to `most` of a block's events gives (see `choose_alerts`).
 
     Returns:
         One row a budget, its number the index `per`: honest_quiet, false_alarms, missed, found,
@@ -162,8 +137,6 @@ def at_recall(truth: ArrayLike, score: ArrayLike, recall: float) -> dict[str, in
     Returns:
         recall: the one reached; false_positives: legitimate events at or above the threshold.
     """
-    from sklearn.metrics import roc_curve
-
     truth, score = _pair(truth, score)
     _need("The number of false positives at a recall", truth, both=True)
     if not 0 <= recall <= 1:
@@ -211,7 +184,7 @@ def bootstrap_ap(
         One row per draw, one column per detector; NaN in a draw that caught no fraud.
 
     Raises:
-        ValueError: as `average_precision`, or if the draws were made for other events.
+        ValueError: if there is no fraud, or the draws were made for other events.
     """
     truth = _binary("truth", truth)
     _need("Average precision", truth)
@@ -338,14 +311,15 @@ def evaluate(
     if seed_name not in scores or np.asarray(scores[seed_name]).dtype != bool:
         raise ValueError(f"scores must contain {seed_name!r} as a yes/no array of dtype bool.")
     boot = bootstrap_ap(truth, scores, block_draws(len(truth)) if draws is None else draws)
-    missed, found = confusion(truth, scores[seed_name])[1].tolist()
+    _need("ROC-AUC", truth, both=True)
+    seed_recall = float(np.asarray(scores[seed_name])[truth].mean())
     return {
         name: {
-            "average_precision": average_precision(truth, score),
+            "average_precision": float(average_precision_score(truth, _score(score))),
             "average_precision_ci": list(interval(boot[name])),
-            "roc_auc": roc_auc(truth, score),
+            "roc_auc": float(roc_auc_score(truth, _score(score))),
             "budget": _budget_entry(truth, score, start),
-            "at_seed_recall": at_recall(truth, score, found / (missed + found)),
+            "at_seed_recall": at_recall(truth, score, seed_recall),
         }
         for name, score in scores.items()
     }

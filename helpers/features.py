@@ -20,8 +20,8 @@ SIGNALS = ["amount", "amount_z", "axes_beyond", "distance", "usual", "burst", "r
 def linear(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Multiply (n, k) by (k, m), column by column.
 
-    Elementwise sums give each row the same bits whatever the other rows are; BLAS (`@`) does not. The
-    result lies in memory column after column, which lets numpy work along the rows.
+    Elementwise sums give each row the same bits whatever the other rows are. BLAS (`@`) does not, nor does
+    einsum for one row. The result lies in memory column after column, so that numpy works along the rows.
     """
     columns = x.T
     out = weights[0][:, None] * columns[0]

@@ -158,6 +158,8 @@ def load_bundle(path: Path | str, from_bytes: Callable[[bytes], Bundle], what: s
     content = Path(path).read_bytes()
     try:
         return from_bytes(content)
+    except CourseError:
+        raise
     except Exception as cause:
         reason = str(cause).partition("\n")[0]
         raise ValueError(

@@ -54,11 +54,12 @@ class Judge:
         import xgboost
 
         known = labels != UNDECIDED
-        if not ((labels == SUSPICIOUS).any() and (labels == NORMAL).any()):
-            raise ValueError(
-                "A judge needs examples of both suspicious and normal events, and one of them has none: "
-                "ask for more rows or choose another window."
-            )
+        for label, name in ((SUSPICIOUS, "suspicious"), (NORMAL, "normal")):
+            if not (labels == label).any():
+                raise ValueError(
+                    "A judge needs examples of both suspicious and normal events, and among these "
+                    f"{len(labels):,} none is {name}: ask for more rows or choose another window."
+                )
         rows = xgboost.DMatrix(inputs[known], labels[known], feature_names=self.names, nthread=self.threads)
         settings = {
             "objective": "binary:logistic",

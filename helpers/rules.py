@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from helpers.files import CourseError
 from helpers.settings import BUDGET, UNUSUAL_AXES, UNUSUAL_SD
 
 SUSPICIOUS, NORMAL, ABSTAIN = 1, 0, -1  # a vote, as Snorkel codes it
@@ -16,7 +18,7 @@ PROBE_AMOUNT = 1.0  # euro: the smallest charge that still proves a card is aliv
 
 
 def budget_threshold(values: np.ndarray) -> float:
-    """The value that the alert budget's share of the training part exceeds: its 99.5 % quantile."""
+    """The value that the alert budget's share of the training part exceeds."""
     return float(np.quantile(values, 1 - BUDGET))
 
 
@@ -31,6 +33,9 @@ class Rule:
         threshold_from: where its threshold comes from; never from a label.
         vote: what it says of the events it fires on, SUSPICIOUS or NORMAL; it abstains elsewhere.
         test: (signals, thresholds) -> (n,) bool, where it fires.
+        clears: whether its NORMAL vote alone, where nobody accuses, makes an event presumed normal.
+        weight: a signal that counts events per 1,000, if the suspicion is to be multiplied by 1 + its value
+            (divided, where the rule votes NORMAL); the 1 is the event itself.
     """
 
     name: str
@@ -39,6 +44,36 @@ class Rule:
     threshold_from: str
     vote: int
     test: Callable[[pd.DataFrame, dict[str, float]], pd.Series]
+    clears: bool = False
+    weight: str | None = None
+
+
+def high_amount(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
+    return signals["amount_z"] > UNUSUAL_SD
+
+
+def abnormal_combination(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
+    return signals["distance"] > thresholds["distance"]
+
+
+def burst(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
+    return signals["burst"] > thresholds["burst"]
+
+
+def repeated_attempts(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
+    return signals["repeats"] > thresholds["repeats"]
+
+
+def probing_amount(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
+    return (signals["amount"] <= PROBE_AMOUNT) & (signals["axes_beyond"] >= UNUSUAL_AXES)
+
+
+def familiar_crowd(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
+    return signals["usual"] >= 1
+
+
+def ordinary_profile(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
+    return signals["axes_beyond"] < UNUSUAL_AXES
 
 
 RULES = (
@@ -48,31 +83,32 @@ RULES = (
         "a session that streams for an implausible number of hours",
         "3 robust standard deviations of log(1 + Amount)",
         SUSPICIOUS,
-        lambda s, t: s["amount_z"] > UNUSUAL_SD,
+        high_amount,
     ),
     Rule(
         "abnormal_combination",
         "These properties do not occur together.",
         "an unusual combination of device and DRM",
-        "the alert budget: the 99.5 % quantile of the distance",
+        "the alert budget: its share of the training part is farther away",
         SUSPICIOUS,
-        lambda s, t: s["distance"] > t["distance"],
+        abnormal_combination,
     ),
     Rule(
         "burst",
         "Many unusual events that look alike, in a short time.",
         "rapid licence acquisition",
-        "the alert budget: the 99.5 % quantile of the burst count",
+        "the alert budget: its share of the training part has more such events around it",
         SUSPICIOUS,
-        lambda s, t: s["burst"] > t["burst"],
+        burst,
+        weight="burst",
     ),
     Rule(
         "repeated_attempts",
         "The same unusual thing is tried again and again.",
         "too many failed attempts",
-        "the alert budget: the 99.5 % quantile of the count of near-identical events",
+        "the alert budget: its share of the training part has more near-identical events around it",
         SUSPICIOUS,
-        lambda s, t: s["repeats"] > t["repeats"],
+        repeated_attempts,
     ),
     Rule(
         "probing_amount",
@@ -80,7 +116,7 @@ RULES = (
         "a licence requested and never played",
         "the smallest charge, 1 euro, on an event with two axes beyond 3 robust standard deviations",
         SUSPICIOUS,
-        lambda s, t: (s["amount"] <= PROBE_AMOUNT) & (s["axes_beyond"] >= UNUSUAL_AXES),
+        probing_amount,
     ),
     Rule(
         "familiar_crowd",
@@ -88,7 +124,8 @@ RULES = (
         "an uncommon device that many households own",
         "at least one such event in 1,000, the window, throughout the training part",
         NORMAL,
-        lambda s, t: s["usual"] >= 1,
+        familiar_crowd,
+        weight="usual",
     ),
     Rule(
         "ordinary_profile",
@@ -96,9 +133,33 @@ RULES = (
         "a known device, a usual title, a usual hour",
         "fewer than two axes beyond 3 robust standard deviations",
         NORMAL,
-        lambda s, t: s["axes_beyond"] < UNUSUAL_AXES,
+        ordinary_profile,
+        clears=True,
     ),
 )
+
+
+def book_to_json(rules: Sequence[Rule]) -> list[dict[str, Any]]:
+    """What a file can hold of a rule book: everything but the tests themselves, which are code."""
+    kept = ("name", "vote", "clears", "weight")
+    return [{field: getattr(rule, field) for field in kept} for rule in rules]
+
+
+def book_from_json(saved: list[dict[str, Any]], rules: Sequence[Rule] = RULES) -> tuple[Rule, ...]:
+    """The saved book, with the tests of `rules`, looked up by name.
+
+    Raises:
+        CourseError: if `rules` lacks one of them, or has another rule of that name.
+    """
+    known = {rule.name: rule for rule in rules}
+    for described in saved:
+        rule = known.get(described["name"])
+        if rule is None or book_to_json([rule]) != [described]:
+            raise CourseError(
+                f"The rule {described['name']!r} of this rule book is not among the rules at hand: add it to "
+                "RULES in helpers/rules.py, or give the whole book as `rules`."
+            )
+    return tuple(known[described["name"]] for described in saved)
 
 
 def naive_rule(events: pd.DataFrame) -> np.ndarray:
@@ -106,18 +167,23 @@ def naive_rule(events: pd.DataFrame) -> np.ndarray:
     return ((events["Amount"] > 200) | (events["V1"] < -3)).to_numpy()
 
 
-def suspicion(signals: pd.DataFrame) -> np.ndarray:
+def suspicion(signals: pd.DataFrame, rules: Sequence[Rule] = RULES) -> np.ndarray:
     """How far outside the profile, times how much busier than usual; (n,) without unit.
 
-    distance * (1 + burst) / (1 + usual): both counts are per 1,000 events, and the 1 is the event itself.
+    With the course's rules distance * (1 + burst) / (1 + usual): a rule with a `weight` brings a factor.
     """
-    return (signals["distance"] * (1 + signals["burst"]) / (1 + signals["usual"])).to_numpy()
+    total = signals["distance"]
+    for rule in rules:
+        if rule.weight:
+            factor = 1 + signals[rule.weight]
+            total = total * factor if rule.vote == SUSPICIOUS else total / factor
+    return total.to_numpy()
 
 
-def fit_thresholds(signals: pd.DataFrame) -> dict[str, float]:
-    """Take every free threshold from the training part's signals and the alert budget."""
-    thresholds = {name: budget_threshold(signals[name]) for name in ("distance", "burst", "repeats")}
-    return thresholds | {"suspicion": budget_threshold(suspicion(signals))}
+def fit_thresholds(signals: pd.DataFrame, rules: Sequence[Rule] = RULES) -> dict[str, float]:
+    """The alert budget's threshold of every signal and of the suspicion, from the training part's signals."""
+    thresholds = {name: budget_threshold(signals[name]) for name in signals}
+    return thresholds | {"suspicion": budget_threshold(suspicion(signals, rules))}
 
 
 def apply_rules(
@@ -127,7 +193,13 @@ def apply_rules(
 
     Returns:
         (n, rules) int8: 1 suspicious, 0 normal, -1 where the rule abstains.
+
+    Raises:
+        ValueError: if two rules have one name.
     """
+    names = [rule.name for rule in rules]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Two rules of one name cannot be told apart: rename one of {', '.join(names)}.")
     votes = {r.name: np.where(r.test(signals, thresholds), r.vote, ABSTAIN) for r in rules}
     return pd.DataFrame(votes, index=signals.index, dtype=np.int8)
 
@@ -154,19 +226,30 @@ def rule_summary(votes: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def pseudo_labels(votes: pd.DataFrame, signals: pd.DataFrame, thresholds: dict[str, float]) -> np.ndarray:
+def pseudo_labels(
+    votes: pd.DataFrame, signals: pd.DataFrame, thresholds: dict[str, float], rules: Sequence[Rule] = RULES
+) -> np.ndarray:
     """What the rule book concludes.
 
     Suspicious (1): more suspicious votes than normal ones, and a suspicion above the budget's threshold.
-    Presumed normal (0): an ordinary profile and no suspicious vote; a familiar crowd weighs against an
-    accusation but clears nobody by itself. Everything else stays undecided (-1).
+    Presumed normal (0): no suspicious vote, and that of a rule that `clears`, such as ordinary_profile; a
+    familiar crowd weighs against an accusation but clears nobody. Everything else stays undecided (-1).
 
     Returns:
         (n,) int8.
+
+    Raises:
+        ValueError: if no rule clears anybody, so that nothing could be presumed normal.
     """
+    clearing = [rule.name for rule in rules if rule.clears]
+    if not clearing:
+        raise ValueError(
+            "No rule of this book says what is ordinary, so nothing could be presumed normal: "
+            "keep ordinary_profile, or set clears=True for a rule that votes NORMAL."
+        )
     accusations, defences = ((votes == vote).sum(axis=1).to_numpy() for vote in (SUSPICIOUS, NORMAL))
-    ordinary = (votes["ordinary_profile"] == NORMAL).to_numpy()
-    extreme = suspicion(signals) > thresholds["suspicion"]
+    ordinary = (votes[clearing] == NORMAL).any(axis=1).to_numpy()
+    extreme = suspicion(signals, rules) > thresholds["suspicion"]
     labels = np.full(len(votes), UNDECIDED, dtype=np.int8)
     labels[ordinary & (accusations == 0)] = NORMAL
     labels[(accusations > defences) & extreme] = SUSPICIOUS
@@ -193,7 +276,8 @@ def refine_labels(
     badly_rebuilt = errors > threshold
     accused = (votes == SUSPICIOUS).any(axis=1).to_numpy()
     refined = labels.copy()
-    refined[np.where(badly_rebuilt, labels == NORMAL, labels == SUSPICIOUS)] = UNDECIDED
+    refined[(labels == SUSPICIOUS) & ~badly_rebuilt] = UNDECIDED
+    refined[(labels == NORMAL) & badly_rebuilt] = UNDECIDED
     refined[(labels == UNDECIDED) & ~badly_rebuilt & ~accused] = NORMAL
     return refined
 

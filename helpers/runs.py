@@ -31,7 +31,7 @@ STAGES = {
     "01_data_loading": Stage(writes="events.parquet settings.json", sealed="truth.parquet"),
     "02_heuristic_labels": Stage(
         needs="events.parquet settings.json",
-        writes="profile.json thresholds.json signals.parquet votes.parquet labels.parquet",
+        writes="book.json profile.json thresholds.json signals.parquet votes.parquet labels.parquet",
     ),
     "03_behavioral_features": Stage(
         needs="events.parquet settings.json profile.json signals.parquet",
@@ -42,18 +42,18 @@ STAGES = {
         writes="autoencoder.safetensors autoencoder.json errors.parquet refined.parquet",
     ),
     "05_supervised_judge": Stage(
-        needs="events.parquet settings.json profile.json thresholds.json signals.parquet "
+        needs="events.parquet settings.json book.json profile.json thresholds.json signals.parquet "
         "votes.parquet labels.parquet inputs.parquet scaling.json "
         "autoencoder.safetensors autoencoder.json errors.parquet refined.parquet",
         writes="detector.zip scores.parquet",
     ),
     "06_evaluation": Stage(
-        needs="events.parquet settings.json profile.json signals.parquet inputs.parquet "
-        "scores.parquet truth.parquet",
+        needs="events.parquet settings.json book.json profile.json thresholds.json signals.parquet "
+        "inputs.parquet scores.parquet truth.parquet",
         writes="evaluation.json",
     ),
     "07_streaming_simulation": Stage(
-        needs="events.parquet settings.json truth.parquet", writes="stream.json learner.zip"
+        needs="events.parquet settings.json book.json truth.parquet", writes="stream.json learner.zip"
     ),
     "08_scaling_out": Stage(
         needs="events.parquet settings.json inputs.parquet errors.parquet refined.parquet detector.zip"

@@ -29,7 +29,7 @@ import pandas as pd
 from helpers.detector import Detector
 from helpers.files import CourseError
 from helpers.judge import JUDGE_INPUTS, Judge
-from helpers.rules import UNDECIDED
+from helpers.rules import RULES, UNDECIDED, Rule
 from helpers.settings import BUDGET, COLUMNS, ROOT, WINDOW
 
 if TYPE_CHECKING:
@@ -113,9 +113,9 @@ def session(cores: int, folder: Path) -> SparkSession:
 
 
 @lru_cache(maxsize=1)
-def _detector(content: bytes) -> Detector:
+def _detector(content: bytes, rules: tuple[Rule, ...]) -> Detector:
     """The detector of a worker process, loaded once from the saved file's bytes."""
-    return Detector.from_bytes(content)
+    return Detector.from_bytes(content, rules)
 
 
 # A table of events
@@ -146,13 +146,18 @@ def score_file(detector: Detector, source: Path, target: Path) -> int:
     return total
 
 
-def risks(spark: SparkSession, detector: Path, events: DataFrame) -> DataFrame:
-    """The risk of every event of a Spark table: key, event, risk; the events need no order."""
+def risks(
+    spark: SparkSession, detector: Path, events: DataFrame, rules: tuple[Rule, ...] = RULES
+) -> DataFrame:
+    """The risk of every event of a Spark table: key, event, risk; the events need no order.
+
+    `rules` is where the detector's rules are looked up, as in `Detector.load`.
+    """
     shared = spark.sparkContext.broadcast(detector.read_bytes())
 
     def score(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for part in parts:
-            yield part[["key", "event"]].assign(risk=_detector(shared.value).score(part))
+            yield part[["key", "event"]].assign(risk=_detector(shared.value, rules).score(part))
 
     return events.mapInPandas(score, RISKS)
 
@@ -168,6 +173,7 @@ def serve(
     files: int = 1,
     partitions: int | None = None,
     every: str | None = None,
+    rules: tuple[Rule, ...] = RULES,
 ) -> list[dict[str, Any]]:
     """Serve event files as they arrive in a folder, one micro-batch after another.
 
@@ -181,6 +187,7 @@ def serve(
         partitions: over so many tasks the keys are spread; counts when the checkpoint is new.
         every: how often to look for new files, such as "1 second", without end; where None, the call ends
             when no file is left.
+        rules: where the detector's rules are looked up, as in `Detector.load`.
 
     Returns:
         Spark's progress report of each micro-batch.
@@ -191,24 +198,26 @@ def serve(
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    above = Detector.load(detector).alert_threshold if threshold is None else threshold
+    above = Detector.load(detector, rules).alert_threshold if threshold is None else threshold
     if partitions:
         spark.conf.set("spark.sql.shuffle.partitions", partitions)
     try:
         trigger = {"processingTime": every} if every else {"availableNow": True}
-        query = _query(spark, detector.read_bytes(), folder, above, files).trigger(**trigger).start()
+        query = _query(spark, detector.read_bytes(), folder, above, files, rules).trigger(**trigger).start()
         query.awaitTermination()
     except (PySparkException, Py4JError) as error:
         raise CourseError(_sentence(str(error), folder)) from None
     return [json.loads(progress.json) for progress in query.recentProgress]
 
 
-def _query(spark: SparkSession, content: bytes, folder: Path, above: float, files: int) -> DataStreamWriter:
+def _query(
+    spark: SparkSession, content: bytes, folder: Path, above: float, files: int, rules: tuple[Rule, ...]
+) -> DataStreamWriter:
     """The query: files in, one call a key and micro-batch, alerts and progress out."""
     shared = spark.sparkContext.broadcast(content)
 
     def serve_key(key: tuple, parts: Iterable[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
-        yield _serve_key(_detector(shared.value), above, key[0], pd.concat(parts), state)
+        yield _serve_key(_detector(shared.value, rules), above, key[0], pd.concat(parts), state)
 
     alerts = (
         spark.readStream.schema(EVENTS)

@@ -9,8 +9,9 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Real
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from helpers.features import is_unusual, linear
 from helpers.files import load_bundle, pack, unpack
 from helpers.files import replace as replace_file
 from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs
-from helpers.rules import SUSPICIOUS
+from helpers.rules import RULES, SUSPICIOUS, Rule
 from helpers.settings import ALERTS, BLOCK, COLUMNS, DELAY, RADIUS, WINDOW
 
 UNKNOWN = -1  # an alert not yet decided, a truth not yet learned
@@ -137,21 +138,32 @@ class Learner:
         return cdist(z, self._z) / length
 
     def watch(self, events: pd.DataFrame) -> None:
-        """Score a micro-batch of new events, remember it, and alert where a block of 1,000 is over."""
+        """Score a micro-batch of new events, remember it, and alert where a block is over."""
         if len(events):
             fresh = _described(self.detector, events, self.memory[-WINDOW:])
             fresh = fresh.assign(risk=self.score(events), alert=UNKNOWN, truth=UNKNOWN)
             self.memory = pd.concat([self.memory, fresh])
-            over = (self.memory["alert"] == UNKNOWN) & (self.memory.index < self.now // BLOCK * BLOCK)
-            for _, block in self.memory[over].groupby(self.memory.index[over] // BLOCK):
-                self.memory.loc[block.index, "alert"] = self._chosen(block).astype(int)
+            self._decide(self.now // BLOCK * BLOCK)
 
-    def _chosen(self, block: pd.DataFrame) -> np.ndarray:
+    def close(self) -> None:
+        """Alert in the block that the stream has ended in, too: it gets its share of the budget."""
+        self._decide(self.now)
+
+    def _decide(self, end: int) -> None:
+        """Spend the budget of every block before the event number `end`, of a part of one in proportion."""
+        undecided = self.memory["alert"] == UNKNOWN
+        begin = self.memory.index[~undecided][-1] + 1
+        due = self.memory[undecided & (self.memory.index < end)]
+        for number, block in due.groupby(due.index // BLOCK):
+            events = min(end, (number + 1) * BLOCK) - max(begin, number * BLOCK)
+            self.memory.loc[block.index, "alert"] = self._chosen(block, ALERTS * events // BLOCK).astype(int)
+
+    def _chosen(self, block: pd.DataFrame, alerts: int) -> np.ndarray:
         """Spend one block's budget: the riskiest, and for the explored share what the label-free judge finds
         riskiest among events that look like none reviewed."""
-        explored = round(self.explore * ALERTS)
+        explored = round(self.explore * alerts)
         chosen = np.zeros(len(block), dtype=bool)
-        chosen[np.argsort(-block["risk"], kind="stable")[: ALERTS - explored]] = True
+        chosen[np.argsort(-block["risk"], kind="stable")[: alerts - explored]] = True
         familiar = chosen | (self._unlikeness(block) <= RADIUS).any(axis=1)
         novelty = np.where(familiar, -1, self.detector.score(block))
         chosen[np.argsort(-novelty, kind="stable")[:explored]] = True
@@ -210,21 +222,21 @@ class Learner:
         replace_file(Path(path), pack(LEARNER, dict(zip(_PARTS, parts, strict=True))))
 
     @classmethod
-    def load(cls, path: Path | str) -> Learner:
+    def load(cls, path: Path | str, rules: Sequence[Rule] = RULES) -> Learner:
         """Read what `save` wrote; it goes on with the same scores. Nothing is unpacked to disk.
 
-        Raises:
-            ValueError: if the file is damaged or is not a saved learner of this version.
+        Args, Raises: as `Detector.load`.
         """
-        return load_bundle(path, cls.from_bytes, "a learner", "replay the stream and save it again")
+        from_bytes = partial(cls.from_bytes, rules=rules)
+        return load_bundle(path, from_bytes, "a learner", "replay the stream and save it again")
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Learner:
+    def from_bytes(cls, content: bytes, rules: Sequence[Rule] = RULES) -> Learner:
         """The learner whose file `save` wrote."""
         detector, memory, judge, settings = unpack(LEARNER, content, _PARTS)
         settings = json.loads(settings)
         return cls(
-            Detector.from_bytes(detector),
+            Detector.from_bytes(detector, rules),
             pd.read_parquet(io.BytesIO(memory)),
             np.array(settings.pop("weights")),
             Judge.from_bytes(judge),
@@ -259,7 +271,7 @@ def replay(
 
 
 def oracle_prequential(
-    inputs: np.ndarray, truth: np.ndarray, warm_up: int, delay: int = DELAY, seed: int = 0
+    inputs: np.ndarray, truth: np.ndarray, warm_up: int, delay: int = DELAY, seed: int = 0, start: int = 0
 ) -> np.ndarray:
     """Risk from the same judge, refitted before every block on all labels older than the delay.
 
@@ -267,6 +279,7 @@ def oracle_prequential(
         inputs: (n, 8) what the judge sees, in time order.
         truth: (n,) of 0 and 1.
         warm_up: events that are not scored.
+        start: number of the first event; blocks follow the stream's clock.
 
     Returns:
         (n - warm_up,) risk; 0 while no fraud is known.
@@ -274,13 +287,15 @@ def oracle_prequential(
     from concurrent.futures import ThreadPoolExecutor
 
     def block_risk(begin: int) -> np.ndarray:
-        block, known = inputs[begin : begin + BLOCK], max(begin - delay, 0)
+        block, known = inputs[begin : begin + BLOCK - (start + begin) % BLOCK], max(begin - delay, 0)
         if not truth[:known].any():
             return np.zeros(len(block), dtype=np.float32)
         return Judge(seed=seed).fit(inputs[:known], truth[:known]).risk(block)
 
+    next_block = warm_up + BLOCK - (start + warm_up) % BLOCK
+    begins = [warm_up, *range(next_block, len(inputs), BLOCK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.concatenate(list(pool.map(block_risk, range(warm_up, len(inputs), BLOCK))))
+        return np.concatenate(list(pool.map(block_risk, begins)))
 
 
 def drift(reference: pd.DataFrame, batch: pd.DataFrame) -> pd.DataFrame:

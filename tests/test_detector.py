@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,10 +17,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sandbox import assert_one_sentence
 
 from helpers import detector as detector_module
-from helpers.detector import Detector
+from helpers.detector import BUNDLE, Detector
+from helpers.files import CourseError, pack, unpack
+from helpers.rules import NORMAL, RULES, SUSPICIOUS, Rule
 from helpers.settings import COLUMNS
+from helpers.stream import Learner
 
 ROOT = Path(detector_module.__file__).parents[1]
 SEEN = slice(3_000, 5_500)  # events of the property tests, over the border of training and test part
@@ -178,6 +183,63 @@ def test_an_event_with_a_gap_gets_no_score(detector, events, column, value):
             use(bad)
 
 
+# --- a rule book of one's own --------------------------------------------------------------------
+
+
+def everybody(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
+    return signals["amount"] > -1
+
+
+BOOK = (*RULES[1:], Rule("everybody", "Nobody is safe.", "-", "-", SUSPICIOUS, everybody))
+
+
+@pytest.fixture(scope="module")
+def with_own_book(small_train) -> Detector:
+    book = tuple(rule for rule in RULES if rule.name not in ("burst", "high_amount"))
+    return Detector.fit(small_train, rules=book)
+
+
+def test_a_book_of_ones_own_is_used_wherever_rules_are(with_own_book, detector, events, tmp_path):
+    own = replace(detector, rules=BOOK)
+    told = own.reasons(events)["rules"]
+    assert told.str.contains("everybody").all() and not told.str.contains("high_amount").any()
+    assert (own.pseudo_labels(events)[1] != NORMAL).all() and (
+        detector.pseudo_labels(events)[1] == NORMAL
+    ).any()
+    own.save(tmp_path / "own.zip")
+    again = Detector.load(tmp_path / "own.zip", [*RULES, *BOOK[-1:]])
+    assert again.rules == BOOK
+    pd.testing.assert_frame_equal(again.reasons(events), own.reasons(events), check_exact=True)
+    np.testing.assert_array_equal(again.score(events), detector.score(events))
+    assert set(with_own_book.thresholds) == set(detector.thresholds)
+    assert with_own_book.thresholds["suspicion"] < detector.thresholds["suspicion"]
+    with_own_book.save(tmp_path / "part.zip")
+    assert Detector.load(tmp_path / "part.zip").rules == with_own_book.rules
+
+
+def test_a_rule_that_is_not_at_hand_is_one_sentence(detector, tmp_path):
+    replace(detector, rules=BOOK).save(tmp_path / "own.zip")
+    with pytest.raises(
+        CourseError, match=r"^The rule 'everybody' .* is not among the rules at hand"
+    ) as caught:
+        Detector.load(tmp_path / "own.zip")
+    assert_one_sentence(str(caught.value))
+
+
+def test_a_book_without_a_word_on_what_is_ordinary_is_one_sentence(small_train):
+    with pytest.raises(ValueError, match="nothing could be presumed normal"):
+        Detector.fit(small_train, rules=RULES[:-1])
+
+
+def test_a_learner_keeps_its_book(detector, small_train, events, tmp_path):
+    learner = Learner.start(replace(detector, rules=BOOK), small_train)
+    learner.save(tmp_path / "learner.zip")
+    again = Learner.load(tmp_path / "learner.zip", [*RULES, *BOOK[-1:]])
+    assert again.reasons(events)["rules"].str.contains("everybody").all()
+    with pytest.raises(CourseError, match="'everybody'"):
+        Learner.load(tmp_path / "learner.zip")
+
+
 # --- kept and read again -------------------------------------------------------------------------
 
 
@@ -194,6 +256,30 @@ def test_two_saves_have_the_same_bytes_and_a_loaded_one_too(saved, detector, tmp
     Detector.load(saved).save(tmp_path / "b.zip")
     assert saved.read_bytes() == (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "b.zip"]
+
+
+def resettled(content: bytes, **changes) -> bytes:
+    """A saved detector with other settings; None takes one away."""
+    parts = dict(zip(PARTS, unpack(BUNDLE, content, PARTS), strict=True))
+    settings = json.loads(parts["settings.json"]) | changes
+    kept = {name: value for name, value in settings.items() if value is not None}
+    return pack(BUNDLE, parts | {"settings.json": json.dumps(kept).encode()})
+
+
+def test_another_schema_is_one_sentence(saved, tmp_path):
+    path = tmp_path / "other.zip"
+    path.write_bytes(resettled(saved.read_bytes(), columns=["Amount", "V1"]))
+    with pytest.raises(ValueError, match=r"it was fitted on Amount, V1, not on Amount, V1, V2, V3") as caught:
+        Detector.load(path)
+    assert_one_sentence(str(caught.value))
+
+
+def test_a_detector_of_the_first_version_gives_the_same_bits(saved, detector, events, reasons, tmp_path):
+    path = tmp_path / "first.zip"
+    path.write_bytes(resettled(saved.read_bytes(), columns=None, rules=None))
+    again = Detector.load(path)
+    np.testing.assert_array_equal(again.score(events), detector.score(events))
+    pd.testing.assert_frame_equal(again.reasons(events), reasons, check_exact=True)
 
 
 def test_no_pickle_is_written_or_read(saved, detector, events, scores, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_auc_score
 
 from helpers import evaluation as ev
 
@@ -23,18 +23,19 @@ def stream(n: int = 3_000, frauds: int = 12, seed: int = 0) -> tuple[np.ndarray,
     return truth, np.round(rng.normal(size=n) + 2 * truth, 1)
 
 
-def test_ranking_metrics_equal_scikit_learn_for_arrays_series_and_float32():
+def test_metrics_are_scikit_learns_for_arrays_series_and_float32():
     truth, score = stream()
     for t, s in [(truth, score), (pd.Series(truth, index=range(9, 3_009)), score.astype("f4"))]:
-        assert ev.average_precision(t, s) == pytest.approx(average_precision_score(truth, score))
-        assert ev.roc_auc(t, s) == pytest.approx(roc_auc_score(truth, score))
+        judge = ev.evaluate(t, {"seed_rules": score > 1, "judge": s})["judge"]
+        assert judge["average_precision"] == pytest.approx(average_precision_score(truth, score))
+        assert judge["roc_auc"] == pytest.approx(roc_auc_score(truth, score))
 
 
 def test_all_equal_scores_know_nothing():
     truth, _ = stream()
     flat = np.zeros(len(truth))
-    assert ev.average_precision(truth, flat) == pytest.approx(12 / 3_000)
-    assert ev.roc_auc(truth, flat) == 0.5
+    flat_one = ev.evaluate(truth, {"seed_rules": flat > 0, "flat": flat})["flat"]
+    assert flat_one["average_precision"] == pytest.approx(12 / 3_000) and flat_one["roc_auc"] == 0.5
     assert ev.at_recall(truth, flat, 0.1) == {"recall": 1.0, "false_positives": 2_988}
     boot = ev.bootstrap_ap(truth, {"a": flat, "b": flat + 7}, ev.block_draws(3_000, draws=50))
     assert ev.compare(boot, "a", "b") == {"difference": 0, "lo": 0, "hi": 0, "verdict": "equal"}
@@ -43,7 +44,6 @@ def test_all_equal_scores_know_nothing():
 def test_one_fraud_is_enough():
     truth, score = np.zeros(4_000, dtype=int), np.arange(4_000.0)
     truth[3_990] = 1
-    assert ev.average_precision(truth, score) == pytest.approx(1 / 10)
     boot = ev.bootstrap_ap(truth, {"a": score}, ev.block_draws(4_000, draws=200))
     assert 0 < boot["a"].isna().sum() < 200
     lo, hi = ev.interval(boot["a"])
@@ -52,11 +52,6 @@ def test_one_fraud_is_enough():
     assert ev.budget_report(truth, score)["true_positives"] == 0
     assert ev.budget_report(truth, score)["f1"] == 0
     assert ev.budget_report(truth, score)["best_recall"] == 1
-
-
-def test_confusion_has_truth_in_rows():
-    assert ev.confusion([0, 0, 0, 1, 1, 1, 1], [1, 0, 0, 1, 1, 1, 0]).tolist() == [[2, 1], [1, 3]]
-    assert ev.confusion([0, 0], [False, False]).tolist() == [[2, 0], [0, 0]]
 
 
 def test_ties_go_to_the_earlier_event():
@@ -268,14 +263,14 @@ def test_evaluate_gives_the_summary_and_nothing_but_plain_numbers():
     seed_rules = score > 1.5
     detectors = ev.evaluate(truth, {"seed_rules": seed_rules, "judge": score}, start=30_900)
     assert json.loads(json.dumps(detectors, allow_nan=False)) == detectors
-    (_, false_positives), (_, found) = ev.confusion(truth, seed_rules).tolist()
+    (_, false_positives), (_, found) = confusion_matrix(truth, seed_rules).tolist()
     naive, judge = detectors["seed_rules"], detectors["judge"]
     assert naive["budget"] is None
     assert naive["at_seed_recall"] == {"recall": found / 20, "false_positives": false_positives}
     assert list(judge["budget"]) == ["alerts", "true_positives", "precision", "recall", "f1"]
     assert judge["budget"]["alerts"] == 19
-    assert judge["roc_auc"] == ev.roc_auc(truth, score)
-    assert judge["average_precision"] == ev.average_precision(truth, score)
+    assert judge["roc_auc"] == roc_auc_score(truth, score)
+    assert judge["average_precision"] == average_precision_score(truth, score)
     lo, hi = judge["average_precision_ci"]
     assert lo < judge["average_precision"] < hi
     draws = ev.block_draws(4_000)
@@ -303,26 +298,27 @@ DRAWS = ev.block_draws(3_000, draws=3)
 AXES = np.ones((3_000, 6))
 
 
+def evaluated(truth, score) -> dict:
+    return ev.evaluate(truth, {"seed_rules": np.zeros(np.size(truth), bool), "judge": score})
+
+
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: ev.average_precision(ONE * 0, SCORE), "none of the 3,000 events is a fraud"),
-        (lambda: ev.roc_auc(ONE * 0, SCORE), "none of the 3,000 events is a fraud"),
-        (lambda: ev.roc_auc(ONE * 0 + 1, SCORE), "none of the 3,000 events is legitimate"),
-        (lambda: ev.average_precision([], []), "none of the 0 events"),
-        (lambda: ev.average_precision(ONE, SCORE[1:]), "3,000 events but .* scored 2,999"),
-        (lambda: ev.average_precision(ONE * 2, SCORE), "truth must be one column of 0 and 1"),
-        (lambda: ev.average_precision(None, SCORE), "truth must be one column of 0 and 1"),
-        (lambda: ev.average_precision([0, np.nan], [1, 2]), "truth must be one column"),
-        (lambda: ev.average_precision([0, 1, 1], [1, np.nan, 2]), "position 1 is nan"),
+        (lambda: evaluated(ONE * 0, SCORE), "none of the 3,000 events is a fraud"),
+        (lambda: evaluated(ONE * 0 + 1, SCORE), "none of the 3,000 events is legitimate"),
+        (lambda: ev.at_recall([], [], 0.5), "none of the 0 events"),
+        (lambda: evaluated(ONE, SCORE[1:]), "3,000 events but .* scored 2,999"),
+        (lambda: evaluated(ONE * 2, SCORE), "truth must be one column of 0 and 1"),
+        (lambda: evaluated(None, SCORE), "truth must be one column of 0 and 1"),
+        (lambda: evaluated([0, np.nan], [1, 2]), "truth must be one column"),
+        (lambda: ev.at_recall([0, 1, 1], [1, np.nan, 2], 0.5), "position 1 is nan"),
         (lambda: ev.choose_alerts([1, 2, -np.inf]), "position 2 is -inf"),
         (lambda: ev.choose_alerts(["much"]), "one column of numbers"),
         (lambda: ev.choose_alerts(AXES), r"not of shape \(3000, 6\)"),
         (lambda: ev.choose_alerts(SCORE, start=-1), "start must be a whole number"),
         (lambda: ev.choose_alerts(SCORE, of=0), "of must be a whole number of 1 or more, not 0"),
         (lambda: ev.choose_alerts(SCORE, per=2.5), "per must be a whole number"),
-        (lambda: ev.confusion(ONE, SCORE), "flagged must be one column of 0 and 1"),
-        (lambda: ev.confusion(ONE, ONE[1:]), "3,000 events but"),
         (lambda: ev.budget_report(ONE * 0, SCORE), "Recall at the alert budget does not exist"),
         (lambda: ev.budget_report(ONE[:150], SCORE[:150]), "150 events .* too few for an alert"),
         (lambda: ev.at_recall(ONE, SCORE, 1.1), "recall must lie between 0 and 1, not 1.1"),

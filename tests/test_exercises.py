@@ -292,7 +292,10 @@ WRONG = {
         ("lambda t, s: (t.cumsum() / np.arange(1, len(t) + 1))[t == 1].mean()", "sort by score first"),
         ("lambda t, s: (t[np.argsort(-s)].cumsum() / np.arange(1, len(t) + 1)).mean()", "only the places"),
         ("lambda t, s: t.mean()", "what chance reaches"),
-        ("lambda t, s: 0.9 * evaluation.average_precision(t, s)", "too small"),
+        (
+            "lambda t, s: 0.9 * __import__('sklearn.metrics').metrics.average_precision_score(t, s)",
+            "too small",
+        ),
     ],
     "6c": [
         ("lambda n, block, g: g.integers(0, n, size=n)", "Neighbours are torn apart"),

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
 
 from helpers import evaluation, plots, runs
 
@@ -101,7 +102,7 @@ def test_curves_matrices_and_episodes_have_the_detectors_colours():
     drawn = zip(legend.get_texts(), legend.get_lines(), strict=True)
     assert {text.get_text(): line.get_color() for text, line in drawn} == LABELS
     flagged = {name: evaluation.choose_alerts(score) for name, score in scores.items()}
-    matrices = {name: evaluation.confusion(truth, flags) for name, flags in flagged.items()}
+    matrices = {name: confusion_matrix(truth, flags) for name, flags in flagged.items()}
     figure = plots.confusion_matrices(matrices)
     tops = {
         axis.get_title().replace(",\n", ", "): to_hex(axis.spines["top"].get_edgecolor())

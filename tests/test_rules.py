@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from helpers import rules
 from helpers.features import SIGNALS, Profile, behaviour
+from helpers.files import CourseError
 from helpers.rules import RULES, apply_rules, fit_thresholds, pseudo_labels, rule_summary
 
 QUIET = {
@@ -73,6 +76,56 @@ def test_a_quiet_event_has_one_vote_and_no_event_none():
     assert apply_rules(signal_table({}, {}), THRESHOLDS, rules=RULES[:2]).shape == (2, 2)
 
 
+def test_two_rules_of_one_name_are_refused():
+    with pytest.raises(ValueError, match=r"cannot be told apart: rename one of burst, burst\.$"):
+        apply_rules(signal_table({}), THRESHOLDS, [RULES[2], RULES[2]])
+
+
+def test_a_book_that_clears_nobody_is_one_sentence():
+    book = [rule for rule in RULES if rule.name != "ordinary_profile"]
+    signals = signal_table({}, {})
+    with pytest.raises(
+        ValueError, match=r"nothing could be presumed normal: keep ordinary_profile, or set clears"
+    ):
+        pseudo_labels(apply_rules(signals, THRESHOLDS, book), signals, THRESHOLDS, book)
+
+
+def test_any_rule_may_clear():
+    mine = replace(RULES[-1], name="small_change", test=lambda signals, _: signals["amount"] < 5)
+    book = [*RULES[:-1], mine]
+    signals = signal_table({"amount": 3.0}, {"amount": 7.0})
+    labels = pseudo_labels(apply_rules(signals, THRESHOLDS, book), signals, THRESHOLDS, book)
+    assert labels.tolist() == [rules.NORMAL, rules.UNDECIDED]
+
+
+def test_the_suspicion_follows_the_book():
+    signals = signal_table({"distance": 2.0, "burst": 4.0, "usual": 1.0})
+    books = {name: [rule for rule in RULES if rule.name != name] for name in ("burst", "familiar_crowd")}
+    assert rules.suspicion(signals).tolist() == [5.0]
+    assert rules.suspicion(signals, books["burst"]).tolist() == [1.0]
+    assert rules.suspicion(signals, books["familiar_crowd"]).tolist() == [10.0]
+    assert rules.suspicion(signals, RULES[:1]).tolist() == [2.0]
+
+
+def test_a_traceback_names_the_rule_that_fails():
+    for rule in RULES:
+        assert rule.test.__name__ == rule.name
+
+
+def test_a_saved_book_finds_its_rules_and_says_which_it_lacks():
+    book = (RULES[4], RULES[6], RULES[2])
+    saved = json.loads(json.dumps(rules.book_to_json(book)))
+    assert rules.book_from_json(saved) == book
+    mine = replace(RULES[4], name="mine")
+    with pytest.raises(
+        CourseError, match=r"^The rule 'mine' of this rule book .* add it to RULES in helpers/rules.py"
+    ):
+        rules.book_from_json(rules.book_to_json([mine]))
+    assert rules.book_from_json(rules.book_to_json([mine]), [*RULES, mine]) == (mine,)
+    with pytest.raises(CourseError, match="The rule 'burst' of this rule book"):
+        rules.book_from_json(rules.book_to_json([replace(RULES[2], weight=None)]))
+
+
 def test_naive_rule_is_strict_on_both_sides():
     events = pd.DataFrame({"Amount": [200, 200.01, 0, 0, 300], "V1": [-3, 0, -3.01, 5, -9]})
     assert rules.naive_rule(events).tolist() == [False, True, True, False, True]
@@ -88,8 +141,8 @@ def test_thresholds_come_from_the_budget_and_nothing_else():
     generator = np.random.default_rng(0)
     signals = pd.DataFrame(generator.gamma(2, size=(2_000, 7)), columns=SIGNALS)
     thresholds = fit_thresholds(signals)
-    assert set(thresholds) == {"distance", "burst", "repeats", "suspicion"}
-    assert list(inspect.signature(fit_thresholds).parameters) == ["signals"]
+    assert set(thresholds) == {*SIGNALS, "suspicion"}
+    assert list(inspect.signature(fit_thresholds).parameters) == ["signals", "rules"]
     for name, threshold in thresholds.items():
         values = rules.suspicion(signals) if name == "suspicion" else signals[name]
         assert (values > threshold).sum() == 10

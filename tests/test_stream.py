@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sandbox import small_files_only
 
-from helpers import data, stream
+from helpers import data, evaluation, stream
 from helpers.files import CourseError
+from helpers.judge import Judge
 from helpers.settings import COLUMNS
 from helpers.stream import Learner, admit, drift, oracle_prequential, replay, review
 
@@ -171,10 +172,46 @@ def test_failure_while_saving_leaves_the_old_bundle(saved, learner):
 # --- alerts --------------------------------------------------------------------------------------
 
 
-def test_five_alerts_a_block_and_none_before_it_is_over(learner, small_train):
+def test_the_budget_of_a_block_is_spent_when_it_is_over_and_of_a_part_in_proportion(learner, small_train):
     scored = learner.memory[len(small_train) :]
-    assert scored["alert"].groupby(scored.index // 1_000).sum().eq(5).all()
+    alerts = scored["alert"].groupby(scored.index // 1_000).sum()
+    assert len(small_train) == 4_800 and alerts.tolist() == [1, *[5] * 7]  # the warm-up ends in block 4
     assert learner.now == END and (scored["alert"] >= 0).all()
+
+
+def test_the_learner_gets_as_many_alerts_as_every_other_detector(detector, window, truth):
+    """From a start that is no multiple of 1,000, and with an end that is none."""
+    begin, warm_up, end = 300, 4_800, 7_950
+    events = window[begin:end]
+    cold = Learner.start(detector, events[: warm_up - begin])
+    for _ in replay(cold, events[warm_up - begin :], truth[begin:end]):
+        pass
+    assert (cold.memory["alert"][-950:] == stream.UNKNOWN).all()
+    cold.close()
+    live = cold.memory[warm_up - begin :]
+    others = evaluation.choose_alerts(live["risk"], start=warm_up)
+    blocks = live.index // 1_000
+    assert live["alert"].groupby(blocks).sum().tolist() == [1, 5, 5, 4]
+    assert pd.Series(others, live.index).groupby(blocks).sum().tolist() == [1, 5, 5, 4]
+
+
+def test_a_block_that_was_closed_early_keeps_its_budget(detector, window, small_train):
+    cold = Learner.start(detector, small_train)
+    cold.watch(window[4_800:5_400])
+    cold.close()
+    cold.watch(window[5_400:6_000])
+    assert cold.memory["alert"][5_000:].sum() == 5 and (cold.memory["alert"] >= 0).all()
+
+
+def test_the_oracles_blocks_follow_the_clock():
+    generator = np.random.default_rng(0)
+    inputs, labels = generator.normal(size=(3_000, 8)), (np.arange(3_000) % 50 == 0).astype(int)
+    late = stream.oracle_prequential(inputs, labels, warm_up=1_100, delay=100, start=400)
+    by_hand = [
+        Judge().fit(inputs[:known], labels[:known]).risk(inputs[begin:end])
+        for begin, end, known in ((1_100, 1_600, 1_000), (1_600, 2_600, 1_500), (2_600, 3_000, 2_500))
+    ]
+    np.testing.assert_array_equal(late, np.concatenate(by_hand))
 
 
 def test_a_block_waits_until_it_is_over(detector, small_train, live):
@@ -188,20 +225,20 @@ def test_a_block_waits_until_it_is_over(detector, small_train, live):
 def test_a_block_whose_last_events_were_refused_is_over_when_the_next_begins(detector, small_train, live):
     cold = Learner.start(detector, small_train)
     cold.watch(pd.concat([live[:150], live[210:220]]))
-    assert cold.memory["alert"].eq(1).sum() == 5 and cold.memory["alert"][-10:].eq(stream.UNKNOWN).all()
+    assert cold.memory["alert"].eq(1).sum() == 1 and cold.memory["alert"][-10:].eq(stream.UNKNOWN).all()
 
 
 def test_among_equal_risks_the_earlier_event_is_chosen(detector, small_train):
     cold = Learner.start(detector, small_train)
     block = small_train[:100].assign(risk=0.5)
-    assert np.flatnonzero(cold._chosen(block)).tolist() == [0, 1, 2, 3, 4]
+    assert np.flatnonzero(cold._chosen(block, 5)).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_explored_share_goes_to_events_unlike_any_reviewed(learner, live):
     block = live[:1_000].assign(risk=learner.score(live[:1_000]))
-    plain = learner._chosen(block)
+    plain = learner._chosen(block, 5)
     explorer = replace(learner, explore=0.4)
-    chosen = explorer._chosen(block)
+    chosen = explorer._chosen(block, 5)
     new = chosen & ~plain
     assert plain.sum() == chosen.sum() == 5 and new.sum() == 2
     assert not (learner._unlikeness(block[new]) <= stream.RADIUS).any()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import average_precision_score
 
 from helpers import evaluation, rules
 from helpers.exercises.checker import Off, as_number, ask, checker, compare
@@ -64,7 +65,7 @@ def check_6b(attempt: Callable, truth: np.ndarray, score: np.ndarray) -> str:
     compare(
         as_number(ask(attempt, toy, ranked)), precision[hits == 1].mean(), slips, "On forty made-up events"
     )
-    mine, ours = as_number(ask(attempt, truth, score)), evaluation.average_precision(truth, score)
+    mine, ours = as_number(ask(attempt, truth, score)), average_precision_score(truth, score)
     compare(mine, ours, {}, "For the rule book", tol=0.005)
     return (
         f"right. For the rule book it gives {mine:.2f}, as in the table. Where many scores are equal, as "
