@@ -17,6 +17,7 @@ TRAIN_SHARE = 0.6  # the first part of a window trains, the rest tests
 ALERTS = 5  # what analysts can look at ...
 BLOCK = 1_000  # ... of so many consecutive events: the alert budget
 BUDGET = ALERTS / BLOCK
+BUDGET_IN_WORDS = f"{ALERTS} of every {BLOCK:,} events"
 WINDOW = 1_000  # events that count as "recent"
 DELAY = 1_000  # events between an alerted event and its review
 WARM_UP = 10_000  # events that the learner is fitted on before its first alert

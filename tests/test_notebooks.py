@@ -25,6 +25,8 @@ from conftest import SMALL_ROWS
 
 from helpers import data, runs
 from helpers.detector import Detector
+from helpers.rules import RULES
+from helpers.stream import Learner
 
 ROOT = Path(runs.__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -163,7 +165,7 @@ def test_01_to_03_import_neither_torch_nor_xgboost(stage):
 
 def run_course(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "course", "run", "--out", folder, *arguments]
-    return subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def finish(folder: Path, *arguments: object) -> Path:
@@ -202,10 +204,25 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Fut
         folder = shutil.copytree(first.result(), root / "reseeded")
         return finish(folder, "--only", "04_autoencoder", "05_supervised_judge", "--seed", 1)
 
+    def own_book(first: Future[Path]) -> Path:
+        """Notebook 2 edited by a learner, who leaves a rule out, and what follows."""
+        folder = shutil.copytree(first.result(), root / "own_book")
+        edited, stage = root / "edited.ipynb", "02_heuristic_labels"
+        notebook = read(ROOT / "notebooks" / f"{stage}.ipynb")
+        (cell,) = [cell for cell in notebook.cells if cell.source.startswith("book = rules.RULES\n")]
+        cell.source = cell.source.replace("RULES", 'RULES[:2] + rules.RULES[3:]  # no "burst"', 1)
+        nbformat.write(notebook, edited)
+        command = [sys.executable, "-m", "papermill", edited, root / "executed.ipynb", "-p", "RUN", folder]
+        done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2_000:]
+        return finish(folder, "--only", *STAGES[STAGES.index(stage) + 1 :])
+
     with ThreadPoolExecutor(2) as pool:
         started = {"full": pool.submit(finish, root / "full", "--source", "snapshot")}
         started |= {name: pool.submit(small_run, name) for name in changes}
-        started |= {job.__name__: pool.submit(job, started["labelled"]) for job in (repeated, reseeded)}
+        started |= {
+            job.__name__: pool.submit(job, started["labelled"]) for job in (repeated, reseeded, own_book)
+        }
         yield started
 
 
@@ -327,6 +344,23 @@ def test_the_notebooks_hand_over_what_detector_fit_gives(finished, detector, sma
 def test_the_saved_detector_is_detector_fit_byte_for_byte(finished, detector, tmp_path):
     detector.save(tmp_path / "detector.zip")
     assert (tmp_path / "detector.zip").read_bytes() == artifact(finished["labelled"].result(), "detector.zip")
+
+
+@slow
+def test_every_later_notebook_uses_the_rule_book_that_was_handed_over(finished):
+    one, two = finished["labelled"].result(), finished["own_book"].result()
+    names = [rule.name for rule in RULES if rule.name != "burst"]
+    kept = Detector.load(two / "artifacts/detector.zip"), Learner.load(two / "artifacts/learner.zip").detector
+    assert [[rule.name for rule in detector.rules] for detector in kept] == [names, names]
+    rows = [load_json(folder / "summary.json")["detectors"]["rules"] for folder in (one, two)]
+    assert rows[0]["average_precision"] != rows[1]["average_precision"]
+    experts = [
+        output.data["text/plain"]
+        for cell in code_cells(two / "notebooks/06_evaluation.ipynb")
+        for output in cell.outputs
+        if "accused" in output.get("data", {}).get("text/plain", "")
+    ]
+    assert len(experts) == 1 and "abnormal_combination" in experts[0] and "burst" not in experts[0]
 
 
 # --- seeds ---------------------------------------------------------------------------------------
