@@ -14,9 +14,7 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -29,10 +27,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
+from course import jobs
 from helpers import data, evaluation
 from helpers.features import Scaling
 from helpers.files import replace
-from helpers.settings import COLUMNS, ROOT, WINDOW_ROWS, WINDOWS
+from helpers.settings import BUDGET_IN_WORDS, COLUMNS, ROOT, WINDOW_ROWS, WINDOWS
 
 OURS, NAIVE = "ours", "naive rule"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "xgboost", "pyod", "river")
@@ -140,31 +139,14 @@ def _measured(job: dict[str, Any], kept: Path, limit: float, fresh: bool) -> dic
     done = kept.with_suffix(".json")
     if fresh:
         done.unlink(missing_ok=True)
-    if not done.is_file() and (error := _run_child(job, kept, limit)):
-        return {"error": error}
+    if not done.is_file():
+        arguments = (json.dumps(job), str(kept))
+        log = kept.with_suffix(".log")
+        # small networks are slower on more threads
+        if error := jobs.run("course.bench", *arguments, log=log, limit=limit, OMP_NUM_THREADS="1"):
+            return {"error": error}
     scores = np.load(kept.with_suffix(".npy"), allow_pickle=False)
     return json.loads(done.read_text(encoding="utf-8")) | {"scores": scores}
-
-
-def _run_child(job: dict[str, Any], kept: Path, limit: float) -> str | None:
-    """Run one peer; gives one sentence if it failed. The child also ends when its standard input does."""
-    log = kept.with_suffix(".log")
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    command = [sys.executable, "-m", "course.bench", json.dumps(job), str(kept)]
-    settings = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"}
-    environment = os.environ | settings  # small networks are slower on more threads
-    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
-    with log.open("wb") as out, subprocess.Popen(command, env=environment, stdout=out, **pipes) as child:
-        try:
-            code = child.wait(limit)
-        except subprocess.TimeoutExpired:
-            return f"exceeded its limit of {limit:g} s"
-        finally:
-            child.kill()
-    if code < 0:
-        return f"was ended by signal {-code}, often for lack of memory"
-    last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-    return last or f"ended with code {code}" if code else None
 
 
 def _figures(measured: dict[str, dict[str, Any]], test: pd.Series) -> dict[str, dict[str, Any]]:
@@ -229,13 +211,13 @@ def _measure(job: dict[str, Any], kept: Path) -> None:
     for needed in ("sklearn.preprocessing", *peer.imports):
         importlib.import_module(needed)
     target = getattr(importlib.import_module(module), name)
-    start_mb, started = _peak_mb(), time.perf_counter()
+    start_mb, started = jobs.peak_mb(), time.perf_counter()
     score = FITS[peer.kind](target, peer, train)
     fit_s = time.perf_counter() - started
     scores, seconds = _timed(score, test)
     if scores.shape != (len(test),) or not np.isfinite(scores).all():
         raise ValueError("it did not give every event a finite score")
-    measured = {"fit_s": fit_s, "events_per_s": len(test) / seconds, "peak_mb": _peak_mb()}
+    measured = {"fit_s": fit_s, "events_per_s": len(test) / seconds, "peak_mb": jobs.peak_mb()}
     np.save(kept.with_suffix(".npy"), scores, allow_pickle=False)
     replace(kept.with_suffix(".json"), json.dumps(measured | {"start_mb": start_mb}))
 
@@ -250,30 +232,10 @@ def _timed(score: Score, events: pd.DataFrame) -> tuple[np.ndarray, float]:
     return passes[0], float(np.median(seconds))
 
 
-def _peak_mb() -> float | None:
-    """Largest resident memory of this process so far; None on Windows.
-
-    Not getrusage where Linux has better: it counts the parent's memory between fork and exec too.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1024
-    try:
-        import resource
-    except ImportError:
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def _leave_with_parent() -> None:
-    os.read(sys.stdin.fileno(), 1)
-    os._exit(1)
-
-
 def _sentence(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"{error.name} is not installed: run {INSTALL}"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    return jobs.sentence(error)
 
 
 # What is published
@@ -294,7 +256,7 @@ and is timed from raw events: scaling included, imports not. IsolationForest and
 scikit-learn's; HalfSpaceTrees is River's, and scores each event of the window before it learns it; the
 other peers are PyOD's.
 AP is average precision with a 95 % block-bootstrap interval; "equal" to ours means that the interval of
-the difference spans zero. The budget is 5 alerts in 1,000 events. Peak memory is the whole process's; in
+the difference spans zero. The budget is {budget}. Peak memory is the whole process's; in
 brackets what libraries and data had taken before the fit.
 
 ![Average precision against fit time, one panel a window](benchmark.png)
@@ -303,7 +265,7 @@ HEADINGS = "detector | AP | 95 % interval | against ours | precision at the budg
 
 
 def _markdown(result: dict[str, Any]) -> str:
-    parts = [PREFACE.format(limit=result["limit_s"], **result["machine"])]
+    parts = [PREFACE.format(limit=result["limit_s"], budget=BUDGET_IN_WORDS, **result["machine"])]
     for start, window in result["windows"].items():
         first, last = int(start), int(start) + result["rows"] - 1
         parts.append(f"## Events {first:,} to {last:,}: {window['frauds_test']} frauds to find\n")
@@ -401,7 +363,7 @@ def _place_labels(axis: Any) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    jobs.begin()
     try:
         _measure(json.loads(sys.argv[1]), Path(sys.argv[2]))
     except Exception as problem:

@@ -6,15 +6,14 @@ Python, Java and all workers together.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -24,16 +23,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from course import jobs
 from helpers import plots, spark
 from helpers.detector import Detector
-from helpers.files import CourseError, to_json
+from helpers.files import CourseError, load_json, replace, to_json
 from helpers.scaling import ONE, TABLE, findings, table, write_resampled
-from helpers.settings import ROOT
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 KEYS = 100
 CORES = {ONE: 0, "Spark, 1 core": 1, "Spark, 2 cores": 2}
 PACKAGES = ("pyspark", "xgboost", "numpy", "pandas", "pyarrow")
+LIMIT = 1_800.0  # seconds for one measurement
 GROUPS = 10  # row groups on which XGBoost alone is timed
 
 
@@ -82,12 +82,12 @@ def run(folder: Path, detector: Path, events: pd.DataFrame, sizes: Iterable[int]
 
 
 def _in_child(job: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "course.growth", json.dumps(job | {"started": time.time()})]
-    child = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if child.returncode:
-        cause = (child.stderr.strip().splitlines() or ["it was killed, often for lack of memory"])[-1]
-        raise CourseError(f"A measurement failed: {cause.removeprefix('helpers.files.CourseError: ')}")
-    return json.loads(child.stdout)
+    answer = Path(job["folder"], "measured.json")
+    job |= {"answer": str(answer), "started": time.time()}
+    log = answer.with_suffix(".log")
+    if error := jobs.run("course.growth", json.dumps(job), log=log, limit=LIMIT):
+        raise CourseError(f"A measurement failed: {error.removeprefix('CourseError: ')}")
+    return load_json(answer)
 
 
 # In the child: one measurement
@@ -100,7 +100,11 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
     work = prepare(detector, source, target, job["cores"])
     start_s, begun = time.time() - job["started"], time.perf_counter()
     work()
-    measured = {"start_s": start_s, "work_s": time.perf_counter() - begun, "peak_mb": _peak_mb()}
+    measured = {
+        "start_s": start_s,
+        "work_s": time.perf_counter() - begun,
+        "peak_mb": jobs.peak_mb(family=True),
+    }
     return measured if job["cores"] else measured | {"xgboost_per_s": _xgboost_alone(detector, source)}
 
 
@@ -140,22 +144,6 @@ def _xgboost_alone(path: Path, source: Path) -> float:
     return events / seconds
 
 
-def _peak_mb() -> float | None:
-    """The peaks of resident memory of this process and all below it, added up; None where /proc is not."""
-    if not Path("/proc/self/status").exists():
-        return None
-    parents, peaks = {}, {}
-    for status in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-            pid = int(fields["Pid"])
-            parents[pid], peaks[pid] = int(fields["PPid"]), int(fields.get("VmHWM", "0").split()[0])
-    family = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in family} - family:
-        family |= more
-    return sum(peaks[pid] for pid in family) / 1024
-
-
 # What the measurements say
 
 
@@ -168,4 +156,11 @@ def pages(result: dict[str, Any]) -> dict[Path, str | bytes]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measure(json.loads(sys.argv[1]))))
+    jobs.begin()
+    asked = json.loads(sys.argv[1])
+    try:
+        replace(Path(asked["answer"]), to_json(_measure(asked)))
+    except Exception as problem:
+        traceback.print_exc()
+        print(jobs.sentence(problem), file=sys.stderr)
+        sys.exit(1)

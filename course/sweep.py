@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +17,7 @@ from helpers import data, evaluation, stream
 from helpers.autoencoder import Autoencoder
 from helpers.detector import Detector
 from helpers.features import Profile, Scaling, behaviour
-from helpers.files import replace
+from helpers.files import CourseError, replace
 from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs
 from helpers.rules import (
     NORMAL,
@@ -103,10 +99,32 @@ class Study:
             seen, names = np.column_stack([seen, extra]), [*names, *extra]
         return Judge(seed=self.seed, names=names).fit(seen[: len(self.train)], refined).risk(seen)
 
-    def without_rule(self, name: str) -> np.ndarray:
-        """The whole detector, one rule taken out of the book."""
-        book = [rule for rule in RULES if rule.name != name]
-        return Detector.fit(self.train, self.seed, rules=book).score(self.events)
+    def detector(self) -> np.ndarray:
+        return Detector.fit(self.train, self.seed).score(self.events)
+
+    def naive(self) -> np.ndarray:
+        return naive_rule(self.events).astype(float)
+
+    def rules_only(self) -> np.ndarray:
+        return suspicion(self.signals)
+
+    def distance_only(self) -> np.ndarray:
+        return self.signals["distance"].to_numpy()
+
+    def burst_only(self) -> np.ndarray:
+        return ((1 + self.signals["burst"]) / (1 + self.signals["usual"])).to_numpy()
+
+    def autoencoder_only(self) -> np.ndarray:
+        return self.refined(self.labels)[0]
+
+    def judge_with_votes(self) -> np.ndarray:
+        return self.judged(self.labels, extra=self.signals.join(self.votes.add_prefix("vote: ")))
+
+    def no_refinement(self) -> np.ndarray:
+        return self.judged(self.labels, rounds=0)
+
+    def one_round(self) -> np.ndarray:
+        return self.judged(self.labels, rounds=1)
 
     def presumed(self, normal: np.ndarray) -> np.ndarray:
         """The judge, with another notion of what is presumed normal."""
@@ -123,15 +141,22 @@ class Study:
         judge = Judge(seed=self.seed, names=JUDGE_INPUTS[:-1])
         return judge.fit(self.inputs[: len(self.train)], self.labels).risk(self.inputs)
 
-    def not_organised(self) -> np.ndarray:
-        """Training events that no rule about sequences or probing accuses."""
+    def normal_but_organised(self) -> np.ndarray:
+        """Presumed normal: training events that no rule about sequences or probing accuses."""
         organised = self.votes[["burst", "repeated_attempts", "probing_amount"]] == SUSPICIOUS
-        return ~organised.any(axis=1).to_numpy()[: len(self.train)]
+        return self.presumed(~organised.any(axis=1).to_numpy()[: len(self.train)])
 
-    def not_extreme(self) -> np.ndarray:
-        """Training events that are nearer than the budget's share of the farthest."""
+    def normal_but_extremes(self) -> np.ndarray:
+        """Presumed normal: training events that are nearer than the budget's share of the farthest."""
         distance = self.signals["distance"].to_numpy()[: len(self.train)]
-        return distance <= budget_threshold(distance)
+        return self.presumed(distance <= budget_threshold(distance))
+
+    def labels_by_majority(self) -> np.ndarray:
+        votes = self.votes[: len(self.train)]
+        return self.voted(((votes == SUSPICIOUS).sum(axis=1) > (votes == NORMAL).sum(axis=1)).to_numpy())
+
+    def labels_by_agreement(self) -> np.ndarray:
+        return self.voted(agreement_model(self.votes[: len(self.train)]) > 0.5)
 
     def oracle(self) -> np.ndarray:
         """The judge, taught the true labels of the training part."""
@@ -140,32 +165,33 @@ class Study:
         return Judge(seed=self.seed).fit(seen[:n], self.stream["Class"].to_numpy()[:n]).risk(seen)
 
 
-def _majority(study: Study) -> np.ndarray:
-    votes = study.votes[: len(study.train)]
-    return ((votes == SUSPICIOUS).sum(axis=1) > (votes == NORMAL).sum(axis=1)).to_numpy()
+def _without(rule: str) -> Callable[[Study], np.ndarray]:
+    """The whole detector, one rule taken out of the book."""
+
+    def without_rule(study: Study) -> np.ndarray:
+        book = [kept for kept in RULES if kept.name != rule]
+        return Detector.fit(study.train, study.seed, rules=book).score(study.events)
+
+    return without_rule
 
 
 VARIANTS: dict[str, Callable[[Study], np.ndarray]] = {
-    FULL: lambda s: Detector.fit(s.train, s.seed).score(s.events),
-    "naive rule": lambda s: naive_rule(s.events).astype(float),
-    "rules only": lambda s: suspicion(s.signals),
-    "distance only": lambda s: s.signals["distance"].to_numpy(),
-    "burst only": lambda s: ((1 + s.signals["burst"]) / (1 + s.signals["usual"])).to_numpy(),
-    "autoencoder only": lambda s: s.refined(s.labels)[0],
-    "judge without autoencoder": lambda s: s.judge_without_autoencoder(),
-    "judge with votes": lambda s: s.judged(s.labels, extra=s.signals.join(s.votes.add_prefix("vote: "))),
-    "no refinement": lambda s: s.judged(s.labels, rounds=0),
-    "one round of refinement": lambda s: s.judged(s.labels, rounds=1),
-    "normal: all but the extremes": lambda s: s.presumed(s.not_extreme()),
-    "normal: all but the organised": lambda s: s.presumed(s.not_organised()),
-    "labels by majority": lambda s: s.voted(_majority(s)),
-    "labels by agreement": lambda s: s.voted(agreement_model(s.votes[: len(s.train)]) > 0.5),
-    **{
-        f"without rule {rule.name}": lambda s, name=rule.name: s.without_rule(name)
-        for rule in RULES
-        if rule.name != "ordinary_profile"
-    },
-    "oracle": lambda s: s.oracle(),
+    FULL: Study.detector,
+    "naive rule": Study.naive,
+    "rules only": Study.rules_only,
+    "distance only": Study.distance_only,
+    "burst only": Study.burst_only,
+    "autoencoder only": Study.autoencoder_only,
+    "judge without autoencoder": Study.judge_without_autoencoder,
+    "judge with votes": Study.judge_with_votes,
+    "no refinement": Study.no_refinement,
+    "one round of refinement": Study.one_round,
+    "normal: all but the extremes": Study.normal_but_extremes,
+    "normal: all but the organised": Study.normal_but_organised,
+    "labels by majority": Study.labels_by_majority,
+    "labels by agreement": Study.labels_by_agreement,
+    **{f"without rule {rule.name}": _without(rule.name) for rule in RULES if not rule.clears},
+    "oracle": Study.oracle,
 }
 
 
@@ -244,49 +270,42 @@ def _recipe() -> str:
     return digest.hexdigest()[:16]
 
 
-def _measured(folder: Path, job: str, start: int, seed: int) -> list[dict]:
-    """Rows of one window and seed: those of an earlier sweep, or new ones from a process of their own."""
-    kept = folder / f"{job}-{start}-{seed}.json"
-    if not kept.is_file():
-        script = "import json, sys; from course import sweep; "
-        script += f"sys.stdout.write(json.dumps(sweep.{job}({start}, {seed})))"
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        child = subprocess.run(
-            [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
-        )
-        if child.returncode:
-            cause = (child.stderr.strip().splitlines() or ["it was killed"])[-1]
-            raise RuntimeError(f"The sweep failed at start {start}, seed {seed}: {cause}; run it again.")
-        replace(kept, child.stdout)
-    return json.loads(kept.read_text(encoding="utf-8"))
-
-
 def run(folder: Path, workers: int = os.cpu_count() or 1) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure all windows and seeds, in parallel, and write both tables; a killed sweep goes on.
 
     Args:
-        folder: where finished rows are kept, one file a job, window and seed.
+        folder: where finished fits are kept.
         workers: processes at a time.
 
     Returns:
         The rows of `measure` and those of `measure_stream`.
 
     Raises:
-        RuntimeError: if one of the fits fails.
+        CourseError: if one of the fits fails.
     """
-    variants = _table(folder, "measure", TABLE, workers)
-    return variants, _table(folder, "measure_stream", STREAM_TABLE, workers)
+    return _table(folder, measure, TABLE, workers), _table(folder, measure_stream, STREAM_TABLE, workers)
 
 
-def _table(folder: Path, job: str, path: Path, workers: int) -> pd.DataFrame:
+def _table(folder: Path, job: Callable[..., list[dict]], path: Path, workers: int) -> pd.DataFrame:
+    from joblib import Memory, Parallel, delayed, parallel_config
     from tqdm import tqdm
 
-    folder = folder / _recipe()
-    folder.mkdir(parents=True, exist_ok=True)
-    places = [(start, seed) for start in WINDOWS for seed in SEEDS]
-    with ThreadPoolExecutor(workers) as pool:
-        done = pool.map(lambda place: _measured(folder, job, *place), places)
-        rows = [row for rows in tqdm(done, total=len(places), unit="fits", desc=job) for row in rows]
+    kept = Memory(folder / _recipe(), verbose=0).cache(_fit)
+    places = [(job.__name__, start, seed) for start in WINDOWS for seed in SEEDS]
+    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
+        done = Parallel(return_as="generator")(delayed(kept)(*place) for place in places)
+        rows = [row for rows in tqdm(done, total=len(places), unit="fits", desc=job.__name__) for row in rows]
     table = pd.DataFrame(rows)
     replace(path, table.to_csv(index=False, float_format="%.6g"))
     return table
+
+
+def _fit(job: str, start: int, seed: int) -> list[dict]:
+    """One window and seed, in a worker process."""
+    try:
+        return {"measure": measure, "measure_stream": measure_stream}[job](start, seed)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CourseError(
+            f"The sweep failed at start {start}, seed {seed}: {reason}; run it again."
+        ) from None

@@ -7,6 +7,7 @@ in .ci/run, it fails instead.
 from __future__ import annotations
 
 import os
+import signal
 
 import pandas as pd
 import pytest
@@ -15,6 +16,8 @@ from helpers import data, runs, spark
 from helpers.detector import Detector
 
 SMALL_ROWS = 8_000
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a script's background job; children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

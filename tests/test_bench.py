@@ -142,7 +142,7 @@ def test_a_peer_that_fails_is_a_row_that_says_so(finished):
 def test_a_peer_that_takes_too_long_is_a_row_and_leaves_no_process(toys, tmp_path):
     result = _run(tmp_path, limit=0.3, peers={"endless": Peer("bench_toys:Endless")})
     assert result["windows"]["0"]["peers"] == {"endless": {"error": "exceeded its limit of 0.3 s"}}
-    assert not [child for child in psutil.Process().children() if "helpers.bench" in child.cmdline()]
+    assert not [child for child in psutil.Process().children() if "course.bench" in child.cmdline()]
 
 
 def test_a_second_run_repeats_only_what_failed_or_changed(finished, tmp_path, monkeypatch):
@@ -153,12 +153,12 @@ def test_a_second_run_repeats_only_what_failed_or_changed(finished, tmp_path, mo
         started.clear()
         return _run(folder, **options)
 
-    def child(job, kept, limit):
-        started.append(job["peer"]["path"])
+    def child(module, job, kept, **_):
+        started.append(json.loads(job)["peer"]["path"])
         return "not again"
 
     everything = [peer.path for peer in SHOWN.values()]
-    monkeypatch.setattr(bench, "_run_child", child)
+    monkeypatch.setattr(bench.jobs, "run", child)
     peers = again()["windows"]["0"]["peers"]
     assert started == [SHOWN["absent"].path, SHOWN["killed"].path]
     assert [peers[name] == before[name] for name in SHOWN] == [True, True, True, False, False]
@@ -174,6 +174,31 @@ def test_a_second_run_repeats_only_what_failed_or_changed(finished, tmp_path, mo
     assert started == [path for path in everything if path != SHOWN["length"].path]
     again(fresh=True)
     assert started == everything
+
+
+ASKED = """
+import subprocess, sys
+def test_a_child_hears_ctrl_c():
+    child = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    done = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\\n"
+"""
+
+
+def test_children_hear_ctrl_c_even_where_the_tests_were_started_with_it_ignored(tmp_path):
+    """As a script's background job is, or what nohup starts."""
+    (tmp_path / "test_asked.py").write_text(ASKED)
+    paths = {"PYTHONPATH": os.pathsep.join([str(data.ROOT), str(data.ROOT / "tests")])}
+    command = f"trap '' INT; exec '{sys.executable}' -m pytest -q -p conftest test_asked.py"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=tmp_path,
+        env=os.environ | paths,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

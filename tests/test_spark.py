@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from sandbox import assert_one_sentence, last_line, small_files_only, with_mounts, without_network
 
-from course import bench, growth
+from course import growth, jobs
 from helpers import runs, scaling, spark
 from helpers.detector import Detector
 from helpers.files import CourseError
@@ -358,7 +358,7 @@ def test_a_measurement_is_that_of_its_process_alone(saved, window, tmp_path, mon
     (row,) = growth.run(tmp_path, saved, window, [20_000])["measured"]
     assert row["events"] == 20_000 and row["path"] == scaling.ONE
     assert 0.2 < row["start_s"] < 60 and 0 < row["work_s"] < 10 and row["xgboost_per_s"] > 10_000
-    own = growth._peak_mb()
+    own = jobs.peak_mb(family=True)
     assert own is None or (row["peak_mb"] > 100 and own > row["peak_mb"] and own > ballast.nbytes / 2**20)
     assert list(tmp_path.iterdir()) == []
 
@@ -370,7 +370,7 @@ def test_sparks_measurement_writes_the_same_risks_and_counts_java(
     growth._spark(saved, tmp_path / "events" / "000.parquet", tmp_path / "risks", 2)()
     risks = pd.read_parquet(tmp_path / "risks").sort_values(["key", "event"], ignore_index=True)
     pd.testing.assert_frame_equal(risks, reference[["key", "event", "risk"]], check_exact=True)
-    all_of_it, python_alone = growth._peak_mb(), bench._peak_mb()
+    all_of_it, python_alone = jobs.peak_mb(family=True), jobs.peak_mb()
     assert all_of_it is None or all_of_it > python_alone + 300
 
 

@@ -1,14 +1,12 @@
 """The sweep: variants, restarting, and the table."""
 
-import json
-import re
-import subprocess
-
 import pandas as pd
 import pytest
+from sandbox import assert_one_sentence
 
 from course import sweep
 from helpers import evaluation
+from helpers.files import CourseError
 from helpers.rules import RULES
 
 
@@ -63,34 +61,58 @@ def test_a_variant_does_not_depend_on_the_truth(monkeypatch):
         assert (sweep.VARIANTS[name](honest) == sweep.VARIANTS[name](flipped)).all(), name
 
 
-def test_finished_fits_are_kept_and_only_missing_ones_run(sandbox, monkeypatch):
-    started = []
+@pytest.fixture
+def fits(monkeypatch) -> list:
+    """What is fitted, in order; no fit takes time, and one that is listed in `broken` fails."""
+    done = []
 
-    def child(command, **_):
-        job, place = re.search(r"sweep\.(measure\w*)\((.*?)\)", command[2]).groups()
-        start, seed = json.loads(f"[{place}]")
-        started.append((job, start, seed))
-        told = rows(start, seed) if job == "measure" else streamed(start, seed)
-        return subprocess.CompletedProcess(command, 0, json.dumps(told), "")
+    def pretend(job: str, told):
+        def fit(start, seed):
+            if (job, start, seed) in done.broken:
+                raise MemoryError("too little memory")
+            done.append((job, start, seed))
+            return told(start, seed)
 
-    monkeypatch.setattr(subprocess, "run", child)
+        fit.__name__ = job
+        monkeypatch.setattr(sweep, job, fit)
+
+    class Fits(list):
+        broken: tuple = ()
+
+    done = Fits()
+    pretend("measure", rows)
+    pretend("measure_stream", streamed)
+    return done
+
+
+PLACES = [(0, 0), (0, 1), (50_000, 0), (50_000, 1)]
+
+
+def test_a_sweep_that_was_stopped_fits_only_what_is_missing(sandbox, fits):
+    fits.broken = [("measure_stream", 50_000, 0)]
+    with pytest.raises(
+        CourseError, match="start 50000, seed 0: MemoryError: too little memory; run it again"
+    ) as no:
+        sweep.run(sandbox / "runs", workers=1)
+    assert_one_sentence(str(no.value))
+    everything = [(job, *place) for job in ("measure", "measure_stream") for place in PLACES]
+    assert fits == everything[:6] and sweep.TABLE.exists() and not sweep.STREAM_TABLE.exists()
+    fits.broken = ()
     tables = sweep.run(sandbox / "runs", workers=1)
-    places = [(0, 0), (0, 1), (50_000, 0), (50_000, 1)]
-    assert started == [(job, *place) for job in ("measure", "measure_stream") for place in places]
-    next((sandbox / "runs").rglob("measure-0-1.json")).unlink()
-    again = sweep.run(sandbox / "runs", workers=1)
-    assert started[8:] == [("measure", 0, 1)]
-    for table, same, path in zip(tables, again, (sweep.TABLE, sweep.STREAM_TABLE), strict=True):
-        pd.testing.assert_frame_equal(table, same)
+    assert fits == everything
+    for table, path in zip(tables, (sweep.TABLE, sweep.STREAM_TABLE), strict=True):
         pd.testing.assert_frame_equal(pd.read_csv(path), table, check_dtype=False)
 
 
-def test_a_failed_fit_is_one_sentence_and_leaves_no_table(sandbox, monkeypatch):
-    broken = subprocess.CompletedProcess([], 1, "", "Traceback\nMemoryError: too little memory\n")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: broken)
-    with pytest.raises(RuntimeError, match="start 0, seed 0: MemoryError: too little memory; run it again"):
-        sweep.run(sandbox / "runs", workers=1)
-    assert not sweep.TABLE.exists()
+def test_another_method_is_fitted_anew(sandbox, fits, monkeypatch):
+    sweep.run(sandbox / "runs", workers=1)
+    monkeypatch.setattr(sweep, "_recipe", lambda: "another")
+    sweep.run(sandbox / "runs", workers=1)
+    assert len(fits) == 16
+
+
+def test_a_traceback_names_the_variant():
+    assert [name for name, score in sweep.VARIANTS.items() if "lambda" in score.__qualname__] == []
 
 
 def test_windows_table_gives_mean_and_range_over_seeds_best_last():
