@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import contextlib
 import os
@@ -14,105 +13,84 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
+
 from course import notebooks, results
 from helpers import evaluation
 from helpers.files import CourseError, environment, load_json, locked, replace, to_json, writing
+from helpers.headless import kernels
 from helpers.runs import BESIDES, READS_TRUTH, read_manifest, run_folder, start
 from helpers.settings import REFERENCE, ROOT
+
+FORWARD = {"ignore_unknown_options": True, "help_option_names": []}  # options are another program's
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; gives the exit code, 1 with one sentence on stderr for a CourseError."""
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
-    if not hasattr(chosen, "function"):
-        parser.print_help()
-        return 0
     try:
-        return chosen.function(chosen) or 0
+        return cli.main(arguments, prog_name="python -m course", standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        print("Stopped; what was handed over so far is kept.", file=sys.stderr)
+        return 130
     except CourseError as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
         print(f"{error}; free some space or choose another folder.", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("Stopped; what was handed over so far is kept.", file=sys.stderr)
-        return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m course", description=__doc__)
-    commands = parser.add_subparsers(metavar="CMD")
-    for name, function, text in (
-        ("run", _command_run, "run the notebooks in order into one run folder"),
-        ("results", _command_results, "run all with the defaults and publish to results/"),
-        ("bench", _command_bench, "compare with other packages' detectors, into results/"),
-        ("scale", _command_scale, "measure growth on one machine and Spark, and run notebook 08"),
-        ("notebooks", _command_notebooks, "re-execute the committed notebooks in place"),
-        ("reference", _command_reference, "rewrite results/reference.json and README's table"),
-        ("sweep", _command_sweep, "seeds, windows, ablations and streams into results/"),
-        ("test", _command_test, "check everything: ruff, pytest, nbval"),
-        ("faults", _command_faults, "kill, fill, cut off and damage: the long tests"),
-        ("lint", _command_lint, "ruff alone"),
-        ("colab-test", _command_colab_test, "every notebook alone among Colab's packages"),
-        ("site", _command_site, "build site/ from the executed notebooks and look at its pages"),
-        ("publish", _command_publish, "write address, navigation and Colab links into all notebooks"),
-        ("lab", _command_lab, "open the notebooks in JupyterLab"),
-        ("clean", _command_clean, "remove runs/ and caches"),
-    ):
-        command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(function=function)
-        if name == "run":
-            _add_run_options(command)
-        if name == "publish":
-            command.add_argument("--repo", default="", help="owner/name on GitHub; without it as it is")
-            command.add_argument("--ref", default="", help="a tag of the repository")
-        if name == "bench":
-            command.add_argument("--limit", type=float, default=300.0, help="seconds a peer and window")
-            command.add_argument("--fresh", action="store_true", help="run again what is finished")
-        if name == "scale":
-            command.add_argument("--skip-growth", action="store_true", help="run the notebook alone")
-    return parser
+@click.group(help=__doc__, invoke_without_command=True)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
-def _add_run_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--source", help="openml, snapshot, auto, or a file")
-    command.add_argument("--rows", type=int, help="events to load")
-    command.add_argument("--start", type=int, help="position of the first event")
-    command.add_argument("--seed", type=int, help="seed of everything random")
-    command.add_argument("--out", default="default", help="the run: a name under runs/, or a path")
-    which = command.add_mutually_exclusive_group()
-    which.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="run these alone")
-    which.add_argument("--from", dest="begin", metavar="NOTEBOOK", help="run this and what follows")
-    command.add_argument(
-        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
-    )
+# The notebooks and what comes of them
 
 
-def _command_run(arguments: argparse.Namespace) -> None:
-    stages, folder = notebooks.sequence(), run_folder(arguments.out)
-    for named, known in ((arguments.only, notebooks.notebooks()), ([arguments.begin], [None, *stages])):
-        for stage in named or []:
-            if stage not in known:
-                raise CourseError(
-                    f"There is no notebook {stage}; choose from {', '.join(filter(None, known))}."
-                )
-    if arguments.only:
-        stages = [stage for stage in notebooks.notebooks() if stage in arguments.only]
-    elif arguments.begin:
-        stages = stages[stages.index(arguments.begin) :]
-    parameters = {name: _value(value) for name, value in arguments.parameters}
-    for name in ("source", "rows", "start", "seed"):
-        if getattr(arguments, name) is not None:
-            parameters[name.upper()] = getattr(arguments, name)
+@cli.command("run")
+@click.option("--source", help="openml, snapshot, auto, or a file")
+@click.option("--rows", type=int, help="events to load")
+@click.option("--start", type=int, help="position of the first event")
+@click.option("--seed", type=int, help="seed of everything random")
+@click.option("--out", default="default", help="the run: a name under runs/, or a path")
+@click.option("--only", multiple=True, metavar="NOTEBOOK ...", help="run these alone")
+@click.option("--from", "begin", metavar="NOTEBOOK", help="run this and what follows")
+@click.option("-p", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="any other parameter")
+@click.argument("more", nargs=-1)
+def run_command(source, rows, start, seed, out, only, begin, given, more) -> None:
+    """Run the notebooks in order into one run folder."""
+    if more and not only:
+        raise click.UsageError(f"{' '.join(more)} is no option; notebooks are named after --only or --from.")
+    if only and begin:
+        raise click.UsageError("--only and --from exclude one another.")
+    parameters = {name: _value(value) for name, value in given}
+    own = {"SOURCE": source, "ROWS": rows, "START": start, "SEED": seed}
+    parameters |= {name: value for name, value in own.items() if value is not None}
+    if "RUN" in parameters:
+        raise CourseError("The parameter RUN is given with --out.")
     source = parameters.get("SOURCE")
     if source not in ("auto", "openml", "snapshot") and os.path.exists(str(source)):
         parameters["SOURCE"] = os.path.abspath(source)  # kernels work in another folder
-    if "RUN" in parameters:
-        raise CourseError("The parameter RUN is given with --out.")
-    _run_notebooks(folder, stages, parameters, afresh=not (arguments.only or arguments.begin))
+    stages, folder = _chosen([*only, *more], begin), run_folder(out)
+    _run_notebooks(folder, stages, parameters, afresh=not (only or begin))
     print(f"Artifacts, executed notebooks, figures and summary lie in {folder}.")
+
+
+def _chosen(only: list[str], begin: str | None) -> list[str]:
+    """The notebooks to run, in order."""
+    known = notebooks.notebooks() if only else notebooks.sequence()
+    for stage in [*only, *filter(None, [begin])]:
+        if stage not in known:
+            raise CourseError(f"There is no notebook {stage}; choose from {', '.join(known)}.")
+    if only:
+        return [stage for stage in known if stage in only]
+    return known[known.index(begin) :] if begin else known
 
 
 def _value(text: str) -> Any:
@@ -148,96 +126,56 @@ def _start_over(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def _command_results(_: argparse.Namespace) -> None:
+@cli.command("results")
+def results_command() -> None:
+    """Run all with the defaults; publish in results/ what differs from the reference run."""
     folder = run_folder("default")
     _run_notebooks(folder, notebooks.sequence(), {}, afresh=True)
     if not (folder / "summary.json").is_file():
         raise CourseError("There are no results, because 06_evaluation has not run.")
-    published = results.publish(folder)
-    print(f"Published in {published}; artifacts and executed notebooks lie in {folder}.")
+    lie = f"artifacts, executed notebooks, figures and summary lie in {folder}"
+    if results.as_reference(folder) and results.whole():
+        print(f"As published in results/, which stays as it is; {lie}.")
+    else:
+        print(f"Other than the reference run, so published in {results.publish(folder)}; {lie}.")
 
 
-def _command_bench(arguments: argparse.Namespace) -> None:
-    from course import bench
-
-    folder, published = run_folder("bench"), ROOT / "results"
-    try:
-        with locked(folder):
-            pages = bench.pages(bench.run(folder, arguments.limit, arguments.fresh))
-    except (ValueError, OSError) as error:
-        raise CourseError(str(error)) from None
-    for name, content in pages.items():
-        replace(published / name, content)
-    print(pages["benchmark.md"])
-    print(f"Published as benchmark.* in {published}; what the peers printed lies in {folder}.")
-
-
-def _command_scale(arguments: argparse.Namespace) -> None:
-    from course import growth
-    from helpers import scaling, spark
-
-    if problem := spark.lacking():
-        raise CourseError(problem)
-    (stage,) = BESIDES
-    run = start(stage)
-    if not arguments.skip_growth:
-        work = run_folder("scale")
-        with locked(work), writing(work):
-            measured = growth.run(work, run.path("detector.zip"), run.read("events.parquet"))
-        for path, content in growth.pages(measured).items():
-            replace(path, content)
-        print(scaling.table(measured).round(2).to_string(index=False))
-    _run_notebooks(run.folder, [stage], {}, afresh=False)
-    print(f"Published {scaling.TABLE}; the executed notebook lies in {run.folder / 'notebooks'}.")
+@cli.command()
+def reference() -> None:
+    """Make this machine's run the reference: results/ and the tables in README and guide."""
+    results.write_block(results.README, "results")
+    results.write_block(results.GUIDE, "seconds")
+    with _scratch("reference") as folder:
+        _run_notebooks(folder, notebooks.runnable(), {"SOURCE": "snapshot"}, afresh=True)
+        summary = load_json(folder / "summary.json")
+        seed = read_manifest(folder)["06_evaluation"]["parameters"]["SEED"]
+        checked = load_json(folder / "checkpoints.json")
+        known = load_json(REFERENCE).get("checkpoints", {})
+        values = {
+            stage: {name: one["value"] for name, one in entry.items()} for stage, entry in checked.items()
+        }
+        made = {
+            "settings": {key: summary["data"][key] for key in ("rows", "start")} | {"seed": seed},
+            "checkpoints": {stage: known[stage] for stage in BESIDES if stage in known} | values,
+            "detectors": summary["detectors"],
+        }
+        results.publish(folder)
+        replace(REFERENCE, to_json(made))
+        results.write_block(results.README, "results", results.results_block(summary))
+        in_sequence = {stage: summary["timings_s"][stage] for stage in notebooks.sequence()}
+        results.write_block(results.GUIDE, "seconds", results.seconds_block(in_sequence))
+    print("Wrote results/, the first table of README.md and the guide's seconds.")
 
 
-def _command_sweep(_: argparse.Namespace) -> None:
-    from course import sweep
-
-    for name in ("windows", "stream"):
-        results.write_into_readme(name)
-    with locked(run_folder("sweep")):
-        try:
-            variants, streamed = sweep.run(run_folder("sweep"))
-        except RuntimeError as error:
-            raise CourseError(str(error)) from None
-    windows = evaluation.over_windows(variants, "variant", "average_precision")
-    found = evaluation.found_over_windows(streamed)
-    for name, table in (
-        ("windows", windows.rename_axis("average precision")),
-        ("stream", found.rename_axis("frauds found")),
-    ):
-        text = results.markdown_table(table)
-        results.write_into_readme(name, text)
-        print(text, end="\n\n")
-    print(f"Wrote {sweep.TABLE}, {sweep.STREAM_TABLE} and the tables of both windows in README.md.")
-
-
-def _command_notebooks(_: argparse.Namespace) -> None:
+@cli.command("notebooks")
+def notebooks_command() -> None:
+    """Re-execute the committed notebooks in place, outputs cleaned."""
     with _scratch("notebooks") as folder, environment(COURSE_RUNS=str(folder), COURSE_OFFLINE="1"):
         stages = [stage for stage, _ in notebooks.execute(notebooks.runnable(), {}, folder)]
         texts = {stage: notebooks.cleaned(folder / f"{stage}.ipynb", stage) for stage in stages}
         for stage, text in texts.items():
             replace(notebooks.notebook_path(stage), text)
     print(f"Wrote {len(texts)} notebooks with clean outputs.")
-
-
-def _command_reference(_: argparse.Namespace) -> None:
-    results.write_into_readme("results")
-    with _scratch("reference") as folder:
-        _run_notebooks(folder, notebooks.runnable(), {"SOURCE": "snapshot"}, afresh=True)
-        summary = load_json(folder / "summary.json")
-        seed = read_manifest(folder)["06_evaluation"]["parameters"]["SEED"]
-        known = load_json(REFERENCE).get("checkpoints", {})
-        beside = {stage: known[stage] for stage in BESIDES if stage in known}
-        reference = {
-            "settings": {key: summary["data"][key] for key in ("rows", "start")} | {"seed": seed},
-            "checkpoints": beside | load_json(folder / "checkpoints.json"),
-            "detectors": summary["detectors"],
-        }
-        replace(REFERENCE, to_json(reference))
-        results.write_into_readme("results", results.results_table(summary))
-    print("Wrote results/reference.json and the table in README.md.")
 
 
 @contextlib.contextmanager
@@ -252,25 +190,110 @@ def _scratch(name: str) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def _command_test(arguments: argparse.Namespace) -> int:
-    lint = _command_lint(arguments)
-    with (
-        tempfile.TemporaryDirectory() as runs,
-        environment(COURSE_RUNS=runs, COURSE_OFFLINE="1"),
-        notebooks.kernels(),
+@cli.command()
+@click.option("--repo", default="", help="owner/name on GitHub; without it as it is")
+@click.option("--ref", default="", help="a branch or tag of the repository")
+def publish(repo: str, ref: str) -> None:
+    """Write address, navigation and first cells into all notebooks."""
+    from course import publish as links
+
+    address = links.parse_address(repo, ref) if repo or ref else links.current()
+    changed = links.write(address)
+    where = f"{address.repository} at {address.ref}" if address.repository else "no address yet"
+    print(f"Notebooks and README agree ({where}); {len(changed)} files were rewritten.")
+
+
+# Measurements
+
+
+@cli.command()
+def sweep() -> None:
+    """Seeds, windows, ablations and streams into results/."""
+    from course import sweep as fits
+
+    for name in ("windows", "stream"):
+        results.write_block(results.README, name)
+    with locked(run_folder("sweep")):
+        variants, streamed = fits.run(run_folder("sweep"))
+    windows = evaluation.over_windows(variants, "variant", "average_precision")
+    found = evaluation.found_over_windows(streamed)
+    for name, table in (
+        ("windows", windows.rename_axis("average precision")),
+        ("stream", found.rename_axis("frauds found")),
     ):
-        return _call("pytest", "--nbval", "-rs", "tests", "notebooks") or lint
+        text = results.markdown_table(table)
+        results.write_block(results.README, name, text)
+        print(text, end="\n\n")
+    print(f"Wrote {fits.TABLE}, {fits.STREAM_TABLE} and the tables of both windows in README.md.")
 
 
-def _command_faults(_: argparse.Namespace) -> int:
+@cli.command()
+@click.option("--limit", default=300.0, show_default=True, help="seconds a peer and window")
+@click.option("--fresh", is_flag=True, help="run again what is finished")
+def bench(limit: float, fresh: bool) -> None:
+    """Compare with other packages' detectors, into results/."""
+    from course import bench as peers
+
+    folder, published = run_folder("bench"), ROOT / "results"
+    try:
+        with locked(folder):
+            pages = peers.pages(peers.run(folder, limit, fresh))
+    except (ValueError, OSError) as error:
+        raise CourseError(str(error)) from None
+    for name, content in pages.items():
+        replace(published / name, content)
+    print(pages["benchmark.md"])
+    print(f"Published as benchmark.* in {published}; what the peers printed lies in {folder}.")
+
+
+@cli.command()
+@click.option("--skip-growth", is_flag=True, help="run the notebook alone")
+def scale(skip_growth: bool) -> None:
+    """Measure growth on one machine and Spark, and run notebook 08."""
+    from course import growth
+    from helpers import scaling, spark
+
+    if problem := spark.lacking():
+        raise CourseError(problem)
+    (stage,) = BESIDES
+    run = start(stage)
+    if not skip_growth:
+        work = run_folder("scale")
+        with locked(work), writing(work):
+            measured = growth.run(work, run.path("detector.zip"), run.read("events.parquet"))
+        for path, content in growth.pages(measured).items():
+            replace(path, content)
+        print(scaling.table(measured).round(2).to_string(index=False))
+    _run_notebooks(run.folder, [stage], {}, afresh=False)
+    print(f"Published {scaling.TABLE}; the executed notebook lies in {run.folder / 'notebooks'}.")
+
+
+# Checks, and other programs that are called with what they need
+
+
+@cli.command()
+def test() -> int:
+    """Check everything: lint, pytest, nbval."""
+    found = _lint()
+    with tempfile.TemporaryDirectory() as runs, environment(COURSE_RUNS=runs, COURSE_OFFLINE="1"), kernels():
+        return _call("pytest", "--nbval", "-rs", "tests", "notebooks") or found
+
+
+@cli.command()
+def faults() -> int:
+    """Kill, fill, cut off and damage: the long tests."""
     return _call("pytest", "tests/faults", "-rs")
 
 
-def _command_colab_test(_: argparse.Namespace) -> int:
+@cli.command("colab-test")
+def colab_test() -> int:
+    """Every notebook alone among Colab's packages."""
     return _call("pytest", "tests/colab", "-q")
 
 
-def _command_site(_: argparse.Namespace) -> int:
+@cli.command()
+def site() -> int:
+    """Build site/ from the executed notebooks and look at its pages."""
     from course import website
 
     pages = website.build()
@@ -278,36 +301,40 @@ def _command_site(_: argparse.Namespace) -> int:
     return _call("pytest", "tests/site", "-q", "-rfEs")
 
 
-def _command_publish(arguments: argparse.Namespace) -> None:
-    from course import publish
-
-    if arguments.repo or arguments.ref:
-        address = publish.parse_address(arguments.repo, arguments.ref)
-    else:
-        address = publish.current()
-    changed = publish.publish(address)
-    where = f"{address.repository} at {address.ref}" if address.repository else "no address yet"
-    print(f"Notebooks and README agree ({where}); {len(changed)} files were rewritten.")
+@cli.command()
+def lint() -> int:
+    """ruff, and imports that run one way."""
+    return _lint()
 
 
-def _command_lint(_: argparse.Namespace) -> int:
-    return _call("ruff", "check", ".") + _call("ruff", "format", "--check", ".")
+def _lint() -> int:
+    codes = [_call("ruff", "check", "."), _call("ruff", "format", "--check", ".")]
+    return max(codes)
 
 
-def _command_lab(_: argparse.Namespace) -> int:
-    with notebooks.kernels():
-        return _call("jupyterlab", "notebooks")
+@cli.command(context_settings=FORWARD)
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def lab(options: tuple[str, ...]) -> int:
+    """Open the notebooks in JupyterLab; OPTIONS are its own, such as --port 8899 or --allow-root."""
+    first = f"/lab/tree/notebooks/{notebooks.notebooks()[0]}.ipynb"
+    with kernels():
+        return _call("jupyterlab", f"--ServerApp.root_dir={ROOT}", f"--LabApp.default_url={first}", *options)
 
 
 def _call(*arguments: str) -> int:
     return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT).returncode
 
 
-def _command_clean(_: argparse.Namespace) -> None:
+@cli.command()
+def clean() -> None:
+    """Remove runs/ and caches."""
     patterns = ("runs", "site", ".site.new", ".results.*", ".*_cache", ".hypothesis", "*/__pycache__")
-    for pattern in (*patterns, "*/.ipynb_checkpoints"):
-        for folder in ROOT.glob(pattern):
-            shutil.rmtree(folder)
+    for pattern in (*patterns, "*/*/__pycache__", "*/.ipynb_checkpoints"):
+        for path in ROOT.glob(pattern):
+            if path.is_symlink():  # what it points at is somebody's own
+                path.unlink()
+            else:
+                shutil.rmtree(path)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from helpers import spark
-from helpers.files import CourseError, environment, writing
+from helpers.files import CourseError, writing
+from helpers.headless import failure, kernels, literal
 from helpers.runs import BESIDES, STAGES
 from helpers.settings import ROOT
 
@@ -41,16 +39,12 @@ def runnable() -> list[str]:
     return sequence() if problem else notebooks()
 
 
-def _literal(path: Path) -> str:
-    return str(path).replace("{", "{{").replace("}", "}}")
-
-
 def _declared(stage: str) -> set[str]:
     import papermill
 
     path = notebook_path(stage)
     try:
-        return set(papermill.inspect_notebook(_literal(path)))
+        return set(papermill.inspect_notebook(literal(path)))
     except Exception:  # nbformat promises no particular errors
         raise CourseError(f"{path} is not a readable notebook; take it again from the course.") from None
 
@@ -64,22 +58,6 @@ def check_declared(stages: list[str], parameters: dict[str, Any]) -> None:
                 f"No selected notebook has a parameter {name}; "
                 f"they have {', '.join(sorted(declared)) or 'none'}."
             )
-
-
-@contextlib.contextmanager
-def kernels() -> Iterator[None]:
-    """Kernels of this interpreter that find `helpers`, whatever else Jupyter knows as python3."""
-    from ipykernel.kernelspec import write_kernel_spec
-
-    with tempfile.TemporaryDirectory(prefix="course-") as folder:
-        write_kernel_spec(Path(folder, "kernels", "python3"), extra_arguments=["--log-level=CRITICAL"])
-        search = {"JUPYTER_PATH": folder, "PYTHONPATH": str(ROOT)}
-        joined = {
-            name: os.pathsep.join(filter(None, [first, os.environ.get(name)]))
-            for name, first in search.items()
-        }
-        with environment(**joined, JUPYTER_RUNTIME_DIR=folder, IPYTHONDIR=folder):
-            yield
 
 
 def execute(stages: list[str], parameters: dict[str, Any], copies: Path) -> Iterator[tuple[str, float]]:
@@ -109,11 +87,10 @@ def execute(stages: list[str], parameters: dict[str, Any], copies: Path) -> Iter
 def _execute_one(stage: str, parameters: dict[str, Any], copy: Path, on_cell: Any) -> None:
     import papermill
 
-    kept = f"the executed copy is {copy}"
     try:
         papermill.execute_notebook(
-            _literal(notebook_path(stage)),
-            _literal(copy),
+            literal(notebook_path(stage)),
+            literal(copy),
             parameters=parameters,
             kernel_name="python3",
             cwd=ROOT / "notebooks",
@@ -122,15 +99,8 @@ def _execute_one(stage: str, parameters: dict[str, Any], copy: Path, on_cell: An
             start_timeout=KERNEL_TIMEOUT,
             on_cell_complete=on_cell,
         )
-    except papermill.PapermillExecutionError as error:
-        sentence = error.evalue.strip().split("\n")[0]
-        cause = sentence if error.ename == "CourseError" else f"{error.ename}: {sentence}"
-        raise CourseError(f"{stage} stopped at cell [{error.exec_count}]: {cause} ({kept})") from None
-    except RuntimeError:
-        raise CourseError(
-            f"{stage} stopped: its kernel died, often for lack of memory; close other programs and run it "
-            f"again ({kept})"
-        ) from None
+    except (papermill.PapermillExecutionError, RuntimeError):  # a cell has failed, or the kernel has died
+        raise CourseError(failure(stage, copy)) from None
 
 
 def cleaned(path: Path, stage: str) -> str:
@@ -140,35 +110,27 @@ def cleaned(path: Path, stage: str) -> str:
         CourseError: if it wrote to stderr.
     """
     import nbformat
+    from nbconvert.preprocessors import ClearMetadataPreprocessor, CoalesceStreamsPreprocessor
 
-    notebook = nbformat.read(path, as_version=4)
-    keep = {key: notebook.metadata[key] for key in ("colab", "language_info") if key in notebook.metadata}
-    keep["language_info"].pop("version", None)
-    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    notebook.metadata = nbformat.from_dict(keep | {"kernelspec": kernel})
-    count = 0
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(path, as_version=4), {})
     for cell in notebook.cells:
-        for key in ("papermill", "execution"):
-            cell.metadata.pop(key, None)
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                line = output.text.strip().split("\n")[0]
+                where = f"cell [{cell.execution_count}]"
+                raise CourseError(f"{stage} wrote to stderr in {where}, which must not be: {line}")
+        if cell.cell_type == "markdown":
+            cell.metadata.pop("papermill", None)
         if not cell.metadata.get("tags", True):
             del cell.metadata["tags"]
-        if cell.cell_type == "code" and cell.source.strip():
-            count += 1
-            cell.execution_count = count
-            cell.outputs = _cleaned_outputs(cell.outputs, count, stage)
+    notebook, _ = ClearMetadataPreprocessor(
+        preserve_nb_metadata_mask={"colab", "language_info"},
+        preserve_cell_metadata_mask={"cellView", "jupyter", "tags"},
+    ).preprocess(notebook, {})
+    notebook.metadata.language_info.pop("version", None)
+    notebook.metadata.kernelspec = {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    }
     return nbformat.writes(notebook) + "\n"
-
-
-def _cleaned_outputs(outputs: Iterable[Any], count: int, stage: str) -> list[Any]:
-    kept: list[Any] = []
-    for output in outputs:
-        if output.get("name") == "stderr":
-            line = output.text.strip().split("\n")[0]
-            raise CourseError(f"{stage} wrote to stderr in cell [{count}], which must not be: {line}")
-        if "execution_count" in output:
-            output.execution_count = count
-        if kept and output.output_type == kept[-1].output_type == "stream":
-            kept[-1].text += output.text
-        else:
-            kept.append(output)
-    return kept

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import nbformat
 
 from course.notebooks import notebook_path, notebooks
-from course.results import README, readme_with
+from course.results import README, with_block
 from helpers.files import CourseError, writing
 from helpers.settings import ROOT
 
@@ -128,7 +128,7 @@ def generated(address: Address) -> dict[Path, str]:
         CourseError: if a notebook has no title or no bootstrap cell, or the README lacks its markers.
     """
     names = titles()
-    texts = {README: readme_with("colab", _readme_block(names, address))}
+    texts = {README: with_block(README, "colab", _readme_block(names, address))}
     for stage in names:
         notebook = _read(stage)
         heading = notebook.cells[0].source
@@ -142,7 +142,7 @@ def generated(address: Address) -> dict[Path, str]:
     return texts
 
 
-def publish(address: Address) -> list[Path]:
+def write(address: Address) -> list[Path]:
     """Write what is generated, all or none; gives the files that changed."""
     texts = generated(address)
     changed = [path for path, text in texts.items() if path.read_text(encoding="utf-8") != text]

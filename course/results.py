@@ -1,4 +1,4 @@
-"""What a run is shown as: its summary, tables in Markdown, the README's tables, results/."""
+"""What a run is shown as: its summary, results/, and the tables in README and guide."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 from helpers.files import CourseError, load_json, replace, writing
 from helpers.runs import checked_artifact, read_manifest
-from helpers.settings import ROOT
+from helpers.settings import BUDGET, BUDGET_IN_WORDS, ROOT, TRAIN_SHARE
 
 README = ROOT / "README.md"
+GUIDE = ROOT / "docs" / "instructor-guide.md"
 PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "xgboost", "matplotlib", "papermill")
 
 
@@ -66,6 +67,18 @@ def summary_markdown(summary: dict[str, Any]) -> str:
     )
 
 
+def as_reference(folder: Path) -> bool:
+    """Whether every checkpoint of a run says what the reference run said, within its tolerance."""
+    recorded = load_json(folder / "checkpoints.json")
+    checks = [check for entry in recorded.values() for check in entry.values()]
+    return bool(checks) and all(check["as_reference"] for check in checks)
+
+
+def whole() -> bool:
+    """Whether results/ holds a summary and every figure that it should."""
+    return (ROOT / "results" / "summary.json").is_file()
+
+
 def publish(folder: Path) -> Path:
     """Copy a run's summary and figures to results/ in one swap, undoing a killed one first."""
     results, new, old = (ROOT / name for name in ("results", ".results.new", ".results.old"))
@@ -88,22 +101,43 @@ def publish(folder: Path) -> Path:
     return results
 
 
-def readme_with(name: str, block: str) -> str:
-    """The README with a block between its markers of that name.
+def with_block(path: Path, name: str, block: str) -> str:
+    """The text of a page with a block between its markers of that name.
 
     Raises:
         CourseError: if it lacks the markers.
     """
     start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
-    readme = README.read_text(encoding="utf-8") if README.is_file() else ""
+    page = path.read_text(encoding="utf-8") if path.is_file() else ""
     between = re.compile(f"({start}\n).*?({end})", re.DOTALL)
-    if not between.search(readme):
-        raise CourseError(f"README.md lacks the lines {start} and {end}.")
-    return between.sub(lambda markers: f"{markers[1]}{block}\n{markers[2]}", readme)
+    if not between.search(page):
+        raise CourseError(f"{path.name} lacks the lines {start} and {end}.")
+    return between.sub(lambda markers: f"{markers[1]}{block}\n{markers[2]}", page)
 
 
-def write_into_readme(name: str, table: str | None = None) -> None:
-    """Put a table between the README's markers of that name; without one, see that they are there."""
-    readme = readme_with(name, table or "")
-    if table is not None:
-        replace(README, readme)
+def write_block(path: Path, name: str, block: str | None = None) -> None:
+    """Put a block between a page's markers of that name; without one, see that they are there."""
+    page = with_block(path, name, block or "")
+    if block is not None:
+        replace(path, page)
+
+
+def results_block(summary: dict[str, Any]) -> str:
+    """README's first table, and what it is measured on."""
+    data = summary["data"]
+    tested = data["rows"] - int(TRAIN_SHARE * data["rows"])
+    return (
+        f"{results_table(summary)}\n\n"
+        f"*Test part of the first window: {tested:,} events, "
+        f"{data['frauds_test']} frauds in some twenty episodes, so intervals are wide. AP is average "
+        f"precision with a 95 % block-bootstrap interval; the budget is {BUDGET_IN_WORDS}, "
+        f"{int(tested * BUDGET)} alerts. `seed_rules` is the one-line rule that this course's predecessor "
+        "used, `oracle` is trained on true labels and is a yardstick, not a product. Written by `make "
+        "reference`.*"
+    )
+
+
+def seconds_block(timings: dict[str, float]) -> str:
+    """The guide's table of seconds."""
+    rows = [f"| {name} | {seconds:.0f} |" for name, seconds in timings.items()]
+    return "\n".join(["| notebook | seconds |", "| --- | --- |", *rows])

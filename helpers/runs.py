@@ -1,12 +1,10 @@
-"""Runs of the course, as notebooks use them: artifacts with hashes, catching up, checkpoints."""
+"""Runs of the course, as notebooks use them: what they hand over, catching up, checkpoints."""
 
 from __future__ import annotations
 
 import math
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -15,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from helpers.files import CourseError, load_json, locked, replace, sha256, to_json, writing
+from helpers.headless import kernels, run_as_far_as_the_exercises
 from helpers.settings import REFERENCE, ROOT
 
 DPI = 100
 
 
 class Stage:
-    """What a notebook needs and hands over; `sealed` is the truth, kept apart."""
+    """What a notebook needs and hands over, names with spaces between; `sealed` is the truth, kept apart."""
 
     def __init__(self, needs: str = "", writes: str = "", sealed: str = "") -> None:
         self.needs, self.writes, self.sealed = needs.split(), writes.split(), sealed.split()
@@ -60,14 +59,9 @@ STAGES = {
     ),
 }
 BESIDES = ("08_scaling_out",)  # needs Java and pyspark: runs where it is named, not in the sequence
-EXACT_MATTERS = "This is the same on every machine, so a cell above was changed or left out."
-TRAINED_MATTERS = (
-    "Training on another machine explains no more than {tolerance:.0%}; a larger difference matters, "
-    "unless you changed a cell above."
-)
-READS_TRUTH = ("06_evaluation", "07_streaming_simulation")
 PRODUCER = {name: key for key, stage in STAGES.items() for name in stage.writes + stage.sealed}
 SEALED = {name for stage in STAGES.values() for name in stage.sealed}
+READS_TRUTH = tuple(key for key, stage in STAGES.items() if SEALED & set(stage.needs))
 
 
 def start(stage: str, run: str | os.PathLike[str] = "default", /, **parameters: Any) -> Run:
@@ -92,15 +86,18 @@ def start(stage: str, run: str | os.PathLike[str] = "default", /, **parameters: 
     return Run(folder, stage, parameters)
 
 
-def run_folder(run: str | os.PathLike[str]) -> Path:
+def run_folder(run: str | int | os.PathLike[str]) -> Path:
     """The folder of a run: a bare name lies under runs/, anything else is a path.
 
     Raises:
         CourseError: if the name is empty or is not a folder.
     """
-    text = os.fspath(run)
+    try:
+        text = str(run) if isinstance(run, int) else os.fspath(run)  # papermill reads `-p RUN 7` as a number
+    except TypeError:
+        text = ""
     if not text.strip() or text in (".", "..") or "\0" in text:
-        raise CourseError(f"{text!r} is no name for a run; give a name such as 'default' or a path.")
+        raise CourseError(f"{run!r} is no name for a run; give a name such as 'default' or a path.")
     runs = Path(os.environ.get("COURSE_RUNS", ROOT / "runs"))
     bare = os.path.basename(text) == text and not text.startswith("~")
     folder = Path(os.path.abspath(runs / text if bare else Path(text).expanduser()))
@@ -212,24 +209,34 @@ class Run:
         display(data, metadata={"image/png": {"alt": alt}}, raw=True)
 
     def checkpoint(self, *, tolerance: float = 0, **values: float | int | str) -> None:
-        """Compare values with the reference run, print the verdict, and record them.
+        """Compare values with the reference run, print the verdict, and record both.
 
         Args:
             tolerance: largest difference of a number, relative and absolute alike; 0 is exact.
             values: name -> number or text.
         """
-        values = {name: getattr(value, "tolist", lambda v=value: v)() for name, value in values.items()}
+        values = {name: _plain(value) for name, value in values.items()}
+        differing, verdict = self._compared(values, tolerance)
+        path = self.folder / "checkpoints.json"
         with locked(self.folder, timeout=10):
-            recorded = load_json(self.folder / "checkpoints.json")
-            recorded.setdefault(self.stage, {}).update(values)
-            replace(self.folder / "checkpoints.json", to_json(recorded))
-        print("Checkpoint:", self._verdict(values, tolerance))
+            recorded = load_json(path)
+            if not all(isinstance(entry, dict) for entry in recorded.values()):
+                raise CourseError(f"{path} is damaged; delete it and run the notebooks again.")
+            recorded.setdefault(self.stage, {}).update(
+                {
+                    name: {"value": value, "as_reference": name not in differing}
+                    for name, value in values.items()
+                }
+            )
+            replace(path, to_json(recorded))
+        print("Checkpoint:", verdict)
 
-    def _verdict(self, values: dict[str, Any], tolerance: float) -> str:
+    def _compared(self, values: dict[str, Any], tolerance: float) -> tuple[set[str], str]:
+        """The names of what is not as in the reference run, and the verdict in words."""
         reference = load_json(REFERENCE)
         expected = reference.get("checkpoints", {}).get(self.stage)
         if expected is None:
-            return "there is no reference yet; make one with `make reference`."
+            return set(values), "there is no reference yet; make one with `make reference`."
         actual = {key: self.settings.get(key) for key in ("rows", "start")} | {"seed": self._seed()}
         other = [
             f"{key} {_number(actual[key])} instead of {_number(value)}"
@@ -237,17 +244,22 @@ class Run:
             if actual[key] not in (None, value)
         ]
         if other:
-            return f"not the reference settings ({', '.join(other)}), so nothing to compare."
-        differing = [
-            f"{name} is {_number(value)}, in the reference run {_number(expected.get(name))}."
+            words = f"not the reference settings ({', '.join(other)}), so nothing to compare."
+            return set(values), words
+        differing = {
+            name: f"{name} is {_number(value)}, in the reference run {_number(expected.get(name))}."
             for name, value in values.items()
             if not _close(value, expected.get(name), tolerance)
-        ]
+        }
         if not differing:
-            return "as in the reference run."
-        return " ".join(
-            [*differing, EXACT_MATTERS if tolerance == 0 else TRAINED_MATTERS.format(tolerance=tolerance)]
-        )
+            return set(), "as in the reference run."
+        matters = "This is the same on every machine, so a cell above was changed or left out."
+        if tolerance:
+            matters = (
+                f"Training on another machine explains no more than {100 * tolerance:g} %; a larger "
+                "difference matters, unless you changed a cell above."
+            )
+        return set(differing), " ".join([*differing.values(), matters])
 
     def _seed(self) -> int | None:
         """This notebook's seed, or that of an earlier one if it had another."""
@@ -267,6 +279,10 @@ def _save(value: Any, path: Path) -> None:
         path.write_text(to_json(value), encoding="utf-8")
     else:
         value.save(path)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
 
 
 def _close(value: Any, expected: Any, tolerance: float) -> bool:
@@ -371,24 +387,11 @@ def _missing(folder: Path, stage: str) -> list[str]:
 
 
 def _catch_up(folder: Path, stages: list[str], seed: int | None) -> None:
-    command = [sys.executable, "-m", "course", "run", "--out", str(folder)]
-    command += [] if seed is None else ["--seed", str(seed)]
-    started = time.perf_counter()
-    child = subprocess.run(
-        [*command, "--only", *stages],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-    )
-    seconds = time.perf_counter() - started
-    if child.returncode:
-        cause = (child.stderr.strip().splitlines() or ["it was killed"])[-1]
-        raise CourseError(f"Catching up by running {_and(stages)} failed: {cause}")
-    print(f"Caught up by running {_and(stages)} ({seconds:.0f} s).")
-
-
-def _and(names: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    """Run notebooks with papermill, each in a process of its own, and say which while it runs."""
+    with locked(folder), kernels():
+        for stage in stages:
+            print("Catching up by running" if stage == stages[0] else ",", stage, end="", flush=True)
+            started = time.perf_counter()
+            run_as_far_as_the_exercises(stage, folder, seed)
+            print(f" ({time.perf_counter() - started:.0f} s)", end="", flush=True)
+        print(".")

@@ -91,7 +91,8 @@ def test_a_full_disk_is_one_sentence_and_nothing_half_written_stays(detector, sm
     with small_files_only(2_500), pytest.raises(runs.CourseError, match=r"Cannot write into .*figures"):
         run.show(figure, "figure", alt="A figure that no disk takes")
     with small_files_only(100), pytest.raises(runs.CourseError, match="Cannot write into"):
-        run.checkpoint(**{f"value_{i}": i for i in range(50)})
+        first = runs.Run(run.folder, "01_data_loading", {})
+        first.checkpoint(**{f"value_{i}": i for i in range(50)})
     with small_files_only(2_500), pytest.raises(runs.CourseError, match="File too large"):
         detector.save(tmp_path / "run" / "detector.zip")
     assert files(run.folder) == before

@@ -47,7 +47,7 @@ def test_what_is_committed_is_what_is_generated():
 
 def test_publishing_writes_the_address_everywhere_and_nothing_else(copy):
     before = {stage: publish._read(stage).cells for stage in STAGES}
-    assert len(publish.publish(ADDRESS)) == len(STAGES) + 1 and publish.publish(ADDRESS) == []
+    assert len(publish.write(ADDRESS)) == len(STAGES) + 1 and publish.write(ADDRESS) == []
     assert publish.current() == ADDRESS
     for stage in STAGES:
         cells = publish._read(stage).cells
@@ -64,9 +64,9 @@ def test_publishing_writes_the_address_everywhere_and_nothing_else(copy):
 
 def test_publishing_again_without_the_address_takes_it_away(copy):
     before = contents(copy)
-    publish.publish(ADDRESS)
+    publish.write(ADDRESS)
     assert contents(copy) != before
-    publish.publish(publish.Address())
+    publish.write(publish.Address())
     unset = contents(copy)
     assert not [name for name, content in unset.items() if b"colab.research" in content]
     assert b"*not set up.*" in unset["README.md"]
@@ -98,7 +98,7 @@ def test_if_one_file_cannot_be_written_none_is(copy, monkeypatch):
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(CourseError, match="No space left"):
-        publish.publish(ADDRESS)
+        publish.write(ADDRESS)
     assert contents(copy) == before
 
 
@@ -112,7 +112,7 @@ def test_a_notebook_without_title_or_first_cell_is_named_and_nothing_is_written(
         path.write_text(text.replace(old, new), encoding="utf-8")
         before = contents(copy)
         with pytest.raises(CourseError, match=said):
-            publish.publish(ADDRESS)
+            publish.write(ADDRESS)
         assert contents(copy) == before
         path.write_text(text, encoding="utf-8")
 

@@ -93,6 +93,8 @@ def write_toys(root: Path, count: int = len(TOYS)) -> None:
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(f"# {stage}"))
         nbformat.write(notebook, root / "notebooks" / f"{stage}.ipynb")
     (root / "README.md").write_text("a\n<!-- results:start -->\n<!-- results:end -->\nz\n")
+    (root / "docs").mkdir()
+    (root / "docs" / "instructor-guide.md").write_text("b\n<!-- seconds:start -->\n<!-- seconds:end -->\ny\n")
 
 
 def keep(root: Path, count: int) -> None:
