@@ -1,25 +1,23 @@
-# Every target is one line of `python -m helpers.course`, in an environment of its own.
+# Every target is one line of `python -m course`, in an environment of its own (course/setup.py).
 # make PYTHON=/path/to/python picks the interpreter; make CONSTRAINTS= takes the newest versions.
 CONSTRAINTS ?= constraints.txt
+export PYTHON CONSTRAINTS
 INSTALLED := .venv/.installed
-PIP_OPTIONS := --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
-OFFLINE := $(if $(wildcard wheelhouse),--no-index --find-links wheelhouse)
-COURSE := .venv/bin/python -m helpers.course
-COMMANDS := results test faults colab-test site notebooks reference sweep lint lab clean
+COURSE := .venv/bin/python -m course
+SETUP := python3 course/setup.py
+COMMANDS := results reference notebooks sweep test faults colab-test site lint clean wheelhouse
 
-export PYTHON
-SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-USABLE := import sys, pip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-IMPORTABLE := import os, sysconfig; site = sysconfig.get_path("purelib"); \
-	open(os.path.join(site, "course.pth"), "w").write(os.path.relpath(os.getcwd(), site) + "\n")
-
-.PHONY: help bench publish scale wheelhouse $(COMMANDS)
+.PHONY: help setup all lab bench publish scale $(COMMANDS)
 help:
 	@echo "make results | lab | site | test | faults | colab-test | lint | clean"
-	@echo "make bench | scale | notebooks | publish | reference | sweep | wheelhouse"
+	@echo "make all (reference | sweep | notebooks | results) | publish | bench | scale | wheelhouse"
 
 $(COMMANDS): $(INSTALLED)
 	@$(COURSE) $@
+
+# Everything that must be regenerated when a number changes, in the order in which one reads the other.
+all: $(INSTALLED)
+	@for step in sweep reference notebooks results; do $(COURSE) $$step || exit; done
 
 bench: .venv/.installed-bench
 	@$(COURSE) $@
@@ -30,25 +28,17 @@ scale: .venv/.installed-spark
 publish: $(INSTALLED)
 	@$(COURSE) $@ $(if $(REPO),--repo '$(REPO)') $(if $(REF),--ref '$(REF)')
 
-.venv/.installed-%: requirements-%.txt $(INSTALLED)
-	.venv/bin/python -m pip install $(PIP_OPTIONS) -r $<
-	@touch $@
+lab: $(INSTALLED)
+	@$(COURSE) $@ $(OPTIONS)
 
-$(INSTALLED): requirements.txt requirements-dev.txt $(CONSTRAINTS)
-	@rm -f $(INSTALLED)
-	@.venv/bin/python -c '$(USABLE)' 2>/dev/null || { \
-		for python in "$$PYTHON" python3 python3.13 python3.12 python3.11; do \
-			"$$python" -c '$(SUITABLE)' 2>/dev/null && exec "$$python" -m venv --clear .venv; \
-		done; \
-		echo "No Python 3.11, 3.12 or 3.13 with venv was found; install one," \
-			"or name it: make PYTHON=/path/to/python" >&2; \
-		exit 1; }
-	.venv/bin/python -m pip install $(PIP_OPTIONS) $(OFFLINE) -r requirements-dev.txt
-	@.venv/bin/python -c '$(IMPORTABLE)'
-	@touch $(INSTALLED)
+setup: $(INSTALLED)
 
-# All wheels in one folder, to carry to machines without network, which then install from it.
-wheelhouse: $(INSTALLED)
-	@rm -rf .wheelhouse.new
-	.venv/bin/python -m pip wheel $(PIP_OPTIONS) -w .wheelhouse.new -r requirements-dev.txt
-	@rm -rf wheelhouse && mv .wheelhouse.new wheelhouse
+# setup.py looks whether there is anything to do: PYTHON= and CONSTRAINTS= may differ from the last call.
+.venv/.installed-%: always $(INSTALLED)
+	@$(SETUP) requirements-$*.txt
+
+$(INSTALLED): always
+	@$(SETUP)
+
+.PHONY: always
+always:

@@ -271,12 +271,13 @@ def scale(skip_growth: bool) -> None:
 # Checks, and other programs that are called with what they need
 
 
-@cli.command()
-def test() -> int:
-    """Check everything: lint, pytest, nbval."""
-    found = _lint()
+@cli.command(context_settings=FORWARD)
+@click.argument("paths", nargs=-1, type=click.UNPROCESSED)
+def test(paths: tuple[str, ...]) -> int:
+    """Check everything, lint, pytest and nbval; or PATHS alone, with pytest's options."""
+    found = 0 if paths else _lint()
     with tempfile.TemporaryDirectory() as runs, environment(COURSE_RUNS=runs, COURSE_OFFLINE="1"), kernels():
-        return _call("pytest", "--nbval", "-rs", "tests", "notebooks") or found
+        return _call("pytest", "--nbval", "-rs", *(paths or ("tests", "notebooks"))) or found
 
 
 @cli.command()
@@ -308,8 +309,14 @@ def lint() -> int:
 
 
 def _lint() -> int:
-    codes = [_call("ruff", "check", "."), _call("ruff", "format", "--check", ".")]
-    return max(codes)
+    imports = (
+        "-c",
+        "from importlinter.cli import lint_imports_command as lint; lint()",
+        "--no-logo",
+        "--no-cache",
+    )
+    checks = (("-m", "ruff", "check", "."), ("-m", "ruff", "format", "--check", "."), imports)
+    return max(subprocess.run([sys.executable, *check], cwd=ROOT).returncode for check in checks)
 
 
 @cli.command(context_settings=FORWARD)

@@ -757,7 +757,6 @@ STREAM = {  # label, colour, line; the wine and the olive are Paul Tol's
     "stream": ("learns from its reviews", "#882255", "-"),
     "judge": ("label-free judge", DETECTORS["judge"][1], "-"),
     "seed_rules": ("naive rule", DETECTORS["seed_rules"][1], "-"),
-    "half_space_trees": ("half-space trees (River)", "#999933", "-"),
     "oracle": ("oracle, trained once", DETECTORS["oracle"][1], "-"),
     "oracle_prequential": ("oracle, told every older label", DETECTORS["oracle"][1], "--"),
     "perfect": ("perfect ranking", DETECTORS["oracle"][1], ":"),

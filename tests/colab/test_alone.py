@@ -19,7 +19,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import REF, REPOSITORY
+from conftest import REPOSITORY
 from stand_in import frozen, thin
 
 from course import notebooks
@@ -66,6 +66,7 @@ class Alone:
             env=self.environment(),
             capture_output=True,
             text=True,
+            timeout=1_200,
         )
         assert done.returncode == 0, done.stderr[-3_000:]
         return nbformat.read(copy, as_version=4)
@@ -121,7 +122,7 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 def seconds_until_ready(notebook: nbformat.NotebookNode) -> float:
     """From the first cell to the end of the one that opens the run, catching up included."""
     cells = code_cells(notebook)
-    (ready,) = [cell for cell in cells if "course.start(" in cell.source]
+    (ready,) = [cell for cell in cells if "runs.start(" in cell.source]
     return (at(ready, "end") - at(cells[0], "start")).total_seconds()
 
 
@@ -143,10 +144,9 @@ def test_alone_it_runs_and_changes_no_package(seen, preinstalled, say, stage):
     assert started.read_text() == preinstalled["numpy"]
 
     cells = code_cells(done.copy)
-    assert printed(cells[0]).startswith("Installed ") and "papermill" in printed(cells[0])
     assert [o for cell in cells for o in cell.outputs if o.get("name") == "stderr"] == []
     folder = done.alone.folder
-    clone = f"{REPOSITORY.partition('/')[2]}-{REF}"
+    clone = "the-course"
     assert sorted(path.name for path in folder.iterdir()) == sorted([f"{stage}.ipynb", clone])
     published = (done.alone.served / "notebooks" / f"{stage}.ipynb").read_bytes()
     assert (folder / f"{stage}.ipynb").read_bytes() == published
