@@ -16,7 +16,6 @@ from typing import Any
 import click
 
 from course import notebooks, results
-from helpers import evaluation
 from helpers.files import CourseError, environment, load_json, locked, replace, to_json, writing
 from helpers.headless import kernels
 from helpers.runs import BESIDES, READS_TRUTH, read_manifest, run_folder, start
@@ -210,6 +209,7 @@ def publish(repo: str, ref: str) -> None:
 def sweep() -> None:
     """Seeds, windows, ablations and streams into results/."""
     from course import sweep as fits
+    from helpers import evaluation
 
     for name in ("windows", "stream"):
         results.write_block(results.README, name)
@@ -283,13 +283,13 @@ def test(paths: tuple[str, ...]) -> int:
 @cli.command()
 def faults() -> int:
     """Kill, fill, cut off and damage: the long tests."""
-    return _call("pytest", "tests/faults", "-rs")
+    return _call("pytest", "tests/faults", "-rs", "--timeout=1500")
 
 
 @cli.command("colab-test")
 def colab_test() -> int:
     """Every notebook alone among Colab's packages."""
-    return _call("pytest", "tests/colab", "-q")
+    return _call("pytest", "tests/colab", "-q", "--timeout=1500")
 
 
 @cli.command()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from helpers import spark
 from helpers.files import CourseError, writing
 from helpers.headless import failure, kernels, literal
 from helpers.runs import BESIDES, STAGES
@@ -33,6 +32,8 @@ def sequence() -> list[str]:
 
 def runnable() -> list[str]:
     """The sequence and the notebooks beside it, but for those that cannot run here, which are named."""
+    from helpers import spark
+
     problem = spark.lacking() if len(notebooks()) > len(sequence()) else ""
     if problem:
         print(f"{' and '.join(BESIDES)} is left as it is. {problem}")

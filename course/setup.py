@@ -30,7 +30,7 @@ def main(requirements):
     command = installer(python) + (["-c", constraints] if constraints else ["--upgrade"])
     if (ROOT / "wheelhouse").is_dir():
         command += ["--no-index", "--find-links", "wheelhouse"]
-    if subprocess.run([*command, "-r", requirements], cwd=str(ROOT)).returncode:
+    if subprocess.run([*command, "-r", requirements], cwd=str(ROOT), timeout=7200).returncode:
         sys.exit("Nothing counts as installed; look at the lines above, then run it again.")
     mark.write_text(constraints)
 
@@ -51,13 +51,13 @@ def environment(wanted):
     usual = ["python3", "python3.13", "python3.12", "python3.11"]
     for python in [wanted] if wanted else usual:
         if version_of(python, ", venv, ensurepip") in SUITABLE:
-            subprocess.run([python, "-m", "venv", "--clear", str(VENV)], check=True)
+            subprocess.run([python, "-m", "venv", "--clear", str(VENV)], check=True, timeout=600)
             OURS.touch()
             return INSIDE
+    named = " as " + wanted if wanted else ""
     sys.exit(
-        "No Python {} with venv was found{}; install one, or name it: make PYTHON=/path/to/python".format(
-            " or ".join(SUITABLE), " as " + wanted if wanted else ""
-        )
+        "No Python {} with venv was found{}: install one, or name it as in `make PYTHON=/path/to/python`."
+        "".format(" or ".join(SUITABLE), named)
     )
 
 

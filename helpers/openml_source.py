@@ -85,7 +85,7 @@ def _download_in_child(folder: str, deadline: float) -> Path:
             raise TimeoutError(f"OpenML did not finish within {deadline:g} s") from None
         finally:
             child.kill()
-            child.wait()
+            child.wait(timeout=60)
         answer = child.stdout.read().strip().rpartition("\n")[2]
     if child.returncode != 0:
         raise ConnectionError(answer or f"the download ended with code {child.returncode}")

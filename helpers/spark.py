@@ -55,8 +55,8 @@ def lacking() -> str:
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home, "bin", "java")) if home else "java"
     try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
-    except OSError:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60).stderr
+    except (OSError, subprocess.TimeoutExpired):
         said = ""
     version = re.search(r'version "(\d+)', said)
     if version and int(version[1]) >= JAVA:
@@ -307,7 +307,7 @@ def serve_and_kill(detector: Path, folder: Path, batches: int, seconds: float = 
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
-    if child.wait() > 0:
+    if child.wait(timeout=60) > 0:
         last = (folder / "killed.log").read_text().strip().splitlines()[-1]
         raise CourseError(last.removeprefix("helpers.files.CourseError: "))
     return sum(path.name.isdigit() for path in finished.iterdir())

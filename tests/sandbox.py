@@ -26,7 +26,7 @@ def _unshare(kind: str) -> tuple[str, ...]:
     root = () if sys.platform == "linux" and os.geteuid() == 0 else ("--map-root-user",)
     command = ("unshare", *root, kind)
     with contextlib.suppress(OSError):
-        if subprocess.run([*command, "true"], capture_output=True).returncode == 0:
+        if subprocess.run([*command, "true"], capture_output=True, timeout=600).returncode == 0:
             return command
     pytest.skip(f"`unshare {kind}` is not possible here (it needs Linux and namespaces)")
 

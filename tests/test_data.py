@@ -444,7 +444,7 @@ def test_what_a_kill_left_in_the_cache_is_swept(home, downloaded):
 def test_importing_is_light():
     heavy = "{'openml', 'arff', 'sklearn', 'torch', 'xgboost', 'pyarrow.parquet'}"
     code = f"import sys, helpers.data; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.stdout == "[]\n"
 
 

@@ -347,7 +347,7 @@ def test_killed_while_saving_the_old_file_or_the_new_one_is_there(saved, small_t
     old = tmp_path / "old.zip"
     Detector.fit(small_train[:2_400]).save(old)
     command = [sys.executable, "-c", KILLED, old, saved, tmp_path / "detector.zip"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     killed, contents = map(int, done.stdout.split())
     assert killed >= 40 and contents == 2

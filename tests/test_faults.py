@@ -64,7 +64,7 @@ def repository(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_killed_at_any_moment_old_or_new_is_there_and_the_next_run_works(repository, action):
     command = [sys.executable, str(TESTS / "killing.py"), action]
     paths = env() | {"PYTHONPATH": str(repository)}
-    done = subprocess.run(command, cwd=repository, env=paths, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=repository, env=paths, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 40
 

@@ -155,7 +155,11 @@ def test_01_to_03_import_neither_torch_nor_xgboost(stage):
     assert len(imports) > 1
     last = "import sys; print('numpy' in sys.modules, {'torch', 'xgboost'} & set(sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join([*imports, last])], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", "\n".join([*imports, last])],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.stdout == "True set()\n", done.stderr
 

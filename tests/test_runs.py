@@ -24,7 +24,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
     root = tmp_path_factory.mktemp("toys") / "a {höhle} of toys"
     write_toys(root)
     command = [sys.executable, "-m", "course", "results"]
-    done = subprocess.run(command, cwd=root, env=env(), capture_output=True)
+    done = subprocess.run(command, cwd=root, env=env(), capture_output=True, timeout=600)
     return root, done.stdout.decode(), done.stderr, done.returncode
 
 
@@ -103,7 +103,9 @@ def test_catches_up_quietly_in_any_folder(repository: Path, run_folder: Path) ->
     source = repository / "notebooks" / "04_autoencoder.ipynb"
     command = ["-m", "papermill", str(source), "out.ipynb", "-p", "SEED", "3"]
     path = env() | {"PYTHONPATH": str(repository)}
-    done = subprocess.run([sys.executable, *command], cwd=elsewhere, env=path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *command], cwd=elsewhere, env=path, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     outputs = [o for c in nbformat.read(elsewhere / "out.ipynb", 4).cells for o in c.get("outputs", [])]
     said = "".join(output.text for output in outputs)
@@ -337,7 +339,7 @@ def test_second_process_waits_for_no_one_and_a_killed_one_blocks_no_one(reposito
         assert second.stderr.startswith("Another process is working in ")
     finally:
         os.killpg(first.pid, signal.SIGKILL)
-        first.wait()
+        first.wait(timeout=60)
     third = run_course(repository, "run")
     assert third.returncode == 0, third.stderr
     assert set(read_json(manifest)) == set(list(TOYS)[:2])

@@ -79,5 +79,7 @@ def test_off_they_need_no_ipywidgets():
     assert len(sources) >= 2
     without = "import sys; sys.modules['ipywidgets'] = None; INTERACTIVE = False"
     code = "\n".join([without, "from helpers import sliders", *sources, "print('ran')"])
-    done = subprocess.run([sys.executable, "-c", code], cwd=runs.ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=runs.ROOT, capture_output=True, text=True, timeout=600
+    )
     assert done.stdout == "ran\n", done.stderr

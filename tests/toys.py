@@ -109,7 +109,7 @@ def env() -> dict[str, str]:
 
 def run_course(root: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "course", *map(str, arguments)]
-    return subprocess.run(command, cwd=root, env=env(), capture_output=True, text=True)
+    return subprocess.run(command, cwd=root, env=env(), capture_output=True, text=True, timeout=600)
 
 
 def load(root: Path, name: str = "helpers.runs") -> ModuleType:

@@ -20,17 +20,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The working tree after `make publish`, committed and tagged; its notebooks are what Colab opens."""
     folder = tmp_path_factory.mktemp("served") / "course"
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True, timeout=600).stdout
     for name in filter(None, names.split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
     publish = [sys.executable, "-m", "course", "publish", "--repo", REPOSITORY, "--ref", REF]
     alone = os.environ | {"PYTHONPATH": str(folder)}
-    subprocess.run(publish, cwd=folder, env=alone, check=True, capture_output=True)
+    subprocess.run(publish, cwd=folder, env=alone, check=True, capture_output=True, timeout=600)
     author = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]
     for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "All"], ["tag", REF]):
-        subprocess.run(["git", *command], cwd=folder, check=True)
+        subprocess.run(["git", *command], cwd=folder, check=True, timeout=600)
     return folder
 
 

@@ -40,7 +40,7 @@ def base() -> Path:
         shutil.rmtree(KEPT, ignore_errors=True)
         venv.create(folder, with_pip=True)
         command = [python_of(folder), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        subprocess.run([*command, "-r", CONSTRAINTS], check=True)
+        subprocess.run([*command, "-r", CONSTRAINTS], check=True, timeout=1800)
         (folder / "complete").touch()
     return folder
 
@@ -65,5 +65,5 @@ def thin(folder: Path, below: Path) -> Path:
 def frozen(python: Path) -> dict[str, str]:
     """What pip says is installed: name -> version."""
     command = [python, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800)
     return dict(re.findall(r"^(\S+)==(\S+)$", done.stdout, re.MULTILINE))

@@ -61,6 +61,7 @@ class Clone:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
+            timeout=600,
         )
 
 
@@ -98,7 +99,7 @@ def resolved(tmp_path_factory: pytest.TempPathFactory):
 
     def resolve(arguments: list[object]) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *PIP, *DRY, *map(str, arguments)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
 
     with ThreadPoolExecutor(3) as pool:
         yield {name: pool.submit(resolve, arguments) for name, arguments in asked.items()}
@@ -110,7 +111,7 @@ def find_python(version: str) -> str | None:
     suits = f"import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != ({major}, {minor}))"
     beside = sorted(Path(sys.base_prefix).parent.glob(f"*{version}*/bin/python{version}"))
     for python in filter(None, (shutil.which(f"python{version}"), *map(str, beside))):
-        if subprocess.run([python, "-c", suits], capture_output=True).returncode == 0:
+        if subprocess.run([python, "-c", suits], capture_output=True, timeout=600).returncode == 0:
             return python
     return None
 
@@ -128,14 +129,14 @@ def other_pythons(tmp_path_factory: pytest.TempPathFactory):
     def prepare(version: str) -> tuple[Path, subprocess.CompletedProcess[str]] | None:
         if not (found := find_python(version)):
             return None
-        subprocess.run([found, "-m", "venv", folder / version], check=True, capture_output=True)
+        subprocess.run([found, "-m", "venv", folder / version], check=True, capture_output=True, timeout=600)
         python = folder / version / "bin" / "python"
         for name in LATER:
             named = folder / version / "lib" / f"python{version}" / "site-packages" / f"{name}-0.dist-info"
             named.mkdir()
             (named / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0\n")
         command = [python, *PIP, "-c", ROOT / "constraints.txt", *needed]
-        return python, subprocess.run(command, capture_output=True, text=True)
+        return python, subprocess.run(command, capture_output=True, text=True, timeout=600)
 
     with ThreadPoolExecutor(1) as pool:
         yield {version: pool.submit(prepare, version) for version in OTHERS}

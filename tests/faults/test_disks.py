@@ -26,6 +26,7 @@ def test_a_disk_that_fills_up_in_mid_run_is_one_sentence(tmp_path, free):
         env=env() | {"TAKEN": str(9 * 1024**2 - free)},
         capture_output=True,
         encoding="utf-8",
+        timeout=600,
     )
     said = [line for line in done.stderr.replace("\r", "\n").split("\n") if "No space left" in line]
     assert done.returncode == 1 and len(said) == 1 and "Traceback" not in done.stderr
@@ -45,6 +46,7 @@ def test_a_read_only_clone_is_one_sentence(tmp_path, command):
         env=env(),
         capture_output=True,
         encoding="utf-8",
+        timeout=600,
     )
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert done.stderr.startswith(f"Cannot write into {root}")
@@ -60,6 +62,7 @@ def test_a_read_only_clone_runs_into_another_folder(tmp_path):
         env=env(),
         capture_output=True,
         encoding="utf-8",
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert (out / "artifacts" / "votes.parquet").is_file()

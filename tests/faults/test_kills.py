@@ -38,7 +38,7 @@ def kill_after(seconds: float, root: Path, kernels: bool, command: str) -> tuple
             for process in (run, *(orphans if kernels else ())):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-    code = run.wait()
+    code = run.wait(timeout=60)
     assert code in (0, -signal.SIGKILL), f"after an earlier kill, {command} ended with {code}"
     return code == -signal.SIGKILL, orphans
 

@@ -82,7 +82,7 @@ def killed(clone, before, alone) -> list[int]:
             time.sleep(0.05)
         time.sleep(moments.uniform(0, 2))
         run.send_signal(signal.SIGKILL)
-        codes.append(run.wait())
+        codes.append(run.wait(timeout=60))
         assert committed(clone) == before
     return codes
 

@@ -50,21 +50,28 @@ def test_a_wheelhouse_serves_a_machine_without_network(tmp_path):
     index = env | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index").replace(" ", "%20")}
 
     nothing = subprocess.run(
-        [make, "wheelhouse"], cwd=clones[0], env=env | {"PIP_NO_INDEX": "1"}, capture_output=True, text=True
+        [make, "wheelhouse"],
+        cwd=clones[0],
+        env=env | {"PIP_NO_INDEX": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert nothing.returncode and "ERROR" in nothing.stderr and "toy-package" in nothing.stderr
     assert not (clones[0] / ".venv" / ".installed").exists() and not (clones[0] / "wheelhouse").exists()
-    first = subprocess.run([make, "wheelhouse"], cwd=clones[0], env=index, capture_output=True, text=True)
+    first = subprocess.run(
+        [make, "wheelhouse"], cwd=clones[0], env=index, capture_output=True, text=True, timeout=600
+    )
     assert first.returncode == 0, first.stdout + first.stderr
     wheels = list((clones[0] / "wheelhouse").iterdir())
     assert [wheel.name for wheel in wheels] == ["toy_package-1.0-py3-none-any.whl"]
     shutil.copytree(clones[0] / "wheelhouse", clones[1] / "wheelhouse")
     offline = without_network(make, ".venv/.installed")
-    second = subprocess.run(offline, cwd=clones[1], env=env, capture_output=True, text=True)
+    second = subprocess.run(offline, cwd=clones[1], env=env, capture_output=True, text=True, timeout=600)
     assert second.returncode == 0, second.stdout + second.stderr
     python = clones[1] / ".venv" / "bin" / "python"
     code = "import toy_package; print(toy_package.answer)"
-    assert subprocess.run([python, "-c", code], capture_output=True, text=True).stdout == "42\n"
+    assert subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=600).stdout == "42\n"
 
 
 def assert_installed(done: subprocess.CompletedProcess[str]) -> None:

@@ -69,7 +69,7 @@ class Browser:
             DIRECTLY.open(urllib.request.Request(self.address, method="DELETE"), timeout=30).close()
         finally:
             self.process.terminate()
-            self.process.wait()
+            self.process.wait(timeout=60)
 
     def tool(self, command: str, **parameters: Any) -> Any:
         """A command of Chromium's DevTools."""
