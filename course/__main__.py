@@ -294,12 +294,18 @@ def colab_test() -> int:
 
 @cli.command()
 def site() -> int:
-    """Build site/ from the executed notebooks and look at its pages."""
-    from course import website
-
-    pages = website.build()
-    print(f"{len(pages)} pages; the front page is {website.SITE / 'index.html'}.")
-    return _call("pytest", "tests/site", "-q", "-rfEs")
+    """Build site/ from README, docs and executed notebooks, and look at its pages."""
+    built, scratch = ROOT / "site", ROOT / ".site.new"
+    shutil.rmtree(scratch, ignore_errors=True)
+    new, aside = scratch / "html", scratch / "doctrees"
+    if _call("sphinx", "-W", "--keep-going", "-q", "-d", str(aside), "-c", "docs", ".", str(new)):
+        raise CourseError("The site was not built, and the old one stays: see the warnings above.")
+    shutil.copyfile(new / "README.html", new / "index.html")
+    shutil.rmtree(built, ignore_errors=True)
+    os.replace(new, built)
+    shutil.rmtree(scratch)
+    print(f"The front page is {built / 'index.html'}.")
+    return _call("pytest", "tests/site", "-q", "-rfEs", "--timeout=300")
 
 
 @cli.command()

@@ -56,6 +56,11 @@ def code_cells(path: Path) -> list[nbformat.NotebookNode]:
     return [cell for cell in read(path).cells if cell.cell_type == "code"]
 
 
+def python_of(path: Path) -> str:
+    """All its code as Python: the first cell, which calls git and pip by magics, apart."""
+    return "\n".join(cell.source for cell in code_cells(path)[1:])
+
+
 def outputs(path: Path) -> list[nbformat.NotebookNode]:
     return [output for cell in code_cells(path) for output in cell.outputs]
 
@@ -129,7 +134,7 @@ def test_the_parameters_are_annotated_and_explained(path):
 
 @each
 def test_where_torch_trains_the_device_is_a_parameter(path):
-    tree = ast.parse("\n".join(cell.source for cell in code_cells(path)))
+    tree = ast.parse(python_of(path))
     trained = [
         node
         for node in ast.walk(tree)
@@ -150,7 +155,7 @@ def test_every_figure_has_its_alternative_text(path):
 
 @pytest.mark.parametrize("stage", STAGES[:3])
 def test_01_to_03_import_neither_torch_nor_xgboost(stage):
-    tree = ast.parse("\n".join(cell.source for cell in code_cells(ROOT / "notebooks" / f"{stage}.ipynb")))
+    tree = ast.parse(python_of(ROOT / "notebooks" / f"{stage}.ipynb"))
     imports = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     assert len(imports) > 1
     last = "import sys; print('numpy' in sys.modules, {'torch', 'xgboost'} & set(sys.modules))"
