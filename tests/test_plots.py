@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import json
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -18,7 +21,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from helpers import evaluation, plots
-from helpers.settings import ALERTS, RESULTS, ROOT
+from helpers.settings import ALERTS, BLOCK, RESULTS, ROOT
 
 LABELS = {label: colour for label, colour in plots.DETECTORS.values()}
 RANKED = [name for name in plots.DETECTORS if name != "seed_rules"]
@@ -176,6 +179,89 @@ def test_a_figure_is_named_as_the_function_that_draws_it():
     functions = inspect.getmembers(plots, inspect.isfunction)
     assert drawn == {name for name, made in functions if made.__module__ == plots.__name__ and name[0] != "_"}
     assert {path.stem for path in (RESULTS / "figures").glob("*.png")} <= drawn
+
+
+WITH_ANOTHER_BUDGET = """
+import json
+import numpy as np
+import pandas as pd
+from matplotlib.text import Text
+from helpers import plots
+from helpers.exercises import ex02
+
+index, half = pd.RangeIndex(4_000), np.arange(4_000) % 2 == 0
+events = pd.DataFrame({"Amount": np.arange(4_000.0)}, index)
+burst = pd.Series(np.arange(4_000) % 40, index, name="burst")
+curve = pd.DataFrame(1, [8], ["honest_quiet", "false_alarms", "missed", "found", "precision", "recall"])
+figures = (
+    plots.chronological_split(events, 2_000),
+    plots.naive_rule(half, index),
+    plots.rule_coverage(burst, 30.0),
+    plots.errors_by_label(np.arange(1.0, 5), np.array([1, 0, -1, 1]), 3.0),
+    plots.suspects_found({"pca": 0.5, "autoencoder": 0.75}),
+    plots.errors_by_truth({"pca": np.arange(1.0, 4_001)}, half.astype(int)),
+    plots.fraud_ranks({"one": np.array([0.1, 0.2]), "other": np.array([0.3])}),
+    plots.budget_choice(curve, pd.Series([9], [8]), 8, "judge", 9),
+    plots.stream_timeline(index, half, half.astype(int)),
+)
+for figure in figures:
+    print(json.dumps([text.get_text().replace("\\n", " ") for text in figure.findobj(Text)]))
+lines = [line for figure in figures for axis in figure.axes for line in axis.lines]
+budgets = [line.get_xydata().tolist() for line in lines if "alert budget" in line.get_label()]
+print(json.dumps([str(budget) for budget in budgets]))
+ex02.check_2b(lambda values: values.max() + 1, burst)
+ex02.check_2b(lambda values: values.quantile(0.96), pd.Series(np.arange(4_000.0)))
+ex02.check_2b(lambda values: values.quantile(0.996), pd.Series(np.arange(4_000.0)))
+ex02.check_2c(lambda signals, thresholds: signals["burst"] > 1, burst.to_frame(), {})
+"""
+
+
+def test_figures_and_checkers_follow_the_budget(tmp_path):
+    shutil.copytree(ROOT / "helpers", tmp_path / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    settings = tmp_path / "helpers" / "settings.py"
+    text = settings.read_text()
+    for old, new in (("ALERTS = 5 ", "ALERTS = 8 "), ("BLOCK = 1_000 ", "BLOCK = 2_000 ")):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    settings.write_text(text)
+    command = [sys.executable, "-c", WITH_ANOTHER_BUDGET]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    *figures, lines, mute, wide, right, rule = done.stdout.splitlines()
+    split, naive, coverage, errors, suspects, truth, _, choice, timeline = map(json.loads, figures)
+    assert "median amount of 2,000 events, in euro" in split
+    assert "The naive rule raises 1000 alerts in 2,000 events; the budget is 8" in naive
+    assert "alerts per 2,000 events" in naive
+    assert "burst > 30 accuses 450.0 of 2,000 events; the budget is 8" in coverage
+    assert "accused of 2,000 events (log scale)" in coverage
+    assert "50% of the suspicious events are rebuilt worse than 99.6 % of the presumed normals" in errors
+    assert any("the detector's 0.4 % most anomalous events" in text for text in suspects)
+    assert "PCA reconstruction: 0% of frauds beyond 99.6 % of honest events" in truth
+    assert "budget: alerts in 2,000 events" in choice
+    assert "2000 frauds found, 0 missed; the busiest 2,000 events hold 1000 frauds" in timeline
+    assert json.loads(lines) == ["[[0.0, 8.0], [1.0, 8.0]]"] * 2 + ["[[0.004, 0.0], [0.004, 1.0]]"]
+    assert mute.endswith("0.0 of 2,000 events exceed 40; the budget is 8. Nobody would ever be accused.")
+    assert wide.endswith("the budget is 8. 8 of 2,000 is 0.4 %, not 4 %.")
+    assert "right. 8 of 2,000 events of the training part are farther" in right
+    assert "accuses 1900 of 2,000 events. Analysts can look at 8; ask for something rarer, 80 at" in rule
+
+
+def test_prose_leaves_the_number_of_the_budget_to_the_settings():
+    """The README says it once, beside the table; notebook 2 computes it."""
+    a_few = r"99\.5 ?%|half (a )?percent|five (alerts|riskiest|frauds)"
+    of_many = r"\b(5|[Ff]ive)\b[^.|]{0,20} (of|in) (every |a )?(1,000|thousand)|1,000 events [^.]*\bfive\b"
+    number = re.compile(f"{a_few}|{of_many}")
+    for stage, notebook in NOTEBOOKS.items():
+        prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+        prose += [ast.unparse(node) for node in code(stage) if isinstance(node, ast.keyword)]
+        assert not [text for text in prose if number.search(text)], stage
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        assert not number.search(path.read_text(encoding="utf-8")), path.name
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (said,) = number.finditer(readme)
+    assert f"the budget is {ALERTS} alerts in {BLOCK:,} events" in readme[said.start() - 20 : said.end() + 20]
+    computed = [ast.unparse(node) for node in code("02_heuristic_labels") if isinstance(node, ast.JoinedStr)]
+    assert any("{ALERTS}" in text and "{BLOCK:,}" in text for text in computed)
 
 
 # --- sliders: off they import nothing, and each position draws what the static figure would --------
