@@ -66,11 +66,13 @@ def load_events(source: str | Path = "auto", rows: int = WINDOW_ROWS, start: int
         return _cut(_snapshot(), rows, start, "snapshot", "the course's snapshot")
     if source == "openml":
         snapshot = _snapshot()
+        advice = "source='snapshot' needs no network."
         try:
             events = openml_source.fetch(OPENML_DEADLINE, snapshot)
-        except (OSError, ValueError) as error:
-            advice = "source='snapshot' needs no network."
-            raise type(error)(f"{plain(error)}; {advice}") from None
+        except OSError as error:
+            raise OSError(f"{plain(error)}; {advice}") from None
+        except ValueError as error:
+            raise ValueError(f"{plain(error)}; {advice}") from None
         return _keep_and_cut(events, rows, start)
     return _load_file(_own_file(source), rows, start)
 
@@ -189,16 +191,15 @@ def _label(events: pd.DataFrame, start: int, source: str, what: str) -> pd.DataF
 
 
 def _snapshot() -> pd.DataFrame:
+    file = f"The course's snapshot data/{SNAPSHOT.name}"
+    advice = "take this file again from the course's repository."
     try:
         events, _ = read_events(SNAPSHOT, 0, SNAPSHOT_ROWS, SNAPSHOT.name)
         _verify(events)
-    except (OSError, ValueError) as error:
-        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-        state = "missing" if kind is FileNotFoundError else "damaged"
-        raise kind(
-            f"The course's snapshot data/{SNAPSHOT.name} is {state}: "
-            "take this file again from the course's repository."
-        ) from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file} is missing: {advice}") from None
+    except (OSError, ValueError):
+        raise ValueError(f"{file} is damaged: {advice}") from None
     return events
 
 

@@ -6,7 +6,7 @@ greener, to show on white); a detector keeps its colour in every figure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
@@ -16,16 +16,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-GREY, ORANGE, SKY, GREEN, BLUE, RED, PINK, YELLOW = (
-    "#666666",
-    "#e69f00",
-    "#56b4e9",
-    "#009e73",
-    "#0072b2",
-    "#d55e00",
-    "#cc79a7",
-    "#c6d045",
-)
+from helpers.settings import ALERTS, BLOCK, BUDGET, UNUSUAL_SD, WINDOW
+
+GREY, ORANGE, SKY, GREEN = "#666666", "#e69f00", "#56b4e9", "#009e73"
+BLUE, RED, PINK, YELLOW = "#0072b2", "#d55e00", "#cc79a7", "#c6d045"
 DETECTORS = {
     "seed_rules": ("naive rule", GREY),
     "rules": ("rule book", ORANGE),
@@ -46,58 +40,76 @@ VARIANTS = {  # of the sweep, where they are detectors of the table
     "oracle": "oracle",
 }
 LABELS = {1: ("suspicious", RED), -1: ("undecided", GREY), 0: ("presumed normal", BLUE)}
-sns.set_theme(
-    style="ticks",
-    context="notebook",
-    rc={"axes.spines.top": False, "axes.spines.right": False, "figure.figsize": (9, 4)},
-)
+BEYOND, WITHIN = (f"{100 * share:g} %" for share in (BUDGET, 1 - BUDGET))  # the alert budget, the rest
+CLOCK = "event (the stream's clock)"
+BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}  # a legend right of the axes
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "figure.constrained_layout.use": True,
+    "figure.figsize": (9, 4),
+    "legend.frameon": False,
+}
+sns.set_theme(style="ticks", context="notebook", rc=STYLE)
 
 
-def _axes(rows: int = 1, columns: int = 1, **options) -> tuple[Figure, np.ndarray]:
-    figure, axes = plt.subplots(rows, columns, layout="constrained", squeeze=False, **options)
+def _single(title: str, x: str = "", y: str = "", **options) -> tuple[Figure, plt.Axes]:
+    figure, axes = plt.subplots(**options)
+    axes.set(title=title, xlabel=x, ylabel=y)
     return figure, axes
 
 
-def _single(title: str, x: str, y: str, **options) -> tuple[Figure, plt.Axes]:
-    figure, axes = _axes(**options)
-    axes[0, 0].set(xlabel=x, ylabel=y)
-    axes[0, 0].set_title(title, loc="left", fontweight="bold")
-    return figure, axes[0, 0]
-
-
-def _colours(names: Sequence[str]) -> list[str]:
+def _colours(names: Iterable[str]) -> list[str]:
     return [DETECTORS[name][1] for name in names]
 
 
-def _log_bins(values: np.ndarray, bins: int = 60) -> np.ndarray:
+def _log_bins(values: np.ndarray) -> np.ndarray:
     positive = values[values > 0]
     low, high = (positive.min(), positive.max()) if len(positive) else (1, 1)
-    return np.geomspace(low, high if high > low else 2 * low, bins)
+    return np.geomspace(low, high if high > low else 2 * low, 60)
+
+
+def _counts(axis: plt.Axes, table: pd.DataFrame | np.ndarray, **options) -> None:
+    """A table of counts; the shades are logarithmic."""
+    style = {"fmt": ",d", "cmap": "Blues", "cbar": False, "linewidths": 2}
+    sns.heatmap(np.log10(table + 1), annot=table, ax=axis, **style, **options)
+
+
+def _confusion(axis: plt.Axes, matrix: np.ndarray, colour: str) -> None:
+    """One confusion matrix under a bar in the detector's colour."""
+    _counts(axis, matrix, xticklabels=["quiet", "alert"], yticklabels=["honest", "fraud"])
+    axis.spines["top"].set(visible=True, color=colour, linewidth=5)
+
+
+def _bars(axes: plt.Axes, values: Mapping[str, float], value: str = "") -> None:
+    """One bar a detector in its colour, the first on top; `value` formats what stands at its end."""
+    bars = axes.barh([DETECTORS[name][0] for name in values], list(values.values()), color=_colours(values))
+    if value:
+        axes.bar_label(bars, fmt=value, padding=4)
+    axes.invert_yaxis()
 
 
 def amounts(amount: pd.Series) -> Figure:
     """Histogram of charges on a log axis, with the median; charges of zero are counted in the title."""
     median, largest, zero = amount.median(), amount.max(), (amount == 0).mean()
-    figure, axes = _single(
-        f"Half of all charges are below {median:,.0f} euro, the largest is {largest:,.0f}",
-        f"amount in euro (log scale; {zero:.1%} are zero and not drawn)",
-        "events",
-    )
+    title = f"Half of all charges are below {median:,.0f} euro, the largest is {largest:,.0f}"
+    figure, axes = _single(title, f"amount in euro (log scale; {zero:.1%} are zero and not drawn)", "events")
     axes.hist(amount[amount > 0], bins=_log_bins(amount.to_numpy()), color=BLUE)
     axes.axvline(median, color=RED, label=f"median {median:,.0f} euro")
     axes.set_xscale("log")
-    axes.legend(frameon=False)
+    axes.legend()
     return figure
 
 
-def axes_overview(axes_values: pd.DataFrame) -> Figure:
+def behaviour_axes(axes_values: pd.DataFrame) -> Figure:
     """Where the middle half, 99 % and everything of each behaviour axis lies."""
     middle = axes_values.quantile(0.75) - axes_values.quantile(0.25)
     reach = ((axes_values.max() - axes_values.min()) / middle).min()
     figure, axes = _single(
         f"Every axis reaches at least {reach:.0f} times as far as its middle half",
         "value of the axis (no unit; log scale on both sides of 0)",
-        "",
         figsize=(9, 3.6),
     )
     levels = ((0, 1, 1.5, "all events"), (0.005, 0.995, 5, "99 %"), (0.25, 0.75, 12, "middle half"))
@@ -106,47 +118,35 @@ def axes_overview(axes_values: pd.DataFrame) -> Figure:
         axes.hlines(axes_values.columns, lower, upper, lw=width, color=colour, label=label)
     axes.invert_yaxis()
     axes.set_xscale("symlog", linthresh=1)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.legend(**BESIDE)
     return figure
 
 
-def chronological_split(events: pd.DataFrame, n_train: int, block: int = 1_000) -> Figure:
+def chronological_split(events: pd.DataFrame, n_train: int) -> Figure:
     """Median amount per block of events over the stream's clock, training and test part shaded."""
-    figure, axes = _single(
-        f"The first {n_train:,} events teach, the last {len(events) - n_train:,} test",
-        "event (the stream's clock)",
-        f"median amount of {block:,}\nevents, in euro",
-        figsize=(9, 3),
-    )
-    clock = events.index.to_numpy() // block * block
+    title = f"The first {n_train:,} events teach, the last {len(events) - n_train:,} test"
+    figure, axes = _single(title, CLOCK, f"median amount of {BLOCK:,}\nevents, in euro", figsize=(9, 3))
+    clock = events.index.to_numpy() // BLOCK * BLOCK
     medians = events["Amount"].groupby(clock).median()
     axes.step(medians.index, medians, where="post", color="black", lw=1)
-    border = events.index[0] + n_train
-    for left, right, colour, label in (
-        (events.index[0], border, BLUE, "training part"),
-        (border, events.index[-1] + 1, ORANGE, "test part"),
-    ):
+    first, border, end = events.index[0], events.index[0] + n_train, events.index[-1] + 1
+    parts = ((first, border, BLUE, "training part"), (border, end, ORANGE, "test part"))
+    for left, right, colour, label in parts:
         axes.axvspan(left, right, color=colour, alpha=0.15, lw=0)
         axes.annotate(label, ((left + right) / 2, 0.92), xycoords=("data", "axes fraction"), ha="center")
     axes.set_ylim(0)
     return figure
 
 
-def alerts_against_budget(
-    flagged: np.ndarray, index: pd.Index, budget: int = 5, block: int = 1_000
-) -> Figure:
-    """Alerts of a yes/no rule per 1,000 events beside what analysts can look at."""
-    counts = pd.Series(flagged).groupby(np.asarray(index) // block * block).sum()
-    figure, axes = _single(
-        f"The naive rule raises {counts.mean():.0f} alerts in {block:,} events; the budget is {budget}",
-        "event",
-        f"alerts per {block:,} events",
-        figsize=(9, 3),
-    )
+def naive_rule(flagged: np.ndarray, index: pd.Index) -> Figure:
+    """Alerts of the naive rule, block by block, beside what analysts can look at."""
+    counts = pd.Series(flagged).groupby(np.asarray(index) // BLOCK * BLOCK).sum()
+    title = f"The naive rule raises {counts.mean():.0f} alerts in {BLOCK:,} events; the budget is {ALERTS}"
+    figure, axes = _single(title, "event", f"alerts per {BLOCK:,} events", figsize=(9, 3))
     axes.step(counts.index, counts, where="post", color=GREY, lw=2, label="naive rule")
-    axes.axhline(budget, color=RED, lw=2, label="alert budget")
+    axes.axhline(ALERTS, color=RED, lw=2, label="alert budget")
     axes.set_ylim(0)
-    axes.legend(frameon=False)
+    axes.legend()
     return figure
 
 
@@ -159,18 +159,10 @@ def profile_map(events: pd.DataFrame, unusual: np.ndarray, x: str = "V1", y: str
         figsize=(7, 4.5),
     )
     for mask, colour, label in ((~unusual, BLUE, "ordinary"), (unusual, ORANGE, "unusual")):
-        axes.scatter(
-            events.loc[mask, x],
-            events.loc[mask, y],
-            s=6,
-            color=colour,
-            alpha=0.4,
-            label=label,
-            lw=0,
-        )
+        axes.scatter(x, y, data=events[mask], s=6, color=colour, alpha=0.4, label=label, lw=0)
     limits = events[[x, y]].quantile([0.0005, 0.9995])
     axes.set(xlim=limits[x], ylim=limits[y])
-    axes.legend(frameon=False, markerscale=4)
+    axes.legend(markerscale=4)
     return figure
 
 
@@ -183,104 +175,83 @@ def rule_votes(summary: pd.DataFrame) -> Figure:
         "others disagree": ordered["Conflicts"],
     }
     rare = ordered["Coverage"][ordered["Coverage"] < 0.5]
-    figure, axes = _single(
-        f"Each suspicious or forgiving rule speaks of at most {rare.max():.1%} of the events",
-        "share of events it votes on (the widest bar is cut off)",
-        "",
-    )
+    title = f"Each suspicious or forgiving rule speaks of at most {rare.max():.1%} of the events"
+    figure, axes = _single(title, "share of events it votes on (the widest bar is cut off)")
     left = np.zeros(len(ordered))
     for (label, width), colour in zip(parts.items(), (SKY, GREEN, RED), strict=True):
         axes.barh(ordered.index, width, left=left, color=colour, label=label)
         left += width.to_numpy()
     axes.set_xlim(0, rare.max() * 1.15)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    axes.legend(frameon=False, title="votes cast", loc="lower right")
+    axes.legend(title="votes cast", loc="lower right")
     return figure
 
 
-def signal_timeline(signal: pd.Series, threshold: float, what: str) -> Figure:
-    """One behaviour signal over the stream; events above the rule's threshold stand out."""
-    above = signal > threshold
-    clusters = 1 + (np.diff(signal.index[above]) > 1_000).sum() if above.any() else 0
-    figure, axes = _single(
-        f"{what}: {above.sum():,} events exceed the threshold, in {clusters} clusters",
-        "event",
-        f"{signal.name} (count)",
-        figsize=(9, 3),
-    )
-    axes.vlines(signal.index[~above], 0, signal[~above], color=GREY, lw=0.6)
-    axes.vlines(signal.index[above], 0, signal[above], color=RED, lw=0.8, label="rule fires")
+def bursts(burst: pd.Series, threshold: float) -> Figure:
+    """Burst count over the stream; events above the rule's threshold stand out."""
+    above = burst > threshold
+    clusters = 1 + (np.diff(burst.index[above]) > WINDOW).sum() if above.any() else 0
+    title = f"Burst: {above.sum():,} events exceed the threshold, in {clusters} clusters"
+    figure, axes = _single(title, "event", "burst (count)", figsize=(9, 3))
+    axes.vlines(burst.index[~above], 0, burst[~above], color=GREY, lw=0.6)
+    axes.vlines(burst.index[above], 0, burst[above], color=RED, lw=0.8, label="rule fires")
     axes.axhline(threshold, color="black", lw=1, ls="--", label=f"threshold {threshold:g}")
-    axes.legend(frameon=False)
+    axes.legend()
     return figure
 
 
 def suspicion_by_label(suspicion: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
     """Suspicion on a log axis, split by pseudo-label, and the budget's threshold."""
-    return _histogram_by_label(
-        suspicion,
-        labels,
-        threshold,
-        f"{(labels == 1).sum():,} suspicious, {(labels == -1).sum():,} undecided, "
-        f"{(labels == 0).sum():,} presumed normal",
-        "suspicion (log scale)",
-    )
+    title = ", ".join(f"{(labels == label).sum():,} {name}" for label, (name, _) in LABELS.items())
+    return _by_label(title, "suspicion (log scale)", suspicion, labels, threshold)
 
 
 def errors_by_label(errors: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
     """Reconstruction errors on a log axis, split by pseudo-label, and the threshold."""
     caught = (errors[labels == 1] > threshold).mean()
-    return _histogram_by_label(
-        errors,
-        labels,
-        threshold,
-        f"{caught:.0%} of the suspicious events are rebuilt worse than 99.5 % of the presumed normals",
-        "reconstruction error (log scale)",
-    )
+    title = f"{caught:.0%} of the suspicious events are rebuilt worse than {WITHIN} of the presumed normals"
+    return _by_label(title, "reconstruction error (log scale)", errors, labels, threshold)
 
 
-def _histogram_by_label(values, labels, threshold, title, x) -> Figure:
+def _by_label(title: str, x: str, values: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
     figure, axes = _single(title, x, "events (log scale)")
-    bins = _log_bins(values)
     for label in (0, -1, 1):
         name, colour = LABELS[label]
-        axes.hist(values[labels == label], bins=bins, color=colour, alpha=0.6, label=name)
+        axes.hist(values[labels == label], bins=_log_bins(values), color=colour, alpha=0.6, label=name)
     axes.axvline(threshold, color="black", ls="--", label=f"threshold {threshold:.3g}")
     axes.set(xscale="log", yscale="log")
-    axes.legend(frameon=False)
+    axes.legend()
     return figure
 
 
 def before_and_after_scaling(raw: np.ndarray, scaled: np.ndarray, names: Sequence[str]) -> Figure:
     """Spread of each input before and after scaling; boxes hold the middle half of the events."""
-    figure, axes = _axes(1, 2, figsize=(9, 3.4))
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
     before, after = raw.std(axis=0), scaled.std(axis=0)
-    for axis, values, title in (
-        (axes[0, 0], raw, f"before: standard deviations\nfrom {before.min():.1f} to {before.max():.0f}"),
-        (axes[0, 1], scaled, f"after: standard deviations\nfrom {after.min():.1f} to {after.max():.1f}"),
-    ):
+    titles = (
+        f"before: standard deviations\nfrom {before.min():.1f} to {before.max():.0f}",
+        f"after: standard deviations\nfrom {after.min():.1f} to {after.max():.1f}",
+    )
+    for axis, values, title in zip(axes, (raw, scaled), titles, strict=True):
         sns.boxplot(pd.DataFrame(values, columns=names), orient="h", ax=axis, color=SKY, showfliers=False)
-        axis.set_title(title, loc="left", fontweight="bold")
-        axis.set_xlabel("value (outliers not drawn)")
+        axis.set(title=title, xlabel="value (outliers not drawn)")
     return figure
 
 
 def past_only(original: pd.DataFrame, scrambled: pd.DataFrame, change: int, columns: Sequence[str]) -> Figure:
     """Signals of the real stream and of one whose future was scrambled: they part at `change`, not before."""
-    figure, axes = _axes(len(columns), 1, figsize=(9, 1.7 * len(columns) + 0.6), sharex=True)
+    size = (9, 1.7 * len(columns) + 0.6)
+    figure, axes = plt.subplots(len(columns), 1, figsize=size, sharex=True, squeeze=False)
     before = original.index < change
     changed = (original.loc[before, list(columns)] != scrambled.loc[before, list(columns)]).to_numpy().sum()
-    for axis, column in zip(axes[:, 0], columns, strict=True):
+    for axis, column in zip(axes.flat, columns, strict=True):
         axis.plot(scrambled[column], color=ORANGE, lw=1.2, label="future scrambled")
         axis.plot(original[column], color=BLUE, lw=0.6, label="real stream")
         axis.axvline(change, color="black", ls="--")
         axis.set_ylabel(column)
-    axes[0, 0].set_title(
-        f"The future changes at the line: {changed} of {before.sum() * len(columns):,} earlier values do",
-        loc="left",
-        fontweight="bold",
-    )
-    axes[0, 0].legend(frameon=False, loc="upper left", ncols=2)
+    earlier = before.sum() * len(columns)
+    axes[0, 0].set_title(f"The future changes at the line: {changed} of {earlier:,} earlier values do")
+    axes[0, 0].legend(loc="upper left", ncols=2)
     axes[-1, 0].set_xlabel("event")
     return figure
 
@@ -295,10 +266,9 @@ def one_burst(z: np.ndarray, others: np.ndarray, names: Sequence[str]) -> Figure
     )
     axes.plot(names, others.T, color=GREY, lw=0.3, alpha=0.3)
     axes.plot(names, z.T, color=RED, lw=1.2, alpha=0.8)
-    axes.axhspan(-3, 3, color=BLUE, alpha=0.08, lw=0)
-    axes.annotate(
-        "ordinary:\nwithin 3", (1.01, 0), xycoords=("axes fraction", "data"), color=BLUE, va="center"
-    )
+    axes.axhspan(-UNUSUAL_SD, UNUSUAL_SD, color=BLUE, alpha=0.08, lw=0)
+    ordinary, beside = f"ordinary:\nwithin {UNUSUAL_SD:g}", ("axes fraction", "data")
+    axes.annotate(ordinary, (1.01, 0), xycoords=beside, color=BLUE, va="center")
     return figure
 
 
@@ -318,23 +288,21 @@ def training_curves(history: Sequence[tuple[float, float]]) -> Figure:
     axes.plot(epochs, errors[:, 1], color=BLUE, label="held-out rows")
     axes.plot(best + 1, errors[best, 1], "o", color=RED, label="kept")
     axes.set_yscale("log")
-    axes.legend(frameon=False)
+    axes.legend()
     return figure
 
 
 def label_moves(labels: pd.DataFrame) -> Figure:
     """How many events moved from which label to which; one panel a round of refinement."""
-    figure, axes = _axes(1, labels.shape[1] - 1, figsize=(10, 3.2), sharey=True)
-    order = [LABELS[label][0] for label in (1, -1, 0)]
-    names = labels.replace({label: name for label, (name, _) in LABELS.items()})
+    figure, axes = plt.subplots(1, labels.shape[1] - 1, figsize=(10, 3.2), sharey=True, squeeze=False)
+    called = {label: name for label, (name, _) in LABELS.items()}
+    names, order = labels.replace(called), list(called.values())
     for axis, (before, after) in zip(axes[0], pairwise(labels), strict=True):
         table = pd.crosstab(names[before], names[after]).reindex(index=order, columns=order, fill_value=0)
         moved = (labels[before] != labels[after]).sum()
-        sns.heatmap(
-            np.log10(table + 1), annot=table, fmt=",d", cmap="Blues", cbar=False, ax=axis, linewidths=2
-        )
-        axis.set_title(f"{after}: {moved:,} labels change", loc="left", fontweight="bold")
-        axis.set(xlabel=f"after {after}", ylabel=f"before {after}")
+        _counts(axis, table)
+        title = f"{after}: {moved:,} labels change"
+        axis.set(title=title, xlabel=f"after {after}", ylabel=f"before {after}")
     return figure
 
 
@@ -342,84 +310,53 @@ def badly_rebuilt(misfit: np.ndarray, index: pd.Index, names: Sequence[str]) -> 
     """Which inputs the autoencoder rebuilt badly, one row an event."""
     share = misfit**2 / (misfit**2).sum(axis=1, keepdims=True)
     commonest = names[np.bincount(share.argmax(axis=1), minlength=len(names)).argmax()]
-    figure, axes = _single(
-        f"{commonest} is most often the worst rebuilt input of the {len(index)} largest errors",
-        "input",
-        "event",
-        figsize=(8, 4.5),
-    )
-    table = pd.DataFrame(share, index=index, columns=names)
-    sns.heatmap(
-        table,
-        ax=axes,
-        cmap="Blues",
-        vmin=0,
-        vmax=1,
-        cbar_kws={"label": "share of the event's error"},
-    )
+    title = f"{commonest} is most often the worst rebuilt input of the {len(index)} largest errors"
+    figure, axes = _single(title, "input", "event", figsize=(8, 4.5))
+    table, bar = pd.DataFrame(share, index, names), {"label": "share of the event's error"}
+    sns.heatmap(table, ax=axes, cmap="Blues", vmin=0, vmax=1, cbar_kws=bar)
     axes.set(xlabel="input", ylabel="event (largest error first)")
     return figure
 
 
-def suspicious_share_found(found: Mapping[str, float]) -> Figure:
-    """How many pseudo-suspicious events each reconstruction ranks among its worst 0.5 %."""
+def suspects_found(found: Mapping[str, float]) -> Figure:
+    """How many pseudo-suspicious events each detector ranks within the alert budget."""
     most = max(found.values())
     best = [DETECTORS[name][0] for name, share in found.items() if share == most]
     who = f"{best[0].capitalize()} finds" if len(best) == 1 else f"{len(best)} of {len(found)} detectors find"
     figure, axes = _single(
         f"{who} {most:.0%} of what the rules suspect, none finds more",
-        "share of the suspicious pseudo-labels among the detector's 0.5 % most anomalous events",
-        "",
+        f"share of the suspicious pseudo-labels among the detector's {BEYOND} most anomalous events",
         figsize=(9, 2.6),
     )
-    names = list(found)
-    axes.barh([DETECTORS[name][0] for name in names], list(found.values()), color=_colours(names))
+    _bars(axes, found)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.invert_yaxis()
     return figure
 
 
 def agreement(counts: pd.DataFrame) -> Figure:
     """Rules against autoencoder: how many training events in each combination."""
-    counts = counts.reindex(
-        index=["suspicious", "undecided", "presumed normal"],
-        columns=["badly rebuilt", "well rebuilt"],
-        fill_value=0,
-    )
+    said, rebuilt = [name for name, _ in LABELS.values()], ["badly rebuilt", "well rebuilt"]
+    counts = counts.reindex(index=said, columns=rebuilt, fill_value=0)
     figure, axes = _single(
         f"They agree on {counts.loc['suspicious', 'badly rebuilt']:,} suspicious and "
         f"{counts.loc['presumed normal', 'well rebuilt']:,} normal events",
-        "",
-        "",
         figsize=(6.5, 3),
     )
-    sns.heatmap(
-        np.log10(counts + 1),
-        annot=counts,
-        fmt=",d",
-        cmap="Blues",
-        cbar=False,
-        ax=axes,
-        linewidths=2,
-    )
+    _counts(axes, counts)
     axes.set(xlabel="the autoencoder says", ylabel="the rules say")
     return figure
 
 
-def importances(importance: Mapping[str, pd.Series]) -> Figure:
+def importance(judges: Mapping[str, pd.Series]) -> Figure:
     """Share of the gain of each input, one panel a judge."""
-    figure, axes = _axes(1, len(importance), figsize=(9, 4))
-    for axis, (name, shares) in zip(axes[0], importance.items(), strict=True):
+    figure, axes = plt.subplots(1, len(judges), figsize=(9, 4), squeeze=False)
+    for axis, (name, shares) in zip(axes[0], judges.items(), strict=True):
         label, colour = DETECTORS[name]
         axis.barh(shares.index, shares, color=colour)
         axis.invert_yaxis()
         axis.xaxis.set_major_formatter(PercentFormatter(1))
-        axis.set_xlabel("share of the total gain")
-        axis.set_title(
-            f"{label}:\n{shares.index[0]} decides {shares.iloc[0]:.0%}",
-            loc="left",
-            fontweight="bold",
-        )
+        title = f"{label}:\n{shares.index[0]} decides {shares.iloc[0]:.0%}"
+        axis.set(title=title, xlabel="share of the total gain")
     return figure
 
 
@@ -441,16 +378,11 @@ def reasons(contributions: pd.Series, values: pd.Series, risk: float, event: int
 def circularity(scores: Mapping[str, float]) -> Figure:
     """F1 of judges against the labels that they were taught; `seed_rules` is a judge of the naive rule."""
     best = max(scores.values())
-    figure, axes = _single(
-        f"Against its own labels a judge reaches an F1 of {best:.2f}; that says nothing of fraud",
-        "F1 on the test part, against the labels it was taught",
-        "",
-        figsize=(9, 2.8),
-    )
+    title = f"Against its own labels a judge reaches an F1 of {best:.2f}; that says nothing of fraud"
+    figure, axes = _single(title, "F1 on the test part, against the labels it was taught", figsize=(9, 2.8))
     labels = [DETECTORS[name][0].replace("naive", "judge of the naive") for name in scores]
-    axes.barh(labels, list(scores.values()), color=_colours(list(scores)))
-    for row, value in enumerate(scores.values()):
-        axes.annotate(f"{value:.2f}", (value, row), xytext=(4, 0), textcoords="offset points", va="center")
+    bars = axes.barh(labels, list(scores.values()), color=_colours(scores))
+    axes.bar_label(bars, fmt="%.2f", padding=4)
     axes.set_xlim(0, 1.1)
     axes.invert_yaxis()
     return figure
@@ -462,10 +394,8 @@ def precision_recall(
     """Precision against recall of every detector; dots mark the alert budget, a cross the naive rule."""
     from sklearn.metrics import precision_recall_curve
 
-    best = max(
-        (name for name in budget if budget[name] and name != "oracle"),
-        key=lambda n: budget[n]["recall"],
-    )
+    ranked = [name for name in budget if budget[name] and name != "oracle"]
+    best = max(ranked, key=lambda name: budget[name]["recall"])
     figure, axes = _single(
         f"At the budget the {DETECTORS[best][0]} finds {budget[best]['recall']:.0%} of the frauds "
         f"with a precision of {budget[best]['precision']:.0%}",
@@ -481,21 +411,14 @@ def precision_recall(
             axes.plot(hits / truth.sum(), hits / flagged.sum(), "X", ms=10, color=colour, label=label)
             continue
         precision, recall, _ = precision_recall_curve(truth, score)
-        axes.step(
-            recall,
-            precision,
-            where="post",
-            color=colour,
-            lw=1.8,
-            label=label,
-            ls="--" if name == "oracle" else "-",
-        )
+        line = "--" if name == "oracle" else "-"
+        axes.step(recall, precision, where="post", color=colour, lw=1.8, label=label, ls=line)
         axes.plot(budget[name]["recall"], budget[name]["precision"], "o", color=colour, ms=7, mec="white")
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    axes.legend(**BESIDE, fontsize="small")
     return figure
 
 
-def precision_with_intervals(detectors: Mapping[str, dict]) -> Figure:
+def average_precision(detectors: Mapping[str, dict]) -> Figure:
     """Average precision of every detector with its block-bootstrap interval."""
     label_free = [name for name in detectors if name != "oracle"]
     best = max(label_free, key=lambda name: detectors[name]["average_precision"])
@@ -505,7 +428,6 @@ def precision_with_intervals(detectors: Mapping[str, dict]) -> Figure:
         f"Without labels the {DETECTORS[best][0]} comes first at {value:.2f}; "
         f"the intervals of {reach} others reach as far",
         "average precision (bar: 95 % block-bootstrap interval)",
-        "",
     )
     for row, (name, values) in enumerate(detectors.items()):
         colour = DETECTORS[name][1]
@@ -520,56 +442,31 @@ def precision_with_intervals(detectors: Mapping[str, dict]) -> Figure:
 def confusion_matrices(matrices: Mapping[str, np.ndarray]) -> Figure:
     """One small confusion matrix a detector; rows are the truth, columns the alert."""
     columns = (len(matrices) + 1) // 2
-    figure, axes = _axes(2, columns, figsize=(11, 5))
+    figure, axes = plt.subplots(2, columns, figsize=(11, 5), squeeze=False)
     for axis in axes.flat[len(matrices) :]:
         axis.set_visible(False)
     for axis, (name, matrix) in zip(axes.flat, matrices.items(), strict=False):
         label, colour = DETECTORS[name]
         _confusion(axis, matrix, colour)
-        axis.set_title(label.replace(", ", ",\n"), fontsize="small", fontweight="bold")
+        axis.set_title(label.replace(", ", ",\n"), loc="center", fontsize="small")
     return figure
-
-
-def _confusion(axis: plt.Axes, matrix: np.ndarray, colour: str) -> None:
-    """One confusion matrix under a bar in the detector's colour; the shades are logarithmic."""
-    sns.heatmap(
-        np.log10(np.asarray(matrix) + 1),
-        annot=matrix,
-        fmt=",d",
-        cmap="Blues",
-        cbar=False,
-        ax=axis,
-        linewidths=2,
-        xticklabels=["quiet", "alert"],
-        yticklabels=["honest", "fraud"],
-    )
-    axis.spines["top"].set(visible=True, color=colour, linewidth=5)
 
 
 def errors_by_truth(errors: Mapping[str, np.ndarray], truth: np.ndarray) -> Figure:
     """Error histograms by truth, one panel a detector."""
-    figure, axes = _axes(1, len(errors), figsize=(11, 3.6), sharey=True)
+    figure, axes = plt.subplots(1, len(errors), figsize=(11, 3.6), sharey=True, squeeze=False)
     for axis, (name, values) in zip(axes[0], errors.items(), strict=True):
         bins = _log_bins(values)
         honest, fraud = values[truth == 0], values[truth == 1]
         for part, colour, label in ((honest, BLUE, "honest"), (fraud, RED, "fraud")):
-            axis.hist(
-                part,
-                bins=bins,
-                weights=np.full(len(part), 1 / len(part)),
-                color=colour,
-                alpha=0.6,
-                label=label,
-            )
-        beyond = (fraud > np.quantile(honest, 0.995)).mean()
-        axis.set_title(
-            f"{DETECTORS[name][0]}:\n{beyond:.0%} of frauds beyond\n99.5 % of honest events",
-            loc="left",
-            fontsize="small",
-        )
+            weights = np.full(len(part), 1 / len(part))
+            axis.hist(part, bins=bins, weights=weights, color=colour, alpha=0.6, label=label)
+        beyond = (fraud > np.quantile(honest, 1 - BUDGET)).mean()
+        title = f"{DETECTORS[name][0]}:\n{beyond:.0%} of frauds beyond\n{WITHIN} of honest events"
+        axis.set_title(title, fontsize="small", fontweight="normal")
         axis.set(xscale="log", xlabel="score (log scale)")
     axes[0, 0].set_ylabel("share of events")
-    axes[0, 0].legend(frameon=False)
+    axes[0, 0].legend()
     return figure
 
 
@@ -581,12 +478,8 @@ def false_alarms(detectors: Mapping[str, dict]) -> Figure:
         f"To find as many frauds, the {DETECTORS[best][0]} disturbs {values[best]:,} honest customers, "
         f"the naive rule {values['seed_rules']:,}",
         "false positives at the naive rule's recall",
-        "",
     )
-    axes.barh([DETECTORS[name][0] for name in values], list(values.values()), color=_colours(list(values)))
-    for row, value in enumerate(values.values()):
-        axes.annotate(f"{value:,}", (value, row), xytext=(4, 0), textcoords="offset points", va="center")
-    axes.invert_yaxis()
+    _bars(axes, values, "{:,.0f}")
     return figure
 
 
@@ -594,17 +487,11 @@ def episodes_found(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     """Which detector's alerts touch which episode of fraud."""
     found = table[list(names)].astype(int)
     nobody = int((found.drop(columns="oracle", errors="ignore").sum(axis=1) == 0).sum())
-    figure, axes = _single(
-        f"{nobody} of {len(table)} episodes are found by no label-free detector (filled: found)",
-        "",
-        "",
-        figsize=(10, 5),
-    )
+    title = f"{nobody} of {len(table)} episodes are found by no label-free detector (filled: found)"
+    figure, axes = _single(title, figsize=(10, 5))
     shown = found.T.mul(np.arange(1, len(names) + 1), axis=0)  # 0: missed; otherwise the detector's row
     shown = shown.set_axis([DETECTORS[name][0] for name in names])
-    shown.columns = [
-        f"{first:,} ({frauds})" for first, frauds in zip(table["first_event"], table["frauds"], strict=True)
-    ]
+    shown.columns = [f"{row.first_event:,} ({row.frauds})" for row in table.itertuples()]
     colours = ["#f2f2f2", *_colours(names)]
     sns.heatmap(shown, cmap=colours, vmin=0, vmax=len(names), cbar=False, linewidths=1.5, ax=axes)
     axes.set_xlabel("episode: first event (number of frauds)")
@@ -620,26 +507,18 @@ def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, found: np.ndarray)
         f"{missed.sum()} frauds are missed by every label-free detector; "
         f"{typical:.0%} of these lie within 99 % of honest events",
         "distance from the profile (log scale)",
-        "",
         figsize=(9, 3.2),
     )
     groups = (
-        ("honest", ~fraud, BLUE),
-        ("fraud, found", fraud & found, GREEN),
-        ("fraud, missed", missed, RED),
+        ("honest", ~fraud, BLUE, {"s": 4, "alpha": 0.3}),
+        ("fraud, found", fraud & found, GREEN, {"s": 30, "alpha": 0.8}),
+        ("fraud, missed", missed, RED, {"s": 30, "alpha": 0.8}),
     )
     jitter = np.random.default_rng(0)
-    for row, (_, mask, colour) in enumerate(groups):
+    for row, (_, mask, colour, dots) in enumerate(groups):
         height = row + jitter.uniform(-0.3, 0.3, mask.sum())
-        axes.scatter(
-            distance[mask],
-            height,
-            s=4 if row == 0 else 30,
-            color=colour,
-            alpha=0.3 if row == 0 else 0.8,
-            lw=0,
-        )
-    axes.set_yticks(range(3), [f"{name} ({mask.sum():,})" for name, mask, _ in groups])
+        axes.scatter(distance[mask], height, color=colour, lw=0, **dots)
+    axes.set_yticks(range(3), [f"{name} ({mask.sum():,})" for name, mask, *_ in groups])
     axes.set_xscale("log")
     axes.invert_yaxis()
     return figure
@@ -647,11 +526,9 @@ def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, found: np.ndarray)
 
 def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
     """Frauds in order of the share of honest events that are more extreme; one line a window."""
-    middle = [np.median(values) for values in ranks.values()]
+    middle = " and by ".join(f"{np.median(values):.1%}" for values in ranks.values())
     figure, axes = _single(
-        "The median fraud is outdone by "
-        + " and by ".join(f"{value:.1%}" for value in middle)
-        + " of the honest events",
+        f"The median fraud is outdone by {middle} of the honest events",
         "share of honest events farther from the profile (log scale)",
         "share of the frauds",
         figsize=(9, 3.6),
@@ -660,96 +537,83 @@ def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
         ordered = np.maximum(np.sort(values), 1e-4)
         height = np.arange(1, len(ordered) + 1) / len(ordered)
         axes.step(ordered, height, where="post", color=colour, lw=2, label=label)
-    axes.axvline(0.005, color="black", ls="--", label="the alert budget")
+    axes.axvline(BUDGET, color="black", ls="--", label="the alert budget")
     axes.set(xscale="log", ylim=(0, 1))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=2))
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(loc="lower right")
     return figure
 
 
 def ablation(table: pd.DataFrame, reference: str) -> Figure:
     """Average precision of every variant, mean and range over seeds; one panel a window."""
     spread = table.groupby(["start", "variant"])["average_precision"].agg(["mean", "min", "max"])
-    first, *_ = starts = sorted(table["start"].unique())
-    order = spread.loc[first]["mean"].sort_values().index
-    figure, axes = _axes(1, len(starts), figsize=(11, 6), sharey=True)
+    starts = sorted(table["start"].unique())
+    variants = spread.loc[starts[0]].sort_values("mean").index
+    fill = [DETECTORS[VARIANTS[name]][1] if name in VARIANTS else "white" for name in variants]
+    edge = ["black" if colour == "white" else colour for colour in fill]
+    figure, axes = plt.subplots(1, len(starts), figsize=(11, 6), sharey=True, squeeze=False)
     for axis, start in zip(axes[0], starts, strict=True):
-        window = spread.loc[start].loc[order]
-        full = window.loc[reference]
+        window = spread.loc[start].loc[variants]
+        full, oracle = window.loc[reference], window.loc["oracle"]
         axis.axvspan(full["min"], full["max"], color=GREEN, alpha=0.15, lw=0)
-        axis.hlines(window.index, window["min"], window["max"], color=GREY, lw=3, alpha=0.7)
-        fill = [DETECTORS[VARIANTS[name]][1] if name in VARIANTS else "white" for name in window.index]
-        edge = ["black" if colour == "white" else colour for colour in fill]
-        axis.scatter(window["mean"], window.index, c=fill, edgecolors=edge, zorder=3)
-        axis.set_title(
-            f"From {start:,}: {reference} {full['mean']:.2f}, oracle {window['mean']['oracle']:.2f}",
-            loc="left",
-            fontweight="bold",
-            fontsize="medium",
-        )
-        axis.set_xlabel(
-            "average precision (log scale; bar: range\nover seeds; green band: that of the judge)"
-        )
-        axis.set_xscale("log")
+        axis.hlines(variants, window["min"], window["max"], color=GREY, lw=3, alpha=0.7)
+        axis.scatter(window["mean"], variants, c=fill, edgecolors=edge, zorder=3)
+        title = f"From {start:,}: {reference} {full['mean']:.2f}, oracle {oracle['mean']:.2f}"
+        axis.set_title(title, fontsize="medium")
+        x = "average precision (log scale; bar: range\nover seeds; green band: that of the judge)"
+        axis.set(xscale="log", xlabel=x)
     return figure
 
 
-def rule_coverage(signal: pd.Series, threshold: float, budget: float = 5) -> Figure:
-    """How many of 1,000 events a rule accuses at every threshold of its signal, and at this one."""
-    accused = (signal > threshold).mean() * 1_000
+def rule_coverage(signal: pd.Series, threshold: float) -> Figure:
+    """How many events of a block a rule accuses at every threshold of its signal, and at this one."""
+    accused = (signal > threshold).mean() * BLOCK
     figure, axes = _single(
-        f"{signal.name} > {threshold:g} accuses {accused:.1f} of 1,000 events; the budget is {budget:g}",
+        f"{signal.name} > {threshold:g} accuses {accused:.1f} of {BLOCK:,} events; the budget is {ALERTS}",
         f"threshold of {signal.name}",
-        "accused of 1,000 events\n(log scale)",
+        f"accused of {BLOCK:,} events\n(log scale)",
         figsize=(9, 3),
     )
     values = np.sort(signal.to_numpy())
-    share = (len(values) - np.searchsorted(values, values, side="right")) * 1_000 / len(values)
-    axes.step(
-        values, np.where(share > 0, share, np.nan), where="post", color="black", label="every threshold"
-    )
-    axes.axhline(budget, color=RED, lw=2, label="alert budget")
+    share = (len(values) - np.searchsorted(values, values, side="right")) * BLOCK / len(values)
+    share = np.where(share > 0, share, np.nan)
+    axes.step(values, share, where="post", color="black", label="every threshold")
+    axes.axhline(ALERTS, color=RED, lw=2, label="alert budget")
     axes.plot(threshold, accused, "o", ms=9, color=BLUE, label="this threshold", clip_on=False)
     axes.set_yscale("log")
-    axes.legend(frameon=False)
+    axes.legend()
     return figure
 
 
-def budget_choice(curve: pd.DataFrame, cost: pd.Series, per: int, name: str, nothing: float) -> Figure:
+def budget_choice(curve: pd.DataFrame, cost: pd.Series, alerts: int, name: str, nothing: float) -> Figure:
     """What one alert budget means: its confusion matrix, its precision and recall, its cost.
 
     Args:
         curve: from `evaluation.budget_curve`.
         cost: euro, by budget.
-        per: the budget to mark, alerts in 1,000 events.
+        alerts: the budget to mark, in alerts a block.
         name: the detector.
         nothing: the cost of looking at no alert, in euro.
     """
-    figure, axes = _axes(1, 3, figsize=(11, 3.6), width_ratios=(1, 1.2, 1.5))
+    figure, (counts, line, euros) = plt.subplots(1, 3, figsize=(11, 3.6), width_ratios=(1, 1.2, 1.5))
     label, colour = DETECTORS[name]
-    chosen = curve.loc[per]
+    chosen, dot = curve.loc[alerts], {"marker": "o", "ms": 9, "color": colour, "mec": "black"}
     matrix = chosen[["honest_quiet", "false_alarms", "missed", "found"]].to_numpy(int).reshape(2, 2)
-    _confusion(axes[0, 0], matrix, colour)
-    axes[0, 0].set_title(
-        f"{label}, budget {per}:\n{chosen['found']:.0f} frauds in {matrix[:, 1].sum():,} alerts",
-        loc="left",
-        fontsize="small",
-        fontweight="bold",
-    )
-    axes[0, 1].plot(curve["recall"], curve["precision"], color=colour)
-    axes[0, 1].plot(chosen["recall"], chosen["precision"], "o", ms=9, color=colour, mec="black")
-    axes[0, 1].set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision")
-    axes[0, 1].set_title(
-        f"precision {chosen['precision']:.0%}, recall {chosen['recall']:.0%}", loc="left", fontsize="small"
-    )
-    axes[0, 2].plot(cost.index, cost, color=colour)
-    axes[0, 2].plot(per, cost[per], "o", ms=9, color=colour, mec="black")
-    axes[0, 2].axhline(nothing, color="black", ls="--", lw=1, label="looking at nothing")
-    axes[0, 2].set(xlabel="budget: alerts in 1,000 events", ylabel="cost in euro", ylim=0)
-    axes[0, 2].set_title(
-        f"{cost[per]:,.0f} euro; cheapest at {cost.idxmin()}: {cost.min():,.0f}", loc="left", fontsize="small"
-    )
-    axes[0, 2].legend(frameon=False, fontsize="small", loc="lower right")
+    _confusion(counts, matrix, colour)
+    title = f"{label}, budget {alerts}:\n{chosen['found']:.0f} frauds in {matrix[:, 1].sum():,} alerts"
+    counts.set_title(title, fontsize="small")
+    line.plot(curve["recall"], curve["precision"], color=colour)
+    line.plot(chosen["recall"], chosen["precision"], **dot)
+    line.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision")
+    title = f"precision {chosen['precision']:.0%}, recall {chosen['recall']:.0%}"
+    line.set_title(title, fontsize="small", fontweight="normal")
+    euros.plot(cost.index, cost, color=colour)
+    euros.plot(alerts, cost[alerts], **dot)
+    euros.axhline(nothing, color="black", ls="--", lw=1, label="looking at nothing")
+    euros.set(xlabel=f"budget: alerts in {BLOCK:,} events", ylabel="cost in euro", ylim=0)
+    title = f"{cost[alerts]:,.0f} euro; cheapest at {cost.idxmin()}: {cost.min():,.0f}"
+    euros.set_title(title, fontsize="small", fontweight="normal")
+    euros.legend(fontsize="small", loc="lower right")
     return figure
 
 
@@ -775,35 +639,22 @@ def found_per_review(found: Mapping[str, np.ndarray]) -> Figure:
     )
     for name in sorted(totals, key=totals.__getitem__, reverse=True):
         label, colour, line = STREAM[name]
-        axes.step(
-            np.arange(len(found[name]) + 1),
-            np.r_[0, found[name].cumsum()],
-            where="post",
-            color=colour,
-            ls=line,
-            lw=3 if name == "stream" else 1.5,
-            label=f"{label}: {totals[name]}",
-        )
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+        finds, width = np.r_[0, found[name].cumsum()], 3 if name == "stream" else 1.5
+        label = f"{label}: {totals[name]}"
+        axes.step(np.arange(len(finds)), finds, where="post", color=colour, ls=line, lw=width, label=label)
+    axes.legend(**BESIDE, fontsize="small")
     return figure
 
 
-def stream_timeline(index: pd.Index, alert: np.ndarray, truth: np.ndarray, per: int = 1_000) -> Figure:
+def stream_timeline(index: pd.Index, alert: np.ndarray, truth: np.ndarray) -> Figure:
     """Finds, false alarms and misses over the stream's clock."""
     fraud = truth == 1
-    hits, misses = int((alert & fraud).sum()), int((fraud & ~alert).sum())
-    crowd = pd.Series(fraud).groupby(index // per).sum().max()
-    figure, axes = _single(
-        f"{hits} frauds found, {misses} missed; the busiest {per:,} events hold {crowd} frauds",
-        "event (the stream's clock)",
-        "",
-        figsize=(10, 2.8),
-    )
-    groups = (
-        ("missed", fraud & ~alert, RED),
-        ("found", fraud & alert, GREEN),
-        ("false alarm", alert & ~fraud, GREY),
-    )
+    found, missed = fraud & alert, fraud & ~alert
+    busiest = pd.Series(fraud).groupby(index // BLOCK).sum().max()
+    counts = f"{found.sum()} frauds found, {missed.sum()} missed"
+    title = f"{counts}; the busiest {BLOCK:,} events hold {busiest} frauds"
+    figure, axes = _single(title, CLOCK, figsize=(10, 2.8))
+    groups = (("missed", missed, RED), ("found", found, GREEN), ("false alarm", alert & ~fraud, GREY))
     for row, (_, mask, colour) in enumerate(groups):
         axes.plot(index[mask], np.full(mask.sum(), row), "|", ms=22, mew=1.2, color=colour, alpha=0.8)
     axes.set_yticks(range(3), [f"{name} ({mask.sum()})" for name, mask, _ in groups])
@@ -812,31 +663,24 @@ def stream_timeline(index: pd.Index, alert: np.ndarray, truth: np.ndarray, per: 
     return figure
 
 
-def precision_and_recall_so_far(
-    index: pd.Index, alerts: Mapping[str, np.ndarray], truth: np.ndarray
-) -> Figure:
+def precision_recall_so_far(index: pd.Index, alerts: Mapping[str, np.ndarray], truth: np.ndarray) -> Figure:
     """Share of alerts that were fraud, and of frauds that were found, from the start of the stream."""
-    figure, axes = _axes(1, 2, figsize=(11, 3.8), sharey=True)
+    figure, (precision, recall) = plt.subplots(1, 2, figsize=(11, 3.8), sharey=True)
+    fraud = truth == 1
     for name, alert in alerts.items():
         label, colour, line = STREAM[name]
-        hits = (alert & (truth == 1)).cumsum()
-        for axis, total in zip(axes[0], (alert.cumsum(), (truth == 1).cumsum()), strict=True):
+        hits = (alert & fraud).cumsum()
+        for axis, total in ((precision, alert.cumsum()), (recall, fraud.cumsum())):
             axis.plot(index, hits / np.maximum(total, 1), color=colour, ls=line, label=label)
-    ours = alerts["stream"] & (truth == 1)
-    axes[0, 0].set_title(
-        f"Precision so far: {ours.sum() / alerts['stream'].sum():.0%} at the end",
-        loc="left",
-        fontweight="bold",
-    )
-    axes[0, 1].set_title(
-        f"Recall so far: {ours.sum() / (truth == 1).sum():.0%} at the end", loc="left", fontweight="bold"
-    )
-    for axis in axes[0]:
-        axis.set(xlabel="event (the stream's clock)", ylim=(0, 1))
+    ours = (alerts["stream"] & fraud).sum()
+    precision.set_title(f"Precision so far: {ours / alerts['stream'].sum():.0%} at the end")
+    recall.set_title(f"Recall so far: {ours / fraud.sum():.0%} at the end")
+    for axis in (precision, recall):
+        axis.set(xlabel=CLOCK, ylim=(0, 1))
         axis.yaxis.set_major_formatter(PercentFormatter(1))
         axis.xaxis.set_major_formatter(EVENTS)
         axis.xaxis.set_major_locator(MaxNLocator(5))
-    axes[0, 0].legend(frameon=False, fontsize="small")
+    precision.legend(fontsize="small")
     return figure
 
 
@@ -847,21 +691,14 @@ def drift_map(psi: pd.DataFrame, limits: pd.Series) -> Figure:
     worst = relative.max(axis=1).idxmax()
     figure, axes = _single(
         f"{alarms.sum()} of {len(alarms)} blocks drift farther than the warm-up ever did, {worst} farthest",
-        "",
-        "",
         figsize=(10, 3.4),
     )
     sns.heatmap(relative.clip(upper=1), ax=axes, cmap="Greys", vmin=0, vmax=3, cbar=False)
-    sns.heatmap(
-        relative,
-        mask=relative <= 1,
-        ax=axes,
-        cmap=sns.light_palette(RED, as_cmap=True),
-        vmin=0,
-        vmax=max(2, relative.max(axis=None)),
-        cbar_kws={"label": "PSI over its largest in the\nwarm-up; coloured: alarm"},
-        xticklabels=[f"{first:,}" if place % 5 == 0 else "" for place, first in enumerate(relative)],
-    )
+    reds, most = sns.light_palette(RED, as_cmap=True), max(2, relative.max(axis=None))
+    bar = {"label": "PSI over its largest in the\nwarm-up; coloured: alarm"}
+    ticks = [f"{first:,}" if place % 5 == 0 else "" for place, first in enumerate(relative)]
+    style = {"cmap": reds, "vmin": 0, "vmax": most, "cbar_kws": bar, "xticklabels": ticks}
+    sns.heatmap(relative, mask=relative <= 1, ax=axes, **style)
     axes.tick_params(axis="x", length=0, rotation=0)
     axes.set(xlabel="first event of the block", ylabel="")
     return figure
@@ -874,20 +711,19 @@ def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
         measured: one row a size and path, with events, path, work_s, total_s and peak_mb.
         crossover: the number of events from which Spark on 2 cores is done first; None for never.
     """
-    figure, (axes,) = _axes(1, 2, figsize=(11, 4.2))
+    figure, (time, memory) = plt.subplots(1, 2, figsize=(11, 4.2))
     ahead = "never ahead" if crossover is None else f"ahead from {float(f'{crossover:.1g}'):,.0f} events"
-    titles = (f"Spark on 2 cores: {ahead}", "Memory at its peak")
-    for axis, title, y in zip(axes, titles, ("seconds (log scale)", "MB"), strict=True):
-        axis.set_title(title, loc="left", fontweight="bold")
-        axis.set(xscale="log", xlabel="events (log scale)", ylabel=y)
+    time.set(title=f"Spark on 2 cores: {ahead}", ylabel="seconds (log scale)", yscale="log")
+    memory.set(title="Memory at its peak", ylabel="MB")
     for (path, rows), colour in zip(measured.groupby("path", sort=False), (BLUE, ORANGE, GREEN), strict=True):
-        axes[0].plot(rows["events"], rows["work_s"], "o-", color=colour, label=path)
-        axes[0].plot(rows["events"], rows["total_s"], "x:", color=colour)
-        axes[1].plot(rows["events"], rows["peak_mb"].astype(float), "o-", color=colour, label=path)
-    axes[0].plot([], [], "x:", color="black", label="start-up included")
-    axes[0].set_yscale("log")
-    axes[1].set_ylim(bottom=0)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+        time.plot(rows["events"], rows["work_s"], "o-", color=colour, label=path)
+        time.plot(rows["events"], rows["total_s"], "x:", color=colour)
+        memory.plot(rows["events"], rows["peak_mb"].astype(float), "o-", color=colour)
+    time.plot([], [], "x:", color="black", label="start-up included")
+    for axis in (time, memory):
+        axis.set(xscale="log", xlabel="events (log scale)")
+    memory.set_ylim(bottom=0)
+    figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 
@@ -906,10 +742,9 @@ def forgotten(remembered: pd.Series, alone: pd.Series, batch: int) -> Figure:
     )
     position = remembered.index % batch
     axes.vlines(position, alone, remembered, color=GREY, lw=0.8, alpha=0.6)
-    axes.scatter(
-        position, remembered, color=BLUE, s=14, label="seen with the key's last 1,000 events", zorder=3
-    )
+    memory = f"seen with the key's last {WINDOW:,} events"
+    axes.scatter(position, remembered, color=BLUE, s=14, label=memory, zorder=3)
     axes.scatter(position, alone, color=RED, s=8, label="seen in the micro-batch alone", zorder=3)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False)
+    axes.legend()
     return figure

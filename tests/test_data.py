@@ -271,6 +271,15 @@ def test_bad_openml(home, monkeypatch, fault, reason):
         assert_auto_goes_on_and_openml_stops(home, monkeypatch, reason)
 
 
+def test_an_error_that_takes_more_than_a_sentence_comes_as_one(monkeypatch):
+    def fetch(*_: object) -> pd.DataFrame:
+        return b"\xff".decode()
+
+    monkeypatch.setattr(openml_source, "fetch", fetch)
+    with pytest.raises(ValueError, match=r"can't decode byte .*; source='snapshot' needs no network[.]$"):
+        data.load_events("openml", rows=10)
+
+
 def test_hanging_openml_is_given_up_at_the_deadline(home, monkeypatch):
     """Two notebooks at once: one hangs at the description, the other in mid-download."""
     for deadline in (6, 18, 54):
@@ -287,7 +296,7 @@ def test_hanging_openml_is_given_up_at_the_deadline(home, monkeypatch):
     assert [events.attrs["note"] for events in both] == [note] * 2
     assert_nothing_left(home)
     monkeypatch.setattr(data, "OPENML_DEADLINE", 0.2)
-    with pytest.raises(TimeoutError, match=r"did not finish within 0.2 s; source='snapshot'"):
+    with pytest.raises(OSError, match=r"did not finish within 0.2 s; source='snapshot'"):
         data.load_events("openml", rows=10)
     assert_nothing_left(home)
 

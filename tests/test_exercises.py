@@ -206,7 +206,7 @@ WRONG = {
     ],
     "2b": [
         ("lambda values: values.quantile(0.005)", "the other end"),
-        ("lambda values: values.quantile(0.95)", "half a percent, not five"),
+        ("lambda values: values.quantile(0.95)", "5 of 1,000 is 0.5 %, not 5 %"),
         ("lambda values: values.max()", "Nobody would ever be accused"),
         ("lambda values: 3.0", "the budget is 5"),
     ],

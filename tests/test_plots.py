@@ -1,10 +1,15 @@
-"""A detector keeps its colour in every figure, colour-blind readers included, and titles are computed."""
+"""Colours that every eye tells apart, computed titles, one name a figure, one budget, and the sliders."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import itertools
+import json
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import matplotlib.pyplot as plt
@@ -16,10 +21,12 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
-from helpers import evaluation, plots, runs
+from helpers import evaluation, plots
+from helpers.settings import ALERTS, BLOCK, RESULTS, ROOT
 
 LABELS = {label: colour for label, colour in plots.DETECTORS.values()}
 RANKED = [name for name in plots.DETECTORS if name != "seed_rules"]
+NOTEBOOKS = {path.stem: nbformat.read(path, 4) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +41,12 @@ def toy(n: int = 3_000) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     truth = (rng.random(n) < 0.02).astype(int)
     scores = {name: rng.random(n) + i * truth for i, name in enumerate(plots.DETECTORS)}
     return truth, scores | {"seed_rules": rng.random(n) < 0.1}
+
+
+def code(stage: str) -> Iterator[ast.AST]:
+    """Every node of a notebook's code."""
+    cells = [cell.source for cell in NOTEBOOKS[stage].cells if cell.cell_type == "code"]
+    return ast.walk(ast.parse("\n".join(cells)))
 
 
 def measured() -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, dict]]:
@@ -84,10 +97,10 @@ def test_bars_and_dots_have_the_detectors_colours():
     detectors = measured()[2]
     assert bars(plots.false_alarms(detectors)) == LABELS
     found = {name: 0.1 * i for i, name in enumerate(RANKED)}
-    assert bars(plots.suspicious_share_found(found)) == {
+    assert bars(plots.suspects_found(found)) == {
         plots.DETECTORS[name][0]: plots.DETECTORS[name][1] for name in RANKED
     }
-    (axis,) = plots.precision_with_intervals(detectors).axes
+    (axis,) = plots.average_precision(detectors).axes
     labels = [label.get_text() for label in axis.get_yticklabels()]
     assert {label: line.get_color() for label, line in zip(labels, axis.lines, strict=True)} == LABELS
     judges = ("seed_rules", "judge_circular", "judge")
@@ -121,7 +134,7 @@ def test_curves_matrices_and_episodes_have_the_detectors_colours():
 
 def test_importances_ablation_and_budget_have_the_detectors_colours():
     shares = pd.Series({"V1": 0.7, "V2": 0.3})
-    figure = plots.importances({"judge_circular": shares, "judge": shares})
+    figure = plots.importance({"judge_circular": shares, "judge": shares})
     assert [to_hex(axis.patches[0].get_facecolor()) for axis in figure.axes] == [
         plots.DETECTORS[name][1] for name in ("judge_circular", "judge")
     ]
@@ -144,13 +157,169 @@ def test_the_variants_that_are_detectors_exist_in_the_sweep():
 
 
 def test_no_notebook_chooses_a_colour():
-    for path in sorted((runs.ROOT / "notebooks").glob("*.ipynb")):
-        cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"][1:]
-        for node in ast.walk(ast.parse("\n".join(cells))):
+    for stage in NOTEBOOKS:
+        for node in code(stage):
             if isinstance(node, ast.keyword):
-                assert node.arg not in ("color", "c", "palette", "cmap"), path.stem
+                assert node.arg not in ("color", "c", "palette", "cmap"), stage
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                assert not re.fullmatch("#[0-9a-fA-F]{6}", node.value), path.stem
+                assert not re.fullmatch("#[0-9a-fA-F]{6}", node.value), stage
+
+
+# --- one name, one budget ------------------------------------------------------------------------
+
+
+def test_a_figure_is_named_as_the_function_that_draws_it():
+    """Then mending a figure is one grep; a function that draws none is used by nobody."""
+    drawn = set()
+    for stage in NOTEBOOKS:
+        for node in code(stage):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "run.show":
+                figure, name = node.args
+                assert ast.unparse(figure).startswith(f"plots.{name.value}("), stage
+                drawn.add(name.value)
+    functions = inspect.getmembers(plots, inspect.isfunction)
+    assert drawn == {name for name, made in functions if made.__module__ == plots.__name__ and name[0] != "_"}
+    assert {path.stem for path in (RESULTS / "figures").glob("*.png")} <= drawn
+
+
+WITH_ANOTHER_BUDGET = """
+import json
+import numpy as np
+import pandas as pd
+from matplotlib.text import Text
+from helpers import plots
+from helpers.exercises import ex02
+
+index, half = pd.RangeIndex(4_000), np.arange(4_000) % 2 == 0
+events = pd.DataFrame({"Amount": np.arange(4_000.0)}, index)
+burst = pd.Series(np.arange(4_000) % 40, index, name="burst")
+curve = pd.DataFrame(1, [8], ["honest_quiet", "false_alarms", "missed", "found", "precision", "recall"])
+figures = (
+    plots.chronological_split(events, 2_000),
+    plots.naive_rule(half, index),
+    plots.rule_coverage(burst, 30.0),
+    plots.errors_by_label(np.arange(1.0, 5), np.array([1, 0, -1, 1]), 3.0),
+    plots.suspects_found({"pca": 0.5, "autoencoder": 0.75}),
+    plots.errors_by_truth({"pca": np.arange(1.0, 4_001)}, half.astype(int)),
+    plots.fraud_ranks({"one": np.array([0.1, 0.2]), "other": np.array([0.3])}),
+    plots.budget_choice(curve, pd.Series([9], [8]), 8, "judge", 9),
+    plots.stream_timeline(index, half, half.astype(int)),
+)
+for figure in figures:
+    print(json.dumps([text.get_text().replace("\\n", " ") for text in figure.findobj(Text)]))
+lines = [line for figure in figures for axis in figure.axes for line in axis.lines]
+budgets = [line.get_xydata().tolist() for line in lines if "alert budget" in line.get_label()]
+print(json.dumps([str(budget) for budget in budgets]))
+ex02.check_2b(lambda values: values.max() + 1, burst)
+ex02.check_2b(lambda values: values.quantile(0.96), pd.Series(np.arange(4_000.0)))
+ex02.check_2b(lambda values: values.quantile(0.996), pd.Series(np.arange(4_000.0)))
+ex02.check_2c(lambda signals, thresholds: signals["burst"] > 1, burst.to_frame(), {})
+"""
+
+
+def test_figures_and_checkers_follow_the_budget(tmp_path):
+    shutil.copytree(ROOT / "helpers", tmp_path / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    settings = tmp_path / "helpers" / "settings.py"
+    text = settings.read_text()
+    for old, new in (("ALERTS = 5 ", "ALERTS = 8 "), ("BLOCK = 1_000 ", "BLOCK = 2_000 ")):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    settings.write_text(text)
+    command = [sys.executable, "-c", WITH_ANOTHER_BUDGET]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    *figures, lines, mute, wide, right, rule = done.stdout.splitlines()
+    split, naive, coverage, errors, suspects, truth, _, choice, timeline = map(json.loads, figures)
+    assert "median amount of 2,000 events, in euro" in split
+    assert "The naive rule raises 1000 alerts in 2,000 events; the budget is 8" in naive
+    assert "alerts per 2,000 events" in naive
+    assert "burst > 30 accuses 450.0 of 2,000 events; the budget is 8" in coverage
+    assert "accused of 2,000 events (log scale)" in coverage
+    assert "50% of the suspicious events are rebuilt worse than 99.6 % of the presumed normals" in errors
+    assert any("the detector's 0.4 % most anomalous events" in text for text in suspects)
+    assert "PCA reconstruction: 0% of frauds beyond 99.6 % of honest events" in truth
+    assert "budget: alerts in 2,000 events" in choice
+    assert "2000 frauds found, 0 missed; the busiest 2,000 events hold 1000 frauds" in timeline
+    assert json.loads(lines) == ["[[0.0, 8.0], [1.0, 8.0]]"] * 2 + ["[[0.004, 0.0], [0.004, 1.0]]"]
+    assert mute.endswith("0.0 of 2,000 events exceed 40; the budget is 8. Nobody would ever be accused.")
+    assert wide.endswith("the budget is 8. 8 of 2,000 is 0.4 %, not 4 %.")
+    assert "right. 8 of 2,000 events of the training part are farther" in right
+    assert "accuses 1900 of 2,000 events. Analysts can look at 8; ask for something rarer, 80 at" in rule
+
+
+def test_prose_leaves_the_number_of_the_budget_to_the_settings():
+    """The README says it once, beside the table; notebook 2 computes it."""
+    a_few = r"99\.5 ?%|half (a )?percent|five (alerts|riskiest|frauds)"
+    of_many = r"\b(5|[Ff]ive)\b[^.|]{0,20} (of|in) (every |a )?(1,000|thousand)|1,000 events [^.]*\bfive\b"
+    number = re.compile(f"{a_few}|{of_many}")
+    for stage, notebook in NOTEBOOKS.items():
+        prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+        prose += [ast.unparse(node) for node in code(stage) if isinstance(node, ast.keyword)]
+        assert not [text for text in prose if number.search(text)], stage
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        assert not number.search(path.read_text(encoding="utf-8")), path.name
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (said,) = number.finditer(readme)
+    assert f"the budget is {ALERTS} alerts in {BLOCK:,} events" in readme[said.start() - 20 : said.end() + 20]
+    computed = [ast.unparse(node) for node in code("02_heuristic_labels") if isinstance(node, ast.JoinedStr)]
+    assert any("{ALERTS}" in text and "{BLOCK:,}" in text for text in computed)
+
+
+# --- sliders: off they import nothing, and each position draws what the static figure would --------
+
+
+def interactive(stage: str) -> str:
+    (source,) = [cell.source for cell in NOTEBOOKS[stage].cells if "if INTERACTIVE" in cell.source]
+    return source
+
+
+def move(control, **values: object) -> None:
+    for child in control.children:
+        if getattr(child, "description", "") in values:
+            child.value = values[child.description]
+
+
+def test_off_the_sliders_need_no_ipywidgets(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    for stage in ("02_heuristic_labels", "06_evaluation"):
+        exec(interactive(stage), {"INTERACTIVE": False})
+        (parameters,) = [
+            cell.source for cell in NOTEBOOKS[stage].cells if "parameters" in cell.metadata.get("tags", [])
+        ]
+        assert "INTERACTIVE: bool = False" in parameters
+
+
+def test_the_threshold_slider_draws_the_threshold_it_shows(monkeypatch, capsys):
+    drawn = []
+    monkeypatch.setattr(plots, "rule_coverage", lambda *values: drawn.append(values[1]))
+    bursts = pd.Series([0, 0, 1, 2, 3, 9], name="burst")
+    cell = {"INTERACTIVE": True, "plots": plots, "training_bursts": bursts, "thresholds": {"burst": 2.0}}
+    exec(interactive("02_heuristic_labels"), cell)
+    slider = cell["moved"].widget.children[0]
+    assert (slider.value, slider.min, slider.max, slider.step) == (2.0, 0, 9, 0.5)
+    move(cell["moved"].widget, threshold=3.5)
+    assert drawn == [2.0, 3.5]
+
+
+def test_the_budget_sliders_draw_what_they_show(monkeypatch, capsys):
+    drawn = []
+    monkeypatch.setattr(plots, "budget_choice", lambda *values: drawn.append(values))
+    rng = np.random.default_rng(0)
+    truth = (rng.random(2_000) < 0.02).astype(int)
+    scores = {"seed_rules": truth == 1, "pca": rng.random(2_000), "judge": rng.random(2_000) + truth}
+    cell = {"INTERACTIVE": True, "plots": plots, "evaluation": evaluation, "test": truth}
+    cell |= {"test_scores": scores, "first_test": 0, "most": 50, "ALERTS": ALERTS}
+    cell |= {"REVIEW_EURO": 5.0, "MISSED_EURO": 120.0}
+    exec(interactive("06_evaluation"), cell)
+    control = cell["moved"].widget
+    assert control.children[0].options == ("pca", "judge") and drawn[-1][2:4] == (ALERTS, "judge")
+    move(control, detector="pca", alerts=7, review=2.0, missed=50.0)
+    curve, cost, *others = drawn[-1]
+    assert others == [7, "pca", truth.sum() * 50.0]
+    pd.testing.assert_frame_equal(curve, evaluation.budget_curve(truth, scores["pca"]))
+    alerts = evaluation.choose_alerts(scores["pca"], per=7)
+    missed = truth.sum() - truth[alerts].sum()
+    assert cost[7] == alerts.sum() * 2 + missed * 50 and curve.loc[7, "missed"] == missed
 
 
 # --- titles that are computed --------------------------------------------------------------------
@@ -161,9 +330,9 @@ def title(figure: Figure) -> str:
 
 
 def test_a_tie_has_no_winner():
-    one = plots.suspicious_share_found({"pca": 0.5, "autoencoder": 0.75})
+    one = plots.suspects_found({"pca": 0.5, "autoencoder": 0.75})
     assert title(one) == "Autoencoder, presumed normals finds 75% of what the rules suspect, none finds more"
-    tie = plots.suspicious_share_found({"pca": 0.75, "isolation_forest": 0.5, "autoencoder": 0.75})
+    tie = plots.suspects_found({"pca": 0.75, "isolation_forest": 0.5, "autoencoder": 0.75})
     assert title(tie) == "2 of 3 detectors find 75% of what the rules suspect, none finds more"
 
 
@@ -177,7 +346,7 @@ def test_the_leader_is_named_with_those_whose_intervals_reach_as_far():
         "judge": entry(0.5, 0.3, 0.6),
         "oracle": entry(0.9, 0.8, 1.0),
     }
-    assert title(plots.precision_with_intervals(detectors)) == (
+    assert title(plots.average_precision(detectors)) == (
         "Without labels the judge comes first at 0.50; the intervals of 1 others reach as far"
     )
 

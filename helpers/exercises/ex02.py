@@ -9,8 +9,9 @@ import pandas as pd
 
 from helpers import rules
 from helpers.exercises.checker import Off, as_flags, as_number, ask, checker, compare
+from helpers.settings import ALERTS, BLOCK, BUDGET
 
-TOO_MANY = 10 * rules.BUDGET  # share of events beyond which a rule does not accuse, it complains
+TOO_MANY = 10 * BUDGET  # share of events beyond which a rule does not accuse, it complains
 
 
 @checker
@@ -37,18 +38,22 @@ def check_2b(attempt: Callable, values: pd.Series) -> str:
     """The value that the alert budget's share exceeds."""
     threshold = as_number(ask(attempt, values))
     share = float((values > threshold).mean())
-    if abs(share - rules.BUDGET) * len(values) > 1:
+    if abs(share - BUDGET) * len(values) > 1:
         hint = (
             " You are at the other end of the list."
             if share > 0.9
-            else " 5 of 1,000 is half a percent, not five."
-            if abs(share - 10 * rules.BUDGET) < rules.BUDGET
+            else f" {ALERTS} of {BLOCK:,} is {100 * BUDGET:g} %, not {1_000 * BUDGET:g} %."
+            if abs(share - 10 * BUDGET) < BUDGET
             else " Nobody would ever be accused."
             if share == 0
             else ""
         )
-        raise Off(f"{share * 1_000:.1f} of 1,000 events exceed {threshold:.4g}; the budget is 5.{hint}")
-    return f"right. 5 of 1,000 events of the training part are farther from the profile than {threshold:.1f}."
+        found = f"{share * BLOCK:.1f} of {BLOCK:,} events exceed {threshold:.4g}"
+        raise Off(f"{found}; the budget is {ALERTS}.{hint}")
+    return (
+        f"right. {ALERTS} of {BLOCK:,} events of the training part are farther from the profile than "
+        f"{threshold:.1f}."
+    )
 
 
 def accused(
@@ -56,13 +61,12 @@ def accused(
 ) -> np.ndarray:
     """Where a learner's rule fires, after the checks that every rule must pass; `most` is a share."""
     fires = as_flags(ask(rule, signals, thresholds), len(signals))
-    share = fires.mean() * 1_000
     if not fires.any():
         raise Off("Your rule accuses nobody. Lower what it asks for.")
     if fires.mean() > most:
         raise Off(
-            f"Your rule accuses {share:.0f} of 1,000 events. Analysts can look at 5; ask for something "
-            f"rarer, {most * 1_000:.0f} at most."
+            f"Your rule accuses {fires.mean() * BLOCK:.0f} of {BLOCK:,} events. Analysts can look at "
+            f"{ALERTS}; ask for something rarer, {most * BLOCK:.0f} at most."
         )
     half = len(signals) // 2
     if (as_flags(ask(rule, signals.iloc[:half], thresholds), half) != fires[:half]).any():
@@ -83,6 +87,6 @@ def check_2c(attempt: Callable, signals: pd.DataFrame, thresholds: dict[str, flo
             raise Off(f"Your rule says exactly what `{name}` says; a vote cast twice is no second opinion.")
     alone = fires[~votes.any(axis=1)].sum() / fires.sum()
     return (
-        f"this is a rule. It accuses {fires.mean() * 1_000:.1f} of 1,000 events; no other rule accuses "
+        f"this is a rule. It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} events; no other rule accuses "
         f"{alone:.0%} of these. Notebook 6 measures it."
     )
