@@ -334,6 +334,29 @@ def lab(options: tuple[str, ...]) -> int:
         return _call("jupyterlab", f"--ServerApp.root_dir={ROOT}", f"--LabApp.default_url={first}", *options)
 
 
+@cli.command()
+@click.argument("sets", nargs=-1)
+def wheelhouse(sets: tuple[str, ...]) -> None:
+    """Fill wheelhouse/ with all wheels, for machines like this one without network; SETS: bench, spark."""
+    from platform import machine
+
+    new, pins = ROOT / ".wheelhouse.new", (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+    torch = [pin for pin in pins if pin.startswith("torch==")] if sys.platform == "linux" else []
+    wanted = ["setuptools", *(f"{pin}+cpu" for pin in torch if machine() == "x86_64")]  # no gigabytes of CUDA
+    for name in ("dev", *sets):
+        wanted += ["-r", f"requirements-{name}.txt"]
+    shutil.rmtree(new, ignore_errors=True)
+    quiet = ("--disable-pip-version-check", "-c", "constraints.txt", "-w", str(new))
+    if _call("pip", "wheel", *quiet, *wanted):
+        raise CourseError(
+            "The wheelhouse was not made: see pip's lines above. If it found no torch with +cpu, set "
+            "PIP_EXTRA_INDEX_URL to the CPU index that pytorch.org shows, and run it again."
+        )
+    shutil.rmtree(ROOT / "wheelhouse", ignore_errors=True)
+    os.replace(new, ROOT / "wheelhouse")
+    print(f"{len(list((ROOT / 'wheelhouse').iterdir()))} wheels lie in wheelhouse/.")
+
+
 def _call(*arguments: str) -> int:
     return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT).returncode
 

@@ -44,8 +44,8 @@ def toy(n: int = 3_000) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def code(stage: str) -> Iterator[ast.AST]:
-    """Every node of a notebook's code."""
-    cells = [cell.source for cell in NOTEBOOKS[stage].cells if cell.cell_type == "code"]
+    """Every node of a notebook's code, the first cell apart, which calls git and pip by magics."""
+    cells = [cell.source for cell in NOTEBOOKS[stage].cells if cell.cell_type == "code"][1:]
     return ast.walk(ast.parse("\n".join(cells)))
 
 
