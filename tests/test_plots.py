@@ -260,7 +260,7 @@ def test_prose_leaves_the_number_of_the_budget_to_the_settings():
         assert not number.search(path.read_text(encoding="utf-8")), path.name
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (said,) = number.finditer(readme)
-    assert f"the budget is {ALERTS} alerts in {BLOCK:,} events" in readme[said.start() - 20 : said.end() + 20]
+    assert f"the budget is {ALERTS} of every {BLOCK:,} events" in readme[said.start() - 20 : said.end() + 20]
     computed = [ast.unparse(node) for node in code("02_heuristic_labels") if isinstance(node, ast.JoinedStr)]
     assert any("{ALERTS}" in text and "{BLOCK:,}" in text for text in computed)
 
