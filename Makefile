@@ -10,14 +10,14 @@ COMMANDS := results reference notebooks sweep test faults colab-test site lint c
 .PHONY: help setup all lab bench publish scale $(COMMANDS)
 help:
 	@echo "make results | lab | site | test | faults | colab-test | lint | clean"
-	@echo "make all (reference | sweep | notebooks | results) | publish | bench | scale | wheelhouse"
+	@echo "make all (publish | sweep | reference | notebooks) | bench | scale | wheelhouse"
 
 $(COMMANDS): $(INSTALLED)
 	@$(COURSE) $@
 
 # Everything that must be regenerated when a number changes, in the order in which one reads the other.
 all: $(INSTALLED)
-	@for step in sweep reference notebooks results; do $(COURSE) $$step || exit; done
+	@for step in publish sweep reference notebooks; do $(COURSE) $$step || exit; done
 
 bench: .venv/.installed-bench
 	@$(COURSE) $@

@@ -66,7 +66,7 @@ class Autoencoder:
         with _one_thread(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = self._network(inputs.shape[1]).to(device)
-            rows = torch.as_tensor(inputs, dtype=torch.float32, device=device)
+            rows = torch.tensor(inputs, dtype=torch.float32, device=device)
             best = self._train(network, rows[:n_train], rows[n_train:])
         arrays = [best[name].double().cpu().numpy() for name in best]
         self.layers = [(w.T.copy(), b) for w, b in zip(arrays[::2], arrays[1::2], strict=True)]

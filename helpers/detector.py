@@ -133,7 +133,7 @@ class Detector:
         return pd.DataFrame(
             {
                 "risk": risk[told],
-                "rules": np.array(accusers, dtype=object),
+                "rules": pd.Series(accusers, signals.index, dtype=object),
                 "burst": signals["burst"],
                 "repeats": signals["repeats"],
                 "worst_input": np.array(COLUMNS)[misfit.argmax(axis=1)],

@@ -76,11 +76,11 @@ class Judge:
 
     def risk(self, inputs: np.ndarray) -> np.ndarray:
         """Risk of each row; (n, k) -> (n,) float32 in [0, 1], the same whatever rows come with it."""
-        return self.model.inplace_predict(inputs)
+        return self.model.inplace_predict(inputs).reshape(len(inputs))  # of no row it is (0, 0), from 3.3 on
 
     def log_odds(self, inputs: np.ndarray) -> np.ndarray:
         """The risk before it is squeezed into [0, 1]; (n, k) -> (n,) float32."""
-        return self.model.inplace_predict(inputs, predict_type="margin")
+        return self.model.inplace_predict(inputs, predict_type="margin").reshape(len(inputs))
 
     def out_of_fold(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Risk of each training row from a judge that did not see its fifth of the stream; (n,).

@@ -1,4 +1,4 @@
-"""helpers/bench.py with toy peers: no package of requirements-bench.txt is needed."""
+"""course/bench.py with toy peers: no package of requirements-bench.txt is needed."""
 
 from __future__ import annotations
 

@@ -121,3 +121,27 @@ def test_cells_are_short_and_prose_is_never_far():
         kinds = "".join("c" if cell.cell_type == "code" else "m" for cell in cells)
         assert "ccc" not in kinds, path.stem
     assert sorted(lengths)[len(lengths) // 2] <= 7
+
+
+# --- contributing --------------------------------------------------------------------------------
+
+
+def test_the_version_is_one():
+    texts = [(ROOT / name).read_text("utf-8") for name in ("pyproject.toml", "CITATION.cff", "CHANGELOG.md")]
+    found = [
+        re.search(pattern, text, re.M)[1]
+        for pattern, text in zip((r'^version = "(.+)"', r"^version: (.+)$", r"^## (\S+)"), texts, strict=True)
+    ]
+    assert len(set(found)) == 1
+
+
+def test_the_house_is_drawn_as_it_is():
+    """Every module of both packages stands in the tree, and nothing else does."""
+    text = (ROOT / "docs/contributing.md").read_text("utf-8")
+    drawn = {}
+    for name, rest in re.findall(r"^(helpers|course)/(.*?)(?=^\w|^ +[|^])", text, re.M | re.S):
+        names = re.findall(r"^ {0,14}(\w+(?:, \w+)*)(?:  |$)", rest, re.M)
+        drawn[name] = {one for group in names for one in group.split(", ")}
+    for package, alias in (("helpers", {"course"}), ("course", set())):
+        modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"} - alias
+        assert drawn[package] == modules, package

@@ -1,4 +1,4 @@
-"""helpers/course.py and its commands on toy notebooks: a copy of `helpers` in a repository of its own."""
+"""helpers/runs.py and the commands, on toy notebooks in a repository of their own."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import nbformat
 import pytest
 from sandbox import files
 from toys import TOYS, change, env, keep, load, read_json, rewrite, run_course, write_toys
+
+from helpers.settings import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -452,3 +456,30 @@ def test_a_killed_publication_is_undone(runs, repository: Path, run_folder: Path
     publish(run_folder)
     assert (repository / "results" / "summary.md").read_text() == "newer"
     assert not list(repository.glob(".results*"))
+
+
+def test_lab_serves_the_whole_course_and_passes_options_on() -> None:
+    """So that a notebook's link to its contents, ../README.md, leads somewhere."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=known"]
+    command = [sys.executable, "-m", "course", "lab", *options]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as server:
+        try:
+            for name in ("README.md", "notebooks/01_data_loading.ipynb"):
+                address = f"http://127.0.0.1:{port}/api/contents/{name}?content=0&token=known"
+                assert json.load(patiently(address))["path"] == name
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=30)
+
+
+def patiently(address: str):
+    """An answer, as soon as the server is there."""
+    for _ in range(300):
+        try:
+            return urllib.request.urlopen(address, timeout=10)
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"no answer from {address}")

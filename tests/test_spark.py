@@ -1,4 +1,4 @@
-"""helpers/scale.py and helpers/growth.py: one process, Spark, and that both say the same.
+"""helpers/spark.py and course/growth.py: one process, Spark, and that both say the same.
 
 One Spark session serves all tests. The reference of every stream is `Detector.reasons` on each key's
 events in one piece.
