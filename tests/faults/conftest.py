@@ -14,7 +14,18 @@ import pytest
 from sandbox import with_mounts, without_network
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("helpers", "notebooks", "data", "tests", "results", "README.md", "Makefile", "requirements.txt")
+PARTS = (
+    "helpers",
+    "course",
+    "docs",
+    "notebooks",
+    "data",
+    "tests",
+    "results",
+    "README.md",
+    "Makefile",
+    "requirements.txt",
+)
 ROWS = 8_000
 COLAB = Path(__file__).resolve().parents[1] / "constraints-colab.txt"
 PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check", "--retries", "1", "install")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import OTHERS, ROOT
-from sandbox import without_network
+from conftest import DRY, OTHERS, PIP, ROOT
+from sandbox import last_line, without_network
+from toys import write_toys
 
 from course import notebooks
 from helpers import data
@@ -21,57 +23,82 @@ from helpers import data
 UNREACHABLE = re.compile("NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError")
 
 
-def small_wheel(folder: Path) -> None:
-    folder.mkdir()
-    info = "toy_package-1.0.dist-info"
-    with zipfile.ZipFile(folder / "toy_package-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("toy_package.py", "answer = 42\n")
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: toy-package\nVersion: 1.0\n")
+def small_wheel(folder: Path, name: str) -> None:
+    folder.mkdir(exist_ok=True)
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name}.py", "answer = 42\n")
+        metadata = f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n"
+        wheel.writestr(f"{info}/METADATA", metadata)
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
 
 
 def test_a_wheelhouse_serves_a_machine_without_network(tmp_path):
-    """`make wheelhouse` with one small package, then the set-up of another clone from it, offline.
+    """`wheelhouse` with one small package, then the set-up of another clone from it, offline.
 
-    First the index lacks the package: nothing counts as installed, and the same command then succeeds.
+    First the index lacks the package: no wheelhouse is left, and the same command then succeeds.
     """
     make = shutil.which("make") or pytest.skip("make is not installed")
-    small_wheel(tmp_path / "index")
+    for name in ("toy_package", "setuptools"):
+        small_wheel(tmp_path / "index", name)
     clones = [tmp_path / "with network", tmp_path / "without"]
     for clone in clones:
-        clone.mkdir()
+        write_toys(clone, count=1)
         shutil.copyfile(ROOT / "Makefile", clone / "Makefile")
         (clone / "requirements.txt").write_text("toy-package\n")
         (clone / "requirements-dev.txt").write_text("-r requirements.txt\n")
         (clone / "constraints.txt").write_text("toy-package==1.0\n")
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE", "MFLAGS"))}
-    env |= {"PYTHON": sys.executable, "PIP_CONFIG_FILE": os.devnull}
-    index = env | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index").replace(" ", "%20")}
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE", "MFLAGS", "PYTHON"))}
+    env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"}
+    index = env | {"PIP_FIND_LINKS": str(tmp_path / "index").replace(" ", "%20")}
+    command = [sys.executable, "-m", "course", "wheelhouse"]
+    run = {"capture_output": True, "text": True, "timeout": 300}
 
-    nothing = subprocess.run(
-        [make, "wheelhouse"],
-        cwd=clones[0],
-        env=env | {"PIP_NO_INDEX": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
+    nothing = subprocess.run(command, cwd=clones[0], env=env, **run)
+    assert nothing.returncode == 1 and last_line(nothing.stderr).startswith(
+        "The wheelhouse was not made: see"
     )
-    assert nothing.returncode and "ERROR" in nothing.stderr and "toy-package" in nothing.stderr
-    assert not (clones[0] / ".venv" / ".installed").exists() and not (clones[0] / "wheelhouse").exists()
-    first = subprocess.run(
-        [make, "wheelhouse"], cwd=clones[0], env=index, capture_output=True, text=True, timeout=600
-    )
+    assert not (clones[0] / "wheelhouse").exists()
+    first = subprocess.run(command, cwd=clones[0], env=index, **run)
     assert first.returncode == 0, first.stdout + first.stderr
-    wheels = list((clones[0] / "wheelhouse").iterdir())
-    assert [wheel.name for wheel in wheels] == ["toy_package-1.0-py3-none-any.whl"]
+    wheels = sorted(wheel.name for wheel in (clones[0] / "wheelhouse").iterdir())
+    assert wheels == ["setuptools-1.0-py3-none-any.whl", "toy_package-1.0-py3-none-any.whl"]
     shutil.copytree(clones[0] / "wheelhouse", clones[1] / "wheelhouse")
-    offline = without_network(make, ".venv/.installed")
-    second = subprocess.run(offline, cwd=clones[1], env=env, capture_output=True, text=True, timeout=600)
+    second = subprocess.run(without_network(make, "setup"), cwd=clones[1], env=env, **run)
     assert second.returncode == 0, second.stdout + second.stderr
     python = clones[1] / ".venv" / "bin" / "python"
     code = "import toy_package; print(toy_package.answer)"
-    assert subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=600).stdout == "42\n"
+    assert subprocess.run([python, "-c", code], **run).stdout == "42\n"
+
+
+def test_on_linux_the_wheelhouse_takes_the_small_torch(tmp_path):
+    """Asked for by its local version: without an index that has it, nothing is made."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        pytest.skip("CUDA comes with torch on Linux on x86 alone")
+    write_toys(tmp_path / "clone", count=1)
+    (tmp_path / "clone" / "requirements-dev.txt").write_text("torch\n")
+    (tmp_path / "clone" / "constraints.txt").write_text("torch==2.0.0\n")
+    small_wheel(tmp_path / "index", "setuptools")
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")}
+    env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index"), "PIP_CONFIG_FILE": os.devnull}
+    command = [sys.executable, "-m", "course", "wheelhouse"]
+    done = subprocess.run(
+        command, cwd=tmp_path / "clone", env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and "torch==2.0.0+cpu" in done.stderr and "PIP_EXTRA_INDEX_URL" in done.stderr
+
+
+def test_no_pin_is_yanked(tmp_path):
+    """pip warns of one; only the small pure packages are downloaded."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    large = ("#", "torch==", "nvidia-", "liac-arff==", "xgboost==")
+    (tmp_path / "pins.txt").write_text("\n".join(line for line in lines if not line.startswith(large)))
+    where = ["--no-deps", "--target", tmp_path / "target", "-r", tmp_path / "pins.txt"]
+    command = [sys.executable, *PIP, *DRY, *where]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600)
+    assert_installed(done)
+    assert "yanked" not in done.stdout + done.stderr
 
 
 def assert_installed(done: subprocess.CompletedProcess[str]) -> None:
@@ -93,7 +120,8 @@ def test_notebooks_01_to_03_say_the_same_on_another_python(clone, other_pythons,
         f"no Python {version} that can make environments is on the PATH or beside {sys.base_prefix}"
     )
     assert_installed(installed)
-    compiled = ["-W", "error", "-m", "compileall", "-q", "-f", clone.root / "helpers", clone.root / "tests"]
+    folders = [clone.root / name for name in ("helpers", "course", "tests")]
+    compiled = ["-W", "error", "-m", "compileall", "-q", "-f", *folders]
     done = clone.run(*compiled, python=python)
     assert done.returncode == 0, done.stdout + done.stderr
     out = clone.folder / "tmp" / f"Python {version}"
