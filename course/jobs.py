@@ -32,10 +32,12 @@ def run(module: str, *arguments: str, log: Path, limit: float, **variables: str)
             return f"exceeded its limit of {limit:g} s"
         finally:
             child.kill()
+    if code == 0:
+        return None
     if code < 0:
         return f"was ended by signal {-code}, often for lack of memory"
     last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-    return last or f"ended with code {code}" if code else None
+    return last or f"ended with code {code}"
 
 
 def begin() -> None:
