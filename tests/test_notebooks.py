@@ -399,7 +399,7 @@ def test_another_seed_gives_another_network_and_another_judge(finished):
 def reference() -> dict:
     if not runs.REFERENCE.is_file():
         pytest.fail("results/reference.json is missing: make it with `make reference`.")
-    return load_json(finished.REFERENCE)["detectors"]
+    return load_json(runs.REFERENCE)["detectors"]
 
 
 def flat(entry: dict) -> dict[str, float]:
