@@ -82,12 +82,11 @@ def start(stage: str, run: str | os.PathLike[str] = "default", /, **parameters: 
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise CourseError(f"SEED must be a whole number from 0 to {2**32 - 1}, not {seed!r}.")
     folder = run_folder(run)
-    for name in ("openml", "papermill"):  # what the first cell installs on Colab; a failing %pip is silent
-        if find_spec(name) is None:
-            raise CourseError(
-                f"This Python lacks {name}: run the first cell again with a network, or open the notebook "
-                "with `make lab`."
-            )
+    if find_spec("papermill") is None:  # which the first cell installs on Colab; a failing %pip is silent
+        raise CourseError(
+            "This Python lacks papermill: run the first cell again with a network, or open the notebook with "
+            "`make lab`."
+        )
     if missing := _missing(folder, stage):
         _catch_up(folder, missing, parameters.get("SEED"))
     return Run(folder, stage, parameters)
