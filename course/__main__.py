@@ -18,7 +18,7 @@ import click
 from course import notebooks, results
 from helpers.files import CourseError, environment, load_json, locked, replace, to_json, writing
 from helpers.headless import kernels
-from helpers.runs import BESIDES, READS_TRUTH, read_manifest, run_folder, start
+from helpers.runs import BESIDES, READS_TRUTH, STAGES, read_manifest, run_folder, start
 from helpers.settings import REFERENCE, ROOT
 
 FORWARD = {"ignore_unknown_options": True, "help_option_names": []}  # options are another program's
@@ -278,6 +278,9 @@ def test(paths: tuple[str, ...]) -> int:
     """Check everything, lint, pytest and nbval; or PATHS alone, with pytest's options."""
     found = 0 if paths else _lint()
     with tempfile.TemporaryDirectory() as runs, environment(COURSE_RUNS=runs, COURSE_OFFLINE="1"), kernels():
+        for stage in dict.fromkeys(Path(path.split("::")[0]).stem for path in paths):
+            if stage in STAGES:  # which else catches up itself, and says so where nbval expects nothing
+                start(stage)
         return _call("pytest", "--nbval", "-rs", *(paths or ("tests", "notebooks"))) or found
 
 

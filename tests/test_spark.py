@@ -7,6 +7,7 @@ events in one piece.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,10 +21,11 @@ import pytest
 from sandbox import assert_one_sentence, last_line, small_files_only, with_mounts, without_network
 
 from course import growth, jobs
-from helpers import runs, scaling, spark
+from helpers import scaling, spark
 from helpers.detector import Detector
 from helpers.files import CourseError
 from helpers.judge import JUDGE_INPUTS, Judge
+from helpers.settings import ROOT
 
 KEYS, FILES, ROWS = 3, 8, 600  # of the stream: 1,600 events a key, more than its memory holds
 ALL = -1.0  # a threshold that reports every event
@@ -319,8 +321,8 @@ def test_without_network_and_on_a_full_disk_the_progress_is_kept(
         'cp -a "$folder.kept/." "$folder"; head -c 2800k /dev/zero > "$folder/filler"'
     )
     command = without_network(sys.executable, "-c", FULL, folder, saved)
-    done = runs.subprocess.run(
-        with_mounts(mounts, folder, *command), cwd=runs.ROOT, capture_output=True, text=True
+    done = subprocess.run(
+        with_mounts(mounts, folder, *command), cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     sentence, kept = done.stdout.strip().splitlines()
