@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.features import linear
+from helpers.features import linear, row_sums
 
 ROWS_AT_ONCE = 4_096  # rows scored at once, so that the layers' values stay in the processor's cache
 
@@ -20,7 +20,8 @@ class Autoencoder:
     """Reconstruction error as anomaly score; scikit-learn's `fit` convention, trained with torch.
 
     Attributes:
-        hidden: widths between input and output.
+        hidden: widths between input and output; if not given, the narrowest one, the code, has half as many
+            numbers as the input and those beside it 16, or as many as the input: (16, 3, 16) for seven.
         epochs: at most so many passes over the training rows.
         patience: passes without a held-out error at least 1 % lower before training stops.
         held_out: share of the rows, the latest ones, that only watch.
@@ -32,7 +33,7 @@ class Autoencoder:
         history: after `fit`, one (training, held-out) mean squared error an epoch.
     """
 
-    hidden: tuple[int, ...] = (16, 3, 16)
+    hidden: tuple[int, ...] = ()
     epochs: int = 100
     patience: int = 5
     held_out: float = 0.15
@@ -63,6 +64,9 @@ class Autoencoder:
                 f"events to learn from, not {len(inputs)}: ask for more rows."
             )
         device = chosen_device(self.device)
+        if not self.hidden:
+            width = inputs.shape[1]
+            self.hidden = (max(16, width), max(1, width // 2), max(16, width))
         with _one_thread(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = self._network(inputs.shape[1]).to(device)
@@ -131,7 +135,7 @@ class Autoencoder:
 
     def reconstruction_error(self, inputs: np.ndarray) -> np.ndarray:
         """The anomaly score: squared error averaged over the inputs; (n, k) -> (n,)."""
-        return ((inputs - self.reconstruct(inputs)) ** 2).mean(axis=1)
+        return row_sums((inputs - self.reconstruct(inputs)) ** 2) / inputs.shape[1]
 
     def save(self, path: Path | str) -> None:
         """Write the weights as safetensors."""

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.spatial import KDTree
 
-from helpers.settings import AXES, COLUMNS, RADIUS, REPEAT_RADIUS, UNUSUAL_AXES, UNUSUAL_SD, WINDOW
+from helpers.schema import CARDS, Schema
+from helpers.settings import RADIUS, REPEAT_RADIUS, UNUSUAL_AXES, UNUSUAL_SD, UNUSUAL_SHARE, WINDOW
 
-SIGNALS = ["amount", "amount_z", "axes_beyond", "distance", "usual", "burst", "repeats"]
+DWARFED = 1e6  # a variance in robust units that no sound column reaches: a standard deviation of 1,000
 
 
 def linear(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -30,36 +32,32 @@ def linear(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return out.T
 
 
-def raw_inputs(events: pd.DataFrame) -> np.ndarray:
-    """The seven inputs before scaling: log(1 + Amount), V1..V6; (n, 7) float64.
-
-    Raises:
-        ValueError: if a value is missing or infinite, or an amount is -1 or less.
-    """
-    values = events[COLUMNS].to_numpy(dtype=np.float64, copy=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values[:, 0] = np.log1p(values[:, 0])
-    good = np.isfinite(values)
-    if not good.all():
-        row, column = (int(place[0]) for place in np.nonzero(~good))
-        raise ValueError(
-            f"Event {events.index[row]} has {events[COLUMNS].iat[row, column]} in {COLUMNS[column]}, where a "
-            "finite number (an amount above -1) is needed: repair or drop it."
-        )
-    return values
+def row_sums(x: np.ndarray) -> np.ndarray:
+    """Sum each row of (n, k), column by column; `sum(axis=1)` has other bits for one row, from k = 8 on."""
+    total = x[:, 0].copy()
+    for column in range(1, x.shape[1]):
+        total += x[:, column]
+    return total
 
 
 @dataclass(frozen=True)
 class Profile:
     """Ordinary behaviour, learned once from the training part and then frozen.
 
+    k columns are looked at, d of them as axes of the distance (all but the amounts); for the cards 7 and 6.
+
     Attributes:
-        centre: (7,) medians of log(1 + Amount), V1..V6.
-        scale: (7,) robust standard deviations, 1.4826 times the median absolute deviation.
-        ordinary_mean: (6,) mean of the ordinary events' robust z-scores of V1..V6.
-        whitening: (6, 6) turns those z-scores into uncorrelated ones of unit variance.
-        crowd: (m, 6) z-scores of the training part's unusual events.
+        centre: (k,) medians of the inputs, such as log(1 + Amount), V1..V6.
+        scale: (k,) robust standard deviations, 1.4826 times the median absolute deviation; where that is 0
+            (most events have one value), the standard deviation.
+        ordinary_mean: (d,) mean of the ordinary events' robust z-scores of the axes.
+        whitening: (d, r) turns those z-scores into r uncorrelated ones of unit variance; r is d but where
+            axes are copies or sums of one another.
+        crowd: (m, d) z-scores of the training part's unusual events.
         events: size of the training part.
+        schema: what the columns are.
+        beyond: robust standard deviations beyond which an axis is out of the ordinary: 3, or as many as it
+            takes that no more than a tenth of the training part is unusual, where there are many axes.
     """
 
     centre: np.ndarray
@@ -68,94 +66,119 @@ class Profile:
     whitening: np.ndarray
     crowd: np.ndarray
     events: int
+    schema: Schema = CARDS
+    beyond: float = UNUSUAL_SD
 
     @classmethod
-    def fit(cls, events: pd.DataFrame) -> Profile:
+    def fit(cls, events: pd.DataFrame, schema: Schema = CARDS) -> Profile:
         """Learn the profile from the training part; no label is needed.
 
         Raises:
-            ValueError: with fewer than 1,000 events, or where half of a column is one value.
+            ValueError: with fewer than 1,000 events, or where a column has one value.
         """
         if len(events) < WINDOW:
             raise ValueError(
                 f"A profile needs {WINDOW:,} training events or more, not {len(events):,}: ask for more rows."
             )
-        values = raw_inputs(events)
+        values = schema.inputs(events)
         centre = np.median(values, axis=0)
         scale = 1.4826 * np.median(np.abs(values - centre), axis=0)
+        scale = np.where(scale > 0, scale, values.std(axis=0))
         if not (scale > 0).all():
-            column = COLUMNS[int(np.argmin(scale > 0))]
+            column = schema.columns[int(np.argmin(scale > 0))]
             raise ValueError(
-                f"Column {column} has one value in at least half of the training events, so it has no "
-                "robust scale: check the file or choose another window."
+                f"Column {column} has one value in all training events, so it has no scale: leave it out of "
+                "the schema or choose another window."
             )
-        z = ((values - centre) / scale)[:, 1:]
-        unusual = is_unusual(z)
+        z = ((values - centre) / scale)[:, schema.behaviour]
+        needed = min(UNUSUAL_AXES, z.shape[1])
+        last_needed = np.partition(np.abs(z), -needed, axis=1)[:, -needed]
+        beyond = max(UNUSUAL_SD, float(np.quantile(last_needed, 1 - UNUSUAL_SHARE)))
+        unusual = is_unusual(z, beyond)
         ordinary = z[~unusual]
-        if len(ordinary) < 2:
+        eigenvalues, vectors = np.linalg.eigh(np.atleast_2d(np.cov(ordinary, rowvar=False)))
+        if eigenvalues[-1] <= 0:
             raise ValueError(
-                "Every training event is out of the ordinary on two axes, so there is no ordinary behaviour "
-                "to learn: check the file."
+                "All ordinary training events have one value in every axis, so nothing says how far "
+                "from them another is: add a column, or ask for more rows."
             )
-        eigenvalues, vectors = np.linalg.eigh(np.cov(ordinary, rowvar=False))
-        if not eigenvalues[0] > 1e-9 * eigenvalues[-1]:
-            raise ValueError(
-                "V1..V6 are copies or sums of one another in the training part, or one value dwarfs all, "
-                "so no distance exists: check the file."
-            )
-        whitening = vectors / np.sqrt(eigenvalues)
-        return cls(centre, scale, ordinary.mean(axis=0), whitening, z[unusual], len(events))
+        if eigenvalues[-1] > DWARFED:
+            raise ValueError("One value dwarfs all others in the training part: check the file.")
+        spread = eigenvalues > 1e-9 * eigenvalues[-1]  # not so where one axis is a sum of others
+        whitening = vectors[:, spread] / np.sqrt(eigenvalues[spread])
+        return cls(centre, scale, ordinary.mean(axis=0), whitening, z[unusual], len(events), schema, beyond)
 
     def z_scores(self, events: pd.DataFrame) -> np.ndarray:
-        """Robust z-scores of log(1 + Amount), V1..V6; (n, 7) in robust standard deviations."""
-        return (raw_inputs(events) - self.centre) / self.scale
+        """Robust z-scores of the inputs; (n, k) in robust standard deviations."""
+        return (self.schema.inputs(events) - self.centre) / self.scale
+
+    def axes(self, events: pd.DataFrame) -> np.ndarray:
+        """Robust z-scores of the axes of the distance alone; (n, d)."""
+        return self.z_scores(events)[:, self.schema.behaviour]
 
     def distance(self, z: np.ndarray) -> np.ndarray:
-        """Mahalanobis distance of (n, 6) z-scores of V1..V6 from ordinary behaviour; (n,)."""
-        return np.sqrt((linear(z - self.ordinary_mean, self.whitening) ** 2).sum(axis=1))
+        """Mahalanobis distance of (n, d) z-scores of the axes from ordinary behaviour; (n,)."""
+        return np.sqrt(row_sums(linear(z - self.ordinary_mean, self.whitening) ** 2))
 
     def usual_rate(self, z: np.ndarray, radius: float = RADIUS) -> np.ndarray:
-        """How many events like these (n, 6) the training part holds, per 1,000 of its events; (n,)."""
+        """How many events like these (n, d) the training part holds, per 1,000 of its events; (n,)."""
         if not len(self.crowd):
             return np.zeros(len(z))
-        reach = radius * np.sqrt((z**2).sum(axis=1))
+        reach = radius * np.sqrt(row_sums(z**2))
         return self._tree.query_ball_point(z, reach, return_length=True) * (WINDOW / self.events)
 
     @cached_property
     def _tree(self) -> KDTree:
         return KDTree(self.crowd)
 
-    def to_dict(self) -> dict[str, list]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists, ready for JSON."""
-        return {name: np.asarray(getattr(self, name)).tolist() for name in self.__dataclass_fields__}
+        numbers = {name: np.asarray(getattr(self, name)).tolist() for name in _NUMBERS}
+        return numbers | {"schema": self.schema.to_dict(), "beyond": self.beyond}
 
     @classmethod
-    def from_dict(cls, values: dict[str, list]) -> Profile:
-        """The profile that `to_dict` described."""
-        arrays = {name: np.array(values[name]) for name in cls.__dataclass_fields__}
-        return cls(**arrays | {"crowd": arrays["crowd"].reshape(-1, len(AXES)), "events": values["events"]})
+    def from_dict(cls, values: dict[str, Any]) -> Profile:
+        """The profile that `to_dict` described; files of the first version are of cards and do not say so."""
+        schema = Schema.from_dict(values["schema"]) if "schema" in values else CARDS
+        beyond = values.get("beyond", UNUSUAL_SD)
+        arrays = {name: np.array(values[name]) for name in _NUMBERS}
+        crowd = arrays["crowd"].reshape(-1, len(arrays["ordinary_mean"]))
+        return cls(
+            **arrays | {"crowd": crowd, "events": values["events"], "schema": schema, "beyond": beyond}
+        )
 
 
-def count_axes_beyond(z: np.ndarray) -> np.ndarray:
-    """How many of V1..V6 lie beyond 3 robust standard deviations; (n, 6) -> (n,) int."""
-    return (np.abs(z) > UNUSUAL_SD).sum(axis=1)
+_NUMBERS = ("centre", "scale", "ordinary_mean", "whitening", "crowd", "events")
 
 
-def is_unusual(z: np.ndarray) -> np.ndarray:
-    """Outside the profile: two or more of V1..V6 beyond 3 robust standard deviations; (n, 6) -> (n,) bool."""
-    return count_axes_beyond(z) >= UNUSUAL_AXES
+def count_axes_beyond(z: np.ndarray, beyond: float = UNUSUAL_SD) -> np.ndarray:
+    """How many axes lie beyond 3 (or so many) robust standard deviations; (n, d) -> (n,) int."""
+    return (np.abs(z) > beyond).sum(axis=1)
+
+
+def is_unusual(z: np.ndarray, beyond: float = UNUSUAL_SD) -> np.ndarray:
+    """Outside the profile: two or more axes beyond 3 (or so many) robust standard deviations; (n, d) ->
+    (n,) bool."""
+    return count_axes_beyond(z, beyond) >= min(UNUSUAL_AXES, z.shape[1])
 
 
 def burst_count(
-    unusual: np.ndarray, axes: np.ndarray, window: int = WINDOW, radius: float = RADIUS
+    unusual: np.ndarray,
+    axes: np.ndarray,
+    window: float = WINDOW,
+    radius: float = RADIUS,
+    moments: np.ndarray | None = None,
+    keys: np.ndarray | None = None,
 ) -> np.ndarray:
     """Count earlier unusual events that look like this one.
 
     Args:
         unusual: (n,) bool, events outside the profile.
-        axes: (n, k) robust z-scores, in time order.
-        window: how far back to look, in events.
+        axes: (n, d) robust z-scores, in time order.
+        window: how far back to look, in the unit of `moments`.
         radius: largest distance, relative to the event's own length, that still counts as similar.
+        moments: (n,) when each event happened, not falling; its place in the stream if not given.
+        keys: (n,) whose event it is; one and the same if not given.
 
     Returns:
         (n,) int: 0 for ordinary events. Depends on the past only.
@@ -170,14 +193,18 @@ def burst_count(
             "burst_count needs one finite row of axes for every event: check the input for gaps."
         )
     positions = np.flatnonzero(unusual)
+    if keys is not None:  # one key after the other, each in time order
+        positions = positions[np.argsort(keys[positions], kind="stable")]
     points = axes[positions]
-    reach = (radius * radius) * (points**2).sum(axis=1)
+    moment = positions if moments is None else moments[positions]
+    key = np.zeros(len(positions)) if keys is None else keys[positions]
+    reach = (radius * radius) * row_sums(points**2)
     similar = np.zeros(len(positions), dtype=np.int64)
     for lag in range(1, len(positions)):
-        recent = positions[lag:] - positions[:-lag] <= window
+        recent = (moment[lag:] - moment[:-lag] <= window) & (key[lag:] == key[:-lag])
         if not recent.any():
             break
-        squared = ((points[lag:] - points[:-lag]) ** 2).sum(axis=1)
+        squared = row_sums((points[lag:] - points[:-lag]) ** 2)
         similar[lag:] += recent & (squared <= reach[lag:])
     counts = np.zeros(len(unusual), dtype=np.int64)
     counts[positions] = similar
@@ -188,61 +215,76 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
     """Describe each event by what the rules look at.
 
     Args:
-        events: (n, 7) Amount and V1..V6, in time order.
+        events: (n, columns) as the profile's schema says, in time order.
         profile: ordinary behaviour of the training part.
-        history: the events just before, at least the last 1,000 where so many exist.
+        history: the events just before, as far as the window reaches: the last 1,000 where so many exist.
 
     Returns:
-        (n, 7) one row an event: amount (as charged), amount_z (robust standard deviations of its logarithm),
-        axes_beyond (count), distance (from the profile), usual (similar unusual events per 1,000 of the
-        training part), burst (similar ones among the last 1,000) and repeats (near-identical ones, amount
-        included); the last three are 0 for ordinary events.
+        (n, 7) one row an event: amount (the first one, as charged), amount_z (robust standard deviations of
+        the amount that lies highest), axes_beyond (count), distance (from the profile), usual (similar
+        unusual events per 1,000 of the training part), burst (similar ones within the window) and repeats
+        (near-identical ones, amounts included); the last three are 0 for ordinary events. Without amounts
+        (n, 5).
     """
-    past = 0 if history is None else min(len(history), WINDOW)
-    z = profile.z_scores(pd.concat([history.iloc[-past:], events]) if past else events)
-    unusual = is_unusual(z[:, 1:])
+    schema = profile.schema
+    before = None if history is None or history.empty else schema.recent(history)
+    past = 0 if before is None else len(before)
+    here = schema.table(events, schema.carried)
+    together = pd.concat([before[schema.carried], here]) if past else here
+    z = profile.z_scores(together)
+    axes = z[:, schema.behaviour]
+    keys, moments, window = schema.clock(together)
+    unusual = is_unusual(axes, profile.beyond)
     usual = np.zeros(len(z))
-    usual[unusual] = profile.usual_rate(z[unusual, 1:])
+    usual[unusual] = profile.usual_rate(axes[unusual])
+    amounts = {}
+    if schema.amounts:
+        amounts["amount"] = events[schema.amounts[0]].to_numpy()
+        amounts["amount_z"] = z[past:, : len(schema.amounts)].max(axis=1)
     columns = {
-        "amount": events["Amount"].to_numpy(),
-        "amount_z": z[past:, 0],
-        "axes_beyond": count_axes_beyond(z[past:, 1:]),
-        "distance": profile.distance(z[past:, 1:]),
+        "axes_beyond": count_axes_beyond(axes[past:], profile.beyond),
+        "distance": profile.distance(axes[past:]),
         "usual": usual[past:],
-        "burst": burst_count(unusual, z[:, 1:])[past:],
-        "repeats": burst_count(unusual, z, radius=REPEAT_RADIUS)[past:],
+        "burst": burst_count(unusual, axes, window, RADIUS, moments, keys)[past:],
+        "repeats": burst_count(unusual, z, window, REPEAT_RADIUS, moments, keys)[past:],
     }
-    return pd.DataFrame(columns, index=events.index, columns=SIGNALS)
+    return pd.DataFrame(amounts | columns, index=events.index)
+
+
+def facts(signals: pd.DataFrame, events: pd.DataFrame, schema: Schema = CARDS) -> pd.DataFrame:
+    """What a rule may look at: the signals of `behaviour`, then the table's own columns."""
+    return signals.join(events[[name for name in schema.carried if name not in signals]])
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Mean and standard deviation of the seven inputs in the training part."""
+    """Mean and standard deviation of the inputs in the training part, and what the columns are."""
 
     mean: np.ndarray
     scale: np.ndarray
+    schema: Schema = CARDS
 
     @classmethod
-    def fit(cls, events: pd.DataFrame) -> Scaling:
+    def fit(cls, events: pd.DataFrame, schema: Schema = CARDS) -> Scaling:
         """Learn the scaling from the training part, with scikit-learn's StandardScaler."""
         from sklearn.preprocessing import StandardScaler
 
-        scaler = StandardScaler().fit(raw_inputs(events))
-        return cls(scaler.mean_, scaler.scale_)
+        scaler = StandardScaler().fit(schema.inputs(events))
+        return cls(scaler.mean_, scaler.scale_, schema)
 
     def transform(self, events: pd.DataFrame) -> np.ndarray:
-        """(n, 7) scaled inputs, without unit: 0 is the training part's mean, 1 its standard deviation."""
-        return (raw_inputs(events) - self.mean) / self.scale
+        """(n, k) scaled inputs, without unit: 0 is the training part's mean, 1 its standard deviation."""
+        return (self.schema.inputs(events) - self.mean) / self.scale
 
     def to_dict(self) -> dict[str, dict[str, float]]:
         """Column -> mean and standard deviation, ready for JSON."""
         return {
             name: {"mean": float(mean), "scale": float(scale)}
-            for name, mean, scale in zip(COLUMNS, self.mean, self.scale, strict=True)
+            for name, mean, scale in zip(self.schema.columns, self.mean, self.scale, strict=True)
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, dict[str, float]]) -> Scaling:
+    def from_dict(cls, values: dict[str, dict[str, float]], schema: Schema = CARDS) -> Scaling:
         """The scaling that `to_dict` described."""
-        rows = [values[name] for name in COLUMNS]
-        return cls(np.array([row["mean"] for row in rows]), np.array([row["scale"] for row in rows]))
+        rows = [values[name] for name in schema.columns]
+        return cls(np.array([row["mean"] for row in rows]), np.array([row["scale"] for row in rows]), schema)

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 
 from helpers.rules import NORMAL, SUSPICIOUS, UNDECIDED
-from helpers.settings import COLUMNS
+from helpers.schema import CARDS
 
 if TYPE_CHECKING:
     import xgboost
 
-JUDGE_INPUTS = [*COLUMNS, "reconstruction_error"]
+JUDGE_INPUTS = CARDS.inputs_of_judge
 FOLDS = 5
 
 
 def judge_inputs(inputs: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """(n, 8) what the judge sees: the seven scaled inputs and the reconstruction error, nothing else."""
+    """(n, k + 1) what the judge sees: the k scaled inputs and the reconstruction error, nothing else."""
     return np.column_stack([inputs, errors])
 
 
@@ -60,7 +60,9 @@ class Judge:
                     "A judge needs examples of both suspicious and normal events, and among these "
                     f"{len(labels):,} none is {name}: ask for more rows or choose another window."
                 )
-        rows = xgboost.DMatrix(inputs[known], labels[known], feature_names=self.names, nthread=self.threads)
+        rows = xgboost.DMatrix(
+            inputs[known], labels[known], feature_names=_spelt(self.names), nthread=self.threads
+        )
         settings = {
             "objective": "binary:logistic",
             "tree_method": "hist",
@@ -109,7 +111,7 @@ class Judge:
         """
         import xgboost
 
-        rows = xgboost.DMatrix(inputs, feature_names=self.names, nthread=self.threads)
+        rows = xgboost.DMatrix(inputs, feature_names=self.model.feature_names, nthread=self.threads)
         columns = [*self.names, "bias"]
         pushes = self.model.predict(rows, pred_contribs=True).reshape(len(inputs), len(columns))
         return pd.DataFrame(pushes, columns=columns)
@@ -117,7 +119,7 @@ class Judge:
     def importance(self) -> pd.Series:
         """Each input's share of the total gain of all splits, largest first."""
         gain = pd.Series(self.model.get_score(importance_type="total_gain"), dtype=float)
-        gain = gain.reindex(self.names, fill_value=0.0)
+        gain = gain.reindex(self.model.feature_names, fill_value=0.0).set_axis(self.names)
         return (gain / (gain.sum() or 1)).sort_values(ascending=False, kind="stable")
 
     def save(self, path) -> None:
@@ -129,13 +131,18 @@ class Judge:
         return bytes(self.model.save_raw("ubj"))
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Judge:
-        """The judge that `save` or `to_bytes` wrote."""
+    def from_bytes(cls, content: bytes, names: list[str] | None = None) -> Judge:
+        """The judge that `save` or `to_bytes` wrote; `names` where its file cannot hold them as they are."""
         import xgboost
 
         if not content:  # XGBoost would end the process
             raise ValueError("the judge is empty")
         model = xgboost.Booster(model_file=bytearray(content))
-        judge = cls(names=model.feature_names, model=model)
+        judge = cls(names=names or model.feature_names, model=model)
         model.set_param({"nthread": judge.threads})
         return judge
+
+
+def _spelt(names: list[str]) -> list[str]:
+    """Names as XGBoost takes them: without the signs of its own language."""
+    return [name.translate(str.maketrans("[]<", "()(")) for name in names]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.files import CourseError
+from helpers.schema import Schema
 from helpers.settings import BUDGET, UNUSUAL_AXES, UNUSUAL_SD
 
 SUSPICIOUS, NORMAL, ABSTAIN = 1, 0, -1  # a vote, as Snorkel codes it
@@ -32,10 +33,12 @@ class Rule:
         streaming: the same thought about streaming sessions.
         threshold_from: where its threshold comes from; never from a label.
         vote: what it says of the events it fires on, SUSPICIOUS or NORMAL; it abstains elsewhere.
-        test: (signals, thresholds) -> (n,) bool, where it fires.
+        test: (facts, thresholds) -> (n,) bool, where it fires; facts are the signals and the table's own
+            columns, so that an expert's sentence can name what the table names.
         clears: whether its NORMAL vote alone, where nobody accuses, makes an event presumed normal.
         weight: a signal that counts events per 1,000, if the suspicion is to be multiplied by 1 + its value
             (divided, where the rule votes NORMAL); the 1 is the event itself.
+        needs: the signals and columns that its test looks at, where not every table has them.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Rule:
     test: Callable[[pd.DataFrame, dict[str, float]], pd.Series]
     clears: bool = False
     weight: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 def high_amount(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
@@ -84,6 +88,7 @@ RULES = (
         "3 robust standard deviations of log(1 + Amount)",
         SUSPICIOUS,
         high_amount,
+        needs=("amount_z",),
     ),
     Rule(
         "abnormal_combination",
@@ -117,6 +122,7 @@ RULES = (
         "the smallest charge, 1 euro, on an event with two axes beyond 3 robust standard deviations",
         SUSPICIOUS,
         probing_amount,
+        needs=("amount",),
     ),
     Rule(
         "familiar_crowd",
@@ -137,6 +143,12 @@ RULES = (
         clears=True,
     ),
 )
+
+
+def usual_book(schema: Schema) -> tuple[Rule, ...]:
+    """Those of the course's rules that this schema has the columns for."""
+    lacking = set() if schema.amounts else {"amount", "amount_z"}
+    return tuple(rule for rule in RULES if not lacking & set(rule.needs))
 
 
 def book_to_json(rules: Sequence[Rule]) -> list[dict[str, Any]]:
@@ -181,8 +193,9 @@ def suspicion(signals: pd.DataFrame, rules: Sequence[Rule] = RULES) -> np.ndarra
 
 
 def fit_thresholds(signals: pd.DataFrame, rules: Sequence[Rule] = RULES) -> dict[str, float]:
-    """The alert budget's threshold of every signal and of the suspicion, from the training part's signals."""
-    thresholds = {name: budget_threshold(signals[name]) for name in signals}
+    """The alert budget's threshold of every signal or column and of the suspicion; from the training part."""
+    numbers = signals.select_dtypes(["number", "bool"])
+    thresholds = {name: budget_threshold(numbers[name]) for name in numbers}
     return thresholds | {"suspicion": budget_threshold(suspicion(signals, rules))}
 
 
@@ -191,17 +204,35 @@ def apply_rules(
 ) -> pd.DataFrame:
     """Let every rule vote on every event.
 
+    Args:
+        signals: (n, ...) what `behaviour` says of each event, and the columns that a rule names.
+        thresholds: by signal or column, from `fit_thresholds`.
+        rules: the rule book.
+
     Returns:
         (n, rules) int8: 1 suspicious, 0 normal, -1 where the rule abstains.
 
     Raises:
-        ValueError: if two rules have one name.
+        ValueError: if two rules have one name, or one needs what these events lack.
     """
     names = [rule.name for rule in rules]
     if len(set(names)) < len(names):
         raise ValueError(f"Two rules of one name cannot be told apart: rename one of {', '.join(names)}.")
-    votes = {r.name: np.where(r.test(signals, thresholds), r.vote, ABSTAIN) for r in rules}
+    votes = {rule.name: np.where(_fires(rule, signals, thresholds), rule.vote, ABSTAIN) for rule in rules}
     return pd.DataFrame(votes, index=signals.index, dtype=np.int8)
+
+
+def _fires(rule: Rule, signals: pd.DataFrame, thresholds: dict[str, float]) -> Any:
+    lacking = [name for name in rule.needs if name not in signals]
+    try:
+        if not lacking:
+            return rule.test(signals, thresholds)
+    except KeyError as error:
+        lacking = [str(error.args[0])]
+    raise ValueError(
+        f"The rule {rule.name} needs {', '.join(lacking)}, which these events lack: leave it out of the "
+        f"book, or use what there is ({', '.join(map(str, signals))})."
+    )
 
 
 def rule_summary(votes: pd.DataFrame) -> pd.DataFrame:

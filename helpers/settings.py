@@ -24,5 +24,6 @@ WARM_UP = 10_000  # events that the learner is fitted on before its first alert
 
 UNUSUAL_SD = 3.0  # robust standard deviations beyond which one axis is out of the ordinary
 UNUSUAL_AXES = 2  # axes that must be out of the ordinary before an event is
+UNUSUAL_SHARE = 0.1  # no more of a training part may be called unusual
 RADIUS = 0.25  # "similar": within a quarter of the event's own length; chosen with labels in view
 REPEAT_RADIUS = RADIUS / 5  # "near-identical"

@@ -252,7 +252,6 @@ def _serve_key(
 def _check(key: int, events: pd.DataFrame, last: int) -> None:
     """Refuse what cannot be scored, and events that came before: the key's order is its memory."""
     wrong = {f"{name} is missing or not finite": ~np.isfinite(events[name]) for name in INPUTS}
-    wrong |= {"Amount is -1 or less": events["Amount"] <= -1}
     steps = np.diff(events["event"], prepend=last)
     wrong |= {f"an event of key {key} comes twice, or after a later one": steps <= 0}
     for what, rows in wrong.items():

@@ -14,18 +14,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
 from helpers.detector import Detector
-from helpers.features import is_unusual, linear
-from helpers.files import load_bundle, pack, unpack
+from helpers.features import is_unusual, linear, row_sums
+from helpers.files import CourseError, load_bundle, pack, unpack
 from helpers.files import replace as replace_file
-from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs
+from helpers.judge import Judge, judge_inputs
 from helpers.rules import RULES, SUSPICIOUS, Rule
-from helpers.settings import ALERTS, BLOCK, COLUMNS, DELAY, RADIUS, WINDOW
+from helpers.schema import CARDS, Schema
+from helpers.settings import ALERTS, BLOCK, DELAY, RADIUS
 
 UNKNOWN = -1  # an alert not yet decided, a truth not yet learned
 LEARNER = "domain-driven learner, version 1"  # the stamp of a saved learner
@@ -33,26 +35,42 @@ _PARTS = ("detector.zip", "memory.parquet", "judge.ubj", "settings.json")
 DRIFT_BINS = 10  # tenths of the reference: the usual choice for the population stability index
 
 
-def admit(batch: pd.DataFrame, last_event: int = -1) -> tuple[pd.DataFrame, pd.DataFrame]:
+def admit(
+    batch: pd.DataFrame, last_event: int = -1, schema: Schema = CARDS, last_time: Any = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Let clean events in and keep the stream going whatever else arrives.
 
     Args:
         batch: events as they arrive, indexed by event number; columns may lack, values may be anything.
         last_event: number of the last event that was admitted.
+        schema: what the columns are.
+        last_time: the time of that event, where the schema has one.
 
     Returns:
-        The admitted events, (n, 7) float64 in increasing order; and the refused rows with a column `why`:
-        "malformed" (NaN, infinity, an amount of -1 or less, no number, a column missing or double),
-        "duplicate" (the number was admitted just now) or "late" (the number is smaller than the last
-        admitted one, whose predecessors are not remembered). Equal values are no duplicate.
+        The admitted events, (n, k) float64 in increasing order, with key and time where the schema has them;
+        and the refused rows with a column `why`: "malformed" (NaN, infinity, a count or share below 0, no
+        number, no key, no time, a column missing or double), "duplicate" (the number was admitted just now)
+        or "late" (number or time is smaller than the last admitted one's, whose predecessors are not
+        remembered). Equal values are no duplicate.
     """
-    known = batch.loc[:, ~batch.columns.duplicated(keep=False)].reindex(columns=COLUMNS)
-    values = known.apply(_numbers_only)
+    known = batch.loc[:, ~batch.columns.duplicated(keep=False)].reindex(columns=schema.carried)
+    values = known.assign(**known[list(schema.columns)].apply(_numbers_only))
     number = _numbers_only(pd.Series(batch.index, batch.index)).to_numpy()
-    whole = (number % 1 == 0) & (np.abs(number) < 2**53)
-    good = whole & np.isfinite(values).all(axis=1).to_numpy() & (values["Amount"] > -1).to_numpy()
-    latest = np.maximum.accumulate(np.r_[last_event, np.where(good, number, -np.inf)])[:-1]
-    admitted = good & (number > latest)
+    good = (number % 1 == 0) & (np.abs(number) < 2**53)
+    good &= np.isfinite(values[list(schema.columns)]).all(axis=1).to_numpy()
+    good &= (values[[*schema.counts, *schema.shares]] >= 0).all(axis=1).to_numpy()
+    if schema.key:
+        good &= known[schema.key].notna().to_numpy()
+    moment = np.zeros(len(known))
+    if schema.time:
+        values[schema.time] = _times(known[schema.time])
+        moment = values[schema.time].to_numpy()
+        good &= values[schema.time].notna().to_numpy()
+    admitted = np.zeros(len(known), dtype=bool)
+    last, latest = last_event, last_time
+    for row in np.flatnonzero(good):
+        if number[row] > last and (latest is None or moment[row] >= latest):
+            admitted[row], last, latest = True, number[row], moment[row]
     twice = np.isin(number, np.r_[last_event, number[admitted]])
     why = np.where(~good, "malformed", np.where(twice, "duplicate", "late"))
     index = pd.Index(number[admitted].astype(np.int64), name="event")
@@ -67,6 +85,13 @@ def _numbers_only(column: pd.Series) -> pd.Series:
     return column.where(real.astype(bool), np.nan).astype(np.float64)
 
 
+def _times(column: pd.Series) -> pd.Series:
+    """Numbers or, where there is none, dates; missing in place of whatever is neither."""
+    numbers = _numbers_only(column).replace([np.inf, -np.inf], np.nan)
+    dates = numbers.isna().all() and not pd.api.types.is_numeric_dtype(column)
+    return pd.to_datetime(column, errors="coerce") if dates else numbers
+
+
 def review(truth: pd.Series, alerted: pd.Index, now: int, delay: int = DELAY) -> pd.Series:
     """What analysts say of alerted events, `delay` events later: their truth, and nobody else's."""
     return truth.loc[alerted[alerted + delay <= now]]
@@ -78,10 +103,10 @@ class Learner:
 
     Attributes:
         detector: label-free, frozen.
-        memory: every event so far, in time order: Amount, V1..V6, reconstruction_error, label (the pseudo-
-            label of rules and autoencoder), risk (as scored on arrival), alert (1, 0; -1 until its block is
-            over) and truth (1, 0; -1 unless reviewed).
-        weights: (9,) the linear judge, a logistic regression on what the judge sees; the last is its bias.
+        memory: every event so far, in time order: its columns, reconstruction_error, label (the pseudo-label
+            of rules and autoencoder), risk (as scored on arrival), alert (1, 0; -1 until its block is over)
+            and truth (1, 0; -1 unless reviewed).
+        weights: (k + 2,) the linear judge, a logistic regression on what the judge sees; last, its bias.
         judge: the judge of trees, which learns from the same labels.
         explore: share of the alert budget that goes to novel events.
         seed: of the judges to come.
@@ -99,16 +124,23 @@ class Learner:
 
     @classmethod
     def start(cls, detector: Detector, warm_up: pd.DataFrame, explore: float = 0.0, seed: int = 0) -> Learner:
-        """Begin after the events that the detector was fitted on; they are remembered, not scored."""
+        """Begin after the events that the detector was fitted on; they are remembered, not scored.
+
+        Raises:
+            CourseError: if their numbers do not rise.
+        """
+        _check_clock(warm_up.index)
         memory = _described(detector, warm_up).assign(risk=np.nan, alert=0, truth=UNKNOWN)
-        learner = cls(detector, memory, np.zeros(len(JUDGE_INPUTS) + 1), detector.judge, explore, seed)
+        learner = cls(
+            detector, memory, np.zeros(len(detector.judge.names) + 1), detector.judge, explore, seed
+        )
         learner._refit()
         return learner
 
     def _recall(self) -> None:
         """Keep the reviewed events and their robust z-scores at hand."""
         self._reviewed = self.memory[self.memory["truth"] != UNKNOWN]
-        self._z = self.detector.profile.z_scores(self._reviewed)[:, 1:]
+        self._z = self.detector.profile.axes(self._reviewed)
         self._fraud = (self._reviewed["truth"] == 1).to_numpy()
 
     @property
@@ -117,12 +149,23 @@ class Learner:
         return int(self.memory.index[-1]) + 1
 
     @property
+    def places(self) -> np.ndarray:
+        """(n,) where in the stream the remembered events stand; 1,000 places are a block. The first place is
+        the first number's place in its thousand; numbers may leave gaps, places do not."""
+        return int(self.memory.index[0]) % BLOCK + np.arange(len(self.memory))
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks are over."""
+        return int(self.places[-1] + 1) // BLOCK
+
+    @property
     def pending(self) -> pd.Index:
         """Alerted events that nobody has reviewed yet."""
         return self.memory.index[(self.memory["alert"] == 1) & (self.memory["truth"] == UNKNOWN)]
 
     def score(self, events: pd.DataFrame) -> np.ndarray:
-        """Risk of (n, 7) events; (n,) in [0, 1], bit for bit the same for any cut into batches.
+        """Risk of (n, k) events; (n,) in [0, 1], bit for bit the same for any cut into batches.
 
         Both judges count alike: their log-odds are averaged, a logarithmic opinion pool (Genest and Zidek,
         1986).
@@ -133,30 +176,34 @@ class Learner:
 
     def _unlikeness(self, events: pd.DataFrame) -> np.ndarray:
         """Distance to every reviewed event, relative to the event's own length; (n, reviewed), no unit."""
-        z = self.detector.profile.z_scores(events)[:, 1:]
-        length = np.maximum(np.sqrt((z**2).sum(axis=1, keepdims=True)), np.finfo(float).tiny)
+        z = self.detector.profile.axes(events)
+        length = np.maximum(np.sqrt(row_sums(z**2)), np.finfo(float).tiny)[:, None]
         return cdist(z, self._z) / length
 
     def watch(self, events: pd.DataFrame) -> None:
-        """Score a micro-batch of new events, remember it, and alert where a block is over."""
+        """Score a micro-batch of new events, remember it, and alert where a block is over.
+
+        Raises:
+            CourseError: if the numbers do not rise, or begin again; nothing is remembered then.
+            ValueError: if an event is not as the schema says; as `admit` would have found.
+        """
         if len(events):
-            fresh = _described(self.detector, events, self.memory[-WINDOW:])
+            _check_clock(events.index, self.now)
+            fresh = _described(self.detector, events, self.memory)
             fresh = fresh.assign(risk=self.score(events), alert=UNKNOWN, truth=UNKNOWN)
             self.memory = pd.concat([self.memory, fresh])
-            self._decide(self.now // BLOCK * BLOCK)
+            self._decide(self.blocks * BLOCK)
 
     def close(self) -> None:
         """Alert in the block that the stream has ended in, too: it gets its share of the budget."""
-        self._decide(self.now)
+        self._decide(self.places[-1] + 1)
 
     def _decide(self, end: int) -> None:
-        """Spend the budget of every block before the event number `end`, of a part of one in proportion."""
-        undecided = self.memory["alert"] == UNKNOWN
-        begin = self.memory.index[~undecided][-1] + 1
-        due = self.memory[undecided & (self.memory.index < end)]
-        for number, block in due.groupby(due.index // BLOCK):
-            events = min(end, (number + 1) * BLOCK) - max(begin, number * BLOCK)
-            self.memory.loc[block.index, "alert"] = self._chosen(block, ALERTS * events // BLOCK).astype(int)
+        """Spend the budget of every block before the place `end`, of a part of one in proportion."""
+        due = (self.memory["alert"] == UNKNOWN).to_numpy() & (self.places < end)
+        for _, block in self.memory[due].groupby(self.places[due] // BLOCK):
+            alerts = ALERTS * len(block) // BLOCK
+            self.memory.loc[block.index, "alert"] = self._chosen(block, alerts).astype(int)
 
     def _chosen(self, block: pd.DataFrame, alerts: int) -> np.ndarray:
         """Spend one block's budget: the riskiest, and for the explored share what the label-free judge finds
@@ -170,8 +217,21 @@ class Learner:
         return chosen
 
     def learn(self, reviews: pd.Series) -> None:
-        """Take in reviews (event -> truth) and refit both judges on everything so far."""
-        self.memory.loc[reviews.index, "truth"] = reviews.astype(int)
+        """Take in reviews (event -> truth, 1 or 0) and refit both judges on everything so far.
+
+        Raises:
+            CourseError: if a review is of no remembered event, comes twice, or is neither 1 nor 0; nothing
+                is learned then.
+        """
+        told = pd.to_numeric(reviews, errors="coerce")
+        for bad, what in (
+            (~reviews.index.isin(self.memory.index), "is of an event that the learner has not seen"),
+            (reviews.index.duplicated(keep=False), "comes more than once"),
+            (~told.isin([0, 1]).to_numpy(), "is neither 1 nor 0"),
+        ):
+            if bad.any():
+                raise CourseError(f"The review of event {reviews.index[bad][0]} {what}: correct or drop it.")
+        self.memory.loc[reviews.index, "truth"] = told.astype(int)
         self._recall()
         self._refit()
 
@@ -184,7 +244,8 @@ class Learner:
         """
         labels = (self.memory["label"] == SUSPICIOUS).to_numpy()
         if self._fraud.any():
-            unusual = is_unusual(self.detector.profile.z_scores(self.memory)[:, 1:])
+            profile = self.detector.profile
+            unusual = is_unusual(profile.axes(self.memory), profile.beyond)
             alike = self._unlikeness(self.memory[unusual]) <= RADIUS
             labels = np.zeros(len(unusual), dtype=bool)
             labels[unusual] = alike[:, self._fraud].sum(axis=1) > alike[:, ~self._fraud].sum(axis=1)
@@ -197,7 +258,7 @@ class Learner:
         seen = judge_inputs(inputs, self.memory["reconstruction_error"].to_numpy())
         line = LogisticRegression(solver="newton-cholesky").fit(seen, labels)
         self.weights = np.append(line.coef_[0], line.intercept_)
-        self.judge = Judge(seed=self.seed).fit(seen, labels)
+        self.judge = Judge(seed=self.seed, names=self.detector.judge.names).fit(seen, labels)
 
     def reasons(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
         """`Detector.reasons` of consecutive events, asked of the judge of trees, with the learner's risk and
@@ -235,19 +296,28 @@ class Learner:
         """The learner whose file `save` wrote."""
         detector, memory, judge, settings = unpack(LEARNER, content, _PARTS)
         settings = json.loads(settings)
-        return cls(
-            Detector.from_bytes(detector, rules),
-            pd.read_parquet(io.BytesIO(memory)),
-            np.array(settings.pop("weights")),
-            Judge.from_bytes(judge),
-            **settings,
-        )
+        detector = Detector.from_bytes(detector, rules)
+        memory = pd.read_parquet(io.BytesIO(memory))
+        judge = Judge.from_bytes(judge, detector.judge.names)
+        return cls(detector, memory, np.array(settings.pop("weights")), judge, **settings)
 
 
 def _described(detector: Detector, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
     """Events with what the label-free detector says of them: reconstruction error and pseudo-label."""
     errors, labels = detector.pseudo_labels(events, history)
-    return events[COLUMNS].assign(reconstruction_error=errors, label=labels)
+    return events[detector.schema.carried].assign(reconstruction_error=errors, label=labels)
+
+
+def _check_clock(numbers: pd.Index, least: int | None = None) -> None:
+    """Event numbers are whole and rise; `least` is the smallest that may come."""
+    whole = pd.api.types.is_integer_dtype(numbers) and not numbers.hasnans
+    if not (whole and numbers.is_monotonic_increasing and numbers.is_unique):
+        raise CourseError("A stream is indexed by whole event numbers that rise: let `admit` refuse others.")
+    if least is not None and numbers[0] < least:
+        raise CourseError(
+            f"Event {numbers[0]} comes where the stream has come to event {least}: let `admit` refuse it, or "
+            "number these events on."
+        )
 
 
 def replay(
@@ -255,17 +325,17 @@ def replay(
 ) -> Iterator[int]:
     """Play events to the learner in micro-batches: score first, learn afterwards.
 
-    Batches follow the clock and end with their block of 1,000, between whose ends the judge is frozen: the
+    Batches end with their block of 1,000, between whose ends the judge is frozen: the
     scores do not depend on `batch`.
 
     Yields:
         The clock after each batch; stop early to interrupt the stream.
     """
-    blocks, places = events.index // BLOCK, events.index % BLOCK // batch
-    for _, part in events.groupby([blocks, places]):
-        before = learner.now
+    places = learner.places[-1] + 1 + np.arange(len(events))
+    for _, part in events.groupby([places // BLOCK, places % BLOCK // batch]):
+        before = learner.blocks
         learner.watch(part)
-        if learner.now // BLOCK > before // BLOCK:
+        if learner.blocks > before:
             learner.learn(review(truth, learner.pending, learner.now, delay))
         yield learner.now
 
@@ -276,7 +346,7 @@ def oracle_prequential(
     """Risk from the same judge, refitted before every block on all labels older than the delay.
 
     Args:
-        inputs: (n, 8) what the judge sees, in time order.
+        inputs: (n, k + 1) what the judge sees, in time order.
         truth: (n,) of 0 and 1.
         warm_up: events that are not scored.
         start: number of the first event; blocks follow the stream's clock.
@@ -290,7 +360,8 @@ def oracle_prequential(
         block, known = inputs[begin : begin + BLOCK - (start + begin) % BLOCK], max(begin - delay, 0)
         if not truth[:known].any():
             return np.zeros(len(block), dtype=np.float32)
-        return Judge(seed=seed).fit(inputs[:known], truth[:known]).risk(block)
+        judge = Judge(seed=seed, names=[f"input {i}" for i in range(inputs.shape[1])])
+        return judge.fit(inputs[:known], truth[:known]).risk(block)
 
     next_block = warm_up + BLOCK - (start + warm_up) % BLOCK
     begins = [warm_up, *range(next_block, len(inputs), BLOCK)]

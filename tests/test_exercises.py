@@ -114,7 +114,7 @@ def known(window, detector, small) -> dict[str, dict]:
     return {
         "1": seal,
         "2": seal | described,
-        "3": seal | described | {"z": profile.z_scores(window)[:, 1:]},
+        "3": seal | described | {"z": profile.axes(window)},
         "4": network | {"COLUMNS": COLUMNS},
         "5": judged | {"seen": seen, "top": top},
         "6": opened | described,

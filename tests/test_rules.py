@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import rules
-from helpers.features import SIGNALS, Profile, behaviour
+from helpers.features import Profile, behaviour
 from helpers.files import CourseError
 from helpers.rules import RULES, apply_rules, fit_thresholds, pseudo_labels, rule_summary
 
@@ -28,6 +28,7 @@ QUIET = {
     "repeats": 0,
 }
 THRESHOLDS = {"distance": 8.0, "burst": 4.0, "repeats": 2.0, "suspicion": 30.0}
+SIGNALS = list(QUIET)
 NAMES = [rule.name for rule in RULES]
 
 

@@ -273,7 +273,6 @@ def test_a_bad_file_is_named_and_a_good_one_in_its_place_served(
         ("key", None, "key is missing"),
         ("event", None, "event is missing"),
         ("V6", np.inf, "V6 is missing or not finite"),
-        ("Amount", -1.0, "Amount is -1 or less"),
         ("event", 9, "comes twice, or after a later one"),
         ("event", 11, "comes twice, or after a later one"),
     ],

@@ -187,12 +187,12 @@ BAD_FILES = {
     "a constant column": (
         lambda events: events.assign(V3=1.5),
         "02_heuristic_labels",
-        "Column V3 has one value in at least half of the training events",
+        "Column V3 has one value in all training events",
     ),
     "all events identical": (
         lambda events: events.assign(**events.iloc[0]),
         "02_heuristic_labels",
-        "Column Amount has one value in at least half of the training events",
+        "Column Amount has one value in all training events",
     ),
     "fewer events than a window": (
         lambda events: events[:1_500],

@@ -1,0 +1,261 @@
+"""What the columns of a table are. Profile, rules, scaling, networks and reasons follow from it."""
+
+from __future__ import annotations
+
+import tomllib
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from helpers.files import CourseError
+from helpers.settings import AXES, UNUSUAL_AXES, WINDOW
+
+ROLES = ("amounts", "counts", "shares", "axes")
+TAKEN = {  # what the course itself calls what it finds out about an event
+    *("amount", "amount_z", "axes_beyond", "distance", "usual", "burst", "repeats"),
+    *("reconstruction_error", "label", "risk", "alert", "truth", "why"),
+}
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a table of events, by role; a column without a role is not looked at.
+
+    Attributes:
+        amounts: money and other sizes, of any unit. What is looked at is log(1 + size) with the size's sign,
+            so that a refund, an amount below zero, lies on the other side of zero.
+        counts: how often something happened, 0 or more; log(1 + count).
+        shares: parts of a whole, 0 or more; as they are.
+        axes: any other number; as it is.
+        key: whose behaviour it is, such as the account: bursts and repeats are then counted among the events
+            of one key. Without a key all events are one stream.
+        time: a number or a date that never falls from one event to the next.
+        window: how far back "recent" reaches: 1,000 events (of the same key) unless given; with `time`, in
+            its unit, or as text ("7 days") where it is a date.
+        label: the truth, 1 or 0, which is sealed until somebody evaluates.
+
+    Raises:
+        CourseError: if no column has a role, one has two, or a name is taken by what the course finds out.
+    """
+
+    amounts: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
+    axes: tuple[str, ...] = ()
+    key: str | None = None
+    time: str | None = None
+    window: int | float | str | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        for role in ROLES:
+            names = getattr(self, role)
+            if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+                raise CourseError(f"{role} of a schema is a list of names of columns, not {names!r}.")
+            object.__setattr__(self, role, tuple(names))
+        named = [*self.columns, *filter(None, (self.key, self.time, self.label))]
+        twice = sorted({name for name in named if named.count(name) > 1})
+        if not self.columns:
+            raise CourseError(f"A schema needs at least one column among {', '.join(ROLES)}.")
+        if twice:
+            raise CourseError(f"A schema gives a column one role, but {', '.join(twice)} has more.")
+        taken = sorted(TAKEN & {*self.columns, *filter(None, (self.key, self.time))} - {*self.amounts[:1]})
+        if taken or "amount" in self.columns[1:]:
+            raise CourseError(
+                f"{', '.join(taken or ['amount'])} is a name that the course gives to what it finds out "
+                "about an event: rename that column."
+            )
+        number = isinstance(self.window, int | float) and 0 < self.window < np.inf
+        if self.window is not None and not (number or (isinstance(self.window, str) and self.time)):
+            raise CourseError(
+                f"The window of a schema is a positive number or, beside a time, a text such as '7 days', "
+                f"not {self.window!r}."
+            )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are looked at, in the order of every matrix."""
+        return (*self.amounts, *self.counts, *self.shares, *self.axes)
+
+    @property
+    def carried(self) -> list[str]:
+        """The columns that an event must bring: those that are looked at, its key and its time."""
+        return [*self.columns, *filter(None, (self.key, self.time))]
+
+    @property
+    def behaviour(self) -> slice:
+        """Which columns are the axes of the distance: all but the amounts, where two or more others are."""
+        others = len(self.columns) - len(self.amounts)
+        return slice(len(self.amounts) if others >= UNUSUAL_AXES else 0, None)
+
+    @property
+    def inputs_of_judge(self) -> list[str]:
+        """The names of what the judge sees."""
+        return [*self.columns, "reconstruction_error"]
+
+    def inputs(self, events: pd.DataFrame) -> np.ndarray:
+        """The inputs before scaling: amounts and counts as logarithms, the rest as it is; (n, k) float64.
+
+        Raises:
+            ValueError: if a column is missing, or a value is no finite number, or below 0 where that cannot
+                be.
+        """
+        table = self.table(events)
+        try:
+            values = table.to_numpy(dtype=np.float64, copy=True)
+        except (TypeError, ValueError):
+            kinds = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+            raise ValueError(f"Column {kinds[0]} holds something that is no number: repair it.") from None
+        logged, counted = len(self.amounts) + len(self.counts), len(self.columns) - len(self.axes)
+        good = np.isfinite(values)
+        good[:, len(self.amounts) : counted] &= values[:, len(self.amounts) : counted] >= 0
+        if not good.all():
+            row, column = (int(place[0]) for place in np.nonzero(~good))
+            need = "a number of 0 or more" if len(self.amounts) <= column < counted else "a finite number"
+            raise ValueError(
+                f"Event {events.index[row]} has {table.iat[row, column]} in {self.columns[column]}, where "
+                f"{need} is needed: repair or drop it."
+            )
+        for column in range(logged):
+            values[:, column] = np.copysign(np.log1p(np.abs(values[:, column])), values[:, column])
+        return values
+
+    def table(self, events: pd.DataFrame, names: Sequence[str] | None = None) -> pd.DataFrame:
+        """The columns that are looked at, or those named.
+
+        Raises:
+            ValueError: if one is missing.
+        """
+        names = list(names or self.columns)
+        missing = [name for name in names if name not in events]
+        if missing:
+            raise ValueError(f"These events have no column {', '.join(missing)}, which the schema names.")
+        return events[names]
+
+    def varying(self, events: pd.DataFrame) -> Schema:
+        """This schema without the columns that hold one value in all these events.
+
+        Raises:
+            ValueError: if none varies.
+        """
+        table = self.table(events)
+        constant = {name for name in table if table[name].nunique(dropna=False) < 2}
+        if len(constant) == len(self.columns):
+            raise ValueError("Every column has one value in all training events: there is nothing to learn.")
+        if not constant:
+            return self
+        warnings.warn(
+            f"Left out, because all events have one value in it: {', '.join(sorted(constant))}.", stacklevel=3
+        )
+        kept = {role: tuple(n for n in getattr(self, role) if n not in constant) for role in ROLES}
+        return replace(self, **kept)
+
+    def check_same(self, other: Schema, path: Path | str) -> None:
+        """Hold what a saved file was fitted on against the schema of the events to come.
+
+        Raises:
+            CourseError: if a column is not there, or has another role.
+        """
+        others = [name for role in ROLES for name in set(getattr(self, role)) - set(getattr(other, role))]
+        others += [role for role in ("key", "time") if getattr(self, role) != getattr(other, role)]
+        if others:
+            raise CourseError(
+                f"{path} was fitted on another schema: {', '.join(sorted(others))} is not there or "
+                "has another role."
+            )
+
+    def clock(self, events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, float]:
+        """How the window counts.
+
+        Returns:
+            (n,) the key of each event as a number, (n,) its moment, and how far back the window reaches. The
+            moment is its place among the events of its key or, where the window is one of time, its time.
+
+        Raises:
+            ValueError: if the key or the time is missing, or the time falls.
+        """
+        places = np.arange(len(events))
+        keys = np.zeros(len(events), dtype=np.int64)
+        self.table(events, self.carried)
+        if self.key:
+            keys, _ = pd.factorize(events[self.key])
+            if (keys < 0).any():
+                raise ValueError(f"Event {events.index[keys.argmin()]} has no {self.key}: repair or drop it.")
+        if self.time:
+            moments, reach = self._moments(events[self.time])
+            fallen = np.flatnonzero(moments[1:] < moments[:-1])
+            if len(fallen) or not np.isfinite(moments).all():
+                row = fallen[0] + 1 if len(fallen) else int(np.argmin(np.isfinite(moments)))
+                raise ValueError(
+                    f"{self.time} of event {events.index[row]} is before that of the event above it, or is "
+                    f"missing: sort the events by {self.time} first."
+                )
+            if self.window is not None:
+                return keys, moments, reach
+        if self.key:
+            places = pd.Series(places).groupby(keys).cumcount().to_numpy()
+        return keys, places, float(self.window or WINDOW)
+
+    def _moments(self, time: pd.Series) -> tuple[np.ndarray, float]:
+        """Time as numbers, and how far back the window reaches in their unit."""
+        dates = not pd.api.types.is_numeric_dtype(time)
+        try:
+            if dates:
+                moments = pd.to_datetime(time).to_numpy("datetime64[ns]")
+                seconds = np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 1e9)
+                return seconds, pd.Timedelta(self.window or 0).total_seconds()
+            return time.to_numpy(np.float64), float(self.window or 0)
+        except (TypeError, ValueError):
+            kind = "dates and a window such as '7 days'" if dates else "numbers and a window that is a number"
+            raise ValueError(f"{self.time} needs {kind}; the window is {self.window!r}.") from None
+
+    def recent(self, events: pd.DataFrame) -> pd.DataFrame:
+        """The last of these events, as many as the window of an event after them can reach."""
+        if not (self.key or (self.time and self.window)):
+            return events.iloc[-int(self.window or WINDOW) :]
+        keys, moments, reach = self.clock(events)
+        if self.time and self.window:
+            return events[moments >= moments[-1] - reach] if len(events) else events
+        last = np.zeros(keys.max(initial=0) + 1)
+        np.maximum.at(last, keys, moments)
+        return events[moments > last[keys] - reach]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and texts, ready for JSON; what is not given is left out."""
+        given = {name: value for name, value in asdict(self).items() if value not in ((), None)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Schema:
+        """The schema that `to_dict` described, or that a reader wrote.
+
+        Raises:
+            CourseError: if it has a part that no schema has.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(values.keys() - known)
+        if unknown:
+            raise CourseError(f"A schema has no {', '.join(unknown)}; it has {', '.join(known)}.")
+        return cls(**values)
+
+    @classmethod
+    def from_toml(cls, path: Path | str) -> Schema:
+        """Read a schema from a file such as `amounts = ["Amount"]`, one line a role.
+
+        Raises:
+            CourseError: if there is no such file, or it holds no schema.
+        """
+        try:
+            return cls.from_dict(tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8-sig")))
+        except OSError as error:
+            raise CourseError(f"The schema {path} cannot be read: {error.strerror or error}.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise CourseError(f"The schema {path} is not TOML: {' '.join(str(error).split())}.") from None
+
+
+CARDS = Schema(amounts=("Amount",), axes=tuple(AXES), label="Class")
