@@ -281,7 +281,10 @@ def test(paths: tuple[str, ...]) -> int:
         for stage in dict.fromkeys(Path(path.split("::")[0]).stem for path in paths):
             if stage in STAGES:  # which else catches up itself, and says so where nbval expects nothing
                 start(stage)
-        return _call("pytest", "--nbval", "-rs", *(paths or ("tests", "notebooks"))) or found
+        failed = _call("pytest", "--nbval", "-rs", *(paths or ("tests", "notebooks")))
+    if found:
+        print("make lint failed, too: its words stand above pytest's, or run it alone.", file=sys.stderr)
+    return failed or found
 
 
 @cli.command()
