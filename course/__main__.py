@@ -54,6 +54,7 @@ def cli(context: click.Context) -> None:
 
 @cli.command("run")
 @click.option("--source", help="openml, snapshot, auto, or a file")
+@click.option("--sort", is_flag=True, default=None, help="put the file into the order of its time first")
 @click.option("--rows", type=int, help="events to load")
 @click.option("--start", type=int, help="position of the first event")
 @click.option("--seed", type=int, help="seed of everything random")
@@ -62,14 +63,14 @@ def cli(context: click.Context) -> None:
 @click.option("--from", "begin", metavar="NOTEBOOK", help="run this and what follows")
 @click.option("-p", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="any other parameter")
 @click.argument("more", nargs=-1)
-def run_command(source, rows, start, seed, out, only, begin, given, more) -> None:
+def run_command(source, sort, rows, start, seed, out, only, begin, given, more) -> None:
     """Run the notebooks in order into one run folder."""
     if more and not only:
         raise click.UsageError(f"{' '.join(more)} is no option; notebooks are named after --only or --from.")
     if only and begin:
         raise click.UsageError("--only and --from exclude one another.")
     parameters = {name: _value(value) for name, value in given}
-    own = {"SOURCE": source, "ROWS": rows, "START": start, "SEED": seed}
+    own = {"SOURCE": source, "SORT": sort, "ROWS": rows, "START": start, "SEED": seed}
     parameters |= {name: value for name, value in own.items() if value is not None}
     if "RUN" in parameters:
         raise CourseError("The parameter RUN is given with --out.")

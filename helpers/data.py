@@ -18,6 +18,7 @@ import pandas as pd
 from helpers import openml_source
 from helpers.openml_source import OPENML_ID
 from helpers.readers import plain, read_events, suffix_of
+from helpers.schema import CARDS, Schema
 from helpers.settings import COLUMNS, ROOT, TRAIN_SHARE, WINDOW_ROWS
 
 SNAPSHOT = ROOT / "data" / "creditcard_100k.parquet"
@@ -34,7 +35,13 @@ OPENML_DEADLINE = 180.0
 AUTO_DEADLINE = 20.0
 
 
-def load_events(source: str | Path = "auto", rows: int = WINDOW_ROWS, start: int = 0) -> pd.DataFrame:
+def load_events(
+    source: str | Path = "auto",
+    rows: int = WINDOW_ROWS,
+    start: int = 0,
+    schema: Schema = CARDS,
+    sort: bool = False,
+) -> pd.DataFrame:
     """Load consecutive events, checked, from the best source at hand.
 
     Args:
@@ -44,10 +51,13 @@ def load_events(source: str | Path = "auto", rows: int = WINDOW_ROWS, start: int
             earlier download, else OpenML within AUTO_DEADLINE seconds, else the snapshot.
         rows: how many events.
         start: the first event, counted from 0 at the beginning of the source.
+        schema: what the columns of your file are; the other sources hold card payments.
+        sort: put your file into the order of its time first; one that is not is refused otherwise.
 
     Returns:
-        (rows, 7 or 8) frame, index `event` = start..start+rows-1: Amount in euros, V1..V6
-        (principal components, no unit) as float64 and, where the source has it, Class as int8.
+        (rows, k) frame, index `event` = start..start+rows-1: the schema's columns, for the cards Amount in
+        euros and V1..V6 (principal components, no unit), as float64; its key and time; and, where the source
+        has it, the truth as int8 under the schema's name for it, Class.
         `attrs["source"]` is "snapshot", "openml", "cache" or "file"; `attrs["note"]` is one line
         for the reader that says which source was used and why.
 
@@ -60,6 +70,8 @@ def load_events(source: str | Path = "auto", rows: int = WINDOW_ROWS, start: int
     COURSE_OFFLINE is set, "auto" is the snapshot, without a look at the network.
     """
     check_range(rows, start)
+    if source in ("auto", "snapshot", "openml") and schema != CARDS:
+        raise ValueError(f"The source '{source}' holds card payments: name a file for another schema.")
     if source == "auto":
         return _load_auto(rows, start)
     if source == "snapshot":
@@ -74,7 +86,7 @@ def load_events(source: str | Path = "auto", rows: int = WINDOW_ROWS, start: int
         except ValueError as error:
             raise ValueError(f"{plain(error)}; {advice}") from None
         return _keep_and_cut(events, rows, start)
-    return _load_file(_own_file(source), rows, start)
+    return _load_file(_own_file(source), rows, start, schema, sort)
 
 
 def split(events: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -91,15 +103,15 @@ def split(events: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return events.iloc[:border], events.iloc[border:]
 
 
-def seal(events: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series | None]:
+def seal(events: pd.DataFrame, schema: Schema = CARDS) -> tuple[pd.DataFrame, pd.Series | None]:
     """Take the truth off the events.
 
     Returns:
-        The events without Class, and Class as an int8 series (None where the source has none).
+        The events without it, and the truth as an int8 series (None where the source has none).
     """
-    if "Class" not in events:
+    if schema.label not in events:
         return events, None
-    return events.drop(columns="Class"), events["Class"].astype(np.int8)
+    return events.drop(columns=schema.label), events[schema.label].astype(np.int8)
 
 
 def fingerprint(events: pd.DataFrame) -> str:
@@ -162,14 +174,17 @@ def _own_file(source: str | Path) -> Path:
     return path
 
 
-def _load_file(path: Path, rows: int, start: int) -> pd.DataFrame:
+def _load_file(path: Path, rows: int, start: int, schema: Schema, sort: bool) -> pd.DataFrame:
     try:
-        events, total = read_events(path, start, start + rows, path.name)
+        events, total, notes = read_events(path, start, start + rows, path.name, schema, sort)
     except ValueError as error:
         raise ValueError(f"{plain(error)}; repair the file or export it again.") from None
     _check_enough(path.name, total, rows, start)
-    truth = "" if "Class" in events else " (it has no column Class, so there is no truth to read)"
-    return _label(events, start, "file", f"your file {path.name}{truth}")
+    if schema.label and schema.label not in events:
+        notes.append(f"it has no column {schema.label}, so there is no truth to read")
+    return _label(
+        events, start, "file", f"your file {path.name}" + (f" ({'; '.join(notes)})" if notes else "")
+    )
 
 
 def _cut(events: pd.DataFrame, rows: int, start: int, source: str, what: str) -> pd.DataFrame:
@@ -194,7 +209,7 @@ def _snapshot() -> pd.DataFrame:
     file = f"The course's snapshot data/{SNAPSHOT.name}"
     advice = "take this file again from the course's repository."
     try:
-        events, _ = read_events(SNAPSHOT, 0, SNAPSHOT_ROWS, SNAPSHOT.name)
+        events, *_ = read_events(SNAPSHOT, 0, SNAPSHOT_ROWS, SNAPSHOT.name)
         _verify(events)
     except FileNotFoundError:
         raise FileNotFoundError(f"{file} is missing: {advice}") from None

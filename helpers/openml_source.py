@@ -38,7 +38,7 @@ def fetch(deadline: float, snapshot: pd.DataFrame) -> pd.DataFrame:
     """
     with tempfile.TemporaryDirectory(prefix="course-openml-") as folder:
         file = _download_in_child(folder, deadline)
-        events, _ = read_events(file, 0, OPENML_ROWS, "OpenML's copy")
+        events, *_ = read_events(file, 0, OPENML_ROWS, "OpenML's copy")
     return _agree(events, snapshot)
 
 
@@ -104,7 +104,7 @@ def kept() -> pd.DataFrame:
         FileNotFoundError: there is none.
         ValueError: it is damaged.
     """
-    events, _ = read_events(_kept_file(), 0, OPENML_ROWS, "the kept copy")
+    events, *_ = read_events(_kept_file(), 0, OPENML_ROWS, "the kept copy")
     return events
 
 
@@ -150,7 +150,7 @@ def _download(folder: str) -> str:
     dataset = openml.datasets.get_dataset(OPENML_ID, download_data=True)
     if dataset.parquet_file:
         return dataset.parquet_file
-    events, _ = read_events(Path(dataset.data_file), 0, OPENML_ROWS, "OpenML's copy")
+    events, *_ = read_events(Path(dataset.data_file), 0, OPENML_ROWS, "OpenML's copy")
     events.to_parquet(file := Path(folder) / "from_arff.parquet", index=False)
     return str(file)
 

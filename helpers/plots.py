@@ -92,10 +92,13 @@ def _bars(axes: plt.Axes, values: Mapping[str, float], value: str = "") -> None:
 
 
 def amounts(amount: pd.Series) -> Figure:
-    """Histogram of charges on a log axis, with the median; charges of zero are counted in the title."""
-    median, largest, zero = amount.median(), amount.max(), (amount == 0).mean()
+    """Histogram of charges on a log axis, with the median; those of zero or less are counted below it."""
+    median, largest, hidden = amount.median(), amount.max(), (amount <= 0).mean()
+    what = "zero" if amount.min() >= 0 else "zero or less"
     title = f"Half of all charges are below {median:,.0f} euro, the largest is {largest:,.0f}"
-    figure, axes = _single(title, f"amount in euro (log scale; {zero:.1%} are zero and not drawn)", "events")
+    figure, axes = _single(
+        title, f"amount in euro (log scale; {hidden:.1%} are {what} and not drawn)", "events"
+    )
     axes.hist(amount[amount > 0], bins=_log_bins(amount.to_numpy()), color=BLUE)
     axes.axvline(median, color=RED, label=f"median {median:,.0f} euro")
     axes.set_xscale("log")

@@ -259,7 +259,7 @@ def assert_auto_goes_on_and_openml_stops(home: Path, monkeypatch, reason: str) -
         ("unknown", "OpenML answered: Unknown dataset"),
         ("connection lost", "the download from OpenML failed: IncompleteRead"),
         ("changed value", "OpenML's copy differs from the snapshot in row 12,345, column V4"),
-        ("truncated", "OpenML's copy is not a readable .pq file: "),
+        ("truncated", "OpenML's copy is not a readable .parquet file: "),
         ("wrong columns", "OpenML's copy has no column V3 (Amount and V1 to V6 are needed)"),
         ("few rows", "OpenML's copy has only 30,000 of the 284,807 events"),
         ("no class", "OpenML's copy has no column Class"),
@@ -589,20 +589,30 @@ def test_repeated_column_and_shifted_header(tmp_path, kaggle):
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.parquet", "x.arff"])
-def test_what_is_not_what_its_name_says(tmp_path, kaggle, name):
+def test_what_a_file_begins_with_decides_not_its_name(tmp_path, kaggle, snapshot, name):
+    path = tmp_path / name
+    for kind in KINDS:
+        other = write(kaggle, tmp_path, kind)
+        other.rename(path)
+        if name == "x.parquet" and kind != "parquet":
+            with pytest.raises(ValueError, match=r"x.parquet is not a readable .parquet file") as caught:
+                data.load_events(path, rows=30)
+            assert_one_sentence(str(caught.value))
+        else:
+            assert data.load_events(path, rows=30)[COLUMNS].equals(snapshot[COLUMNS].iloc[:30])
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.parquet", "x.arff"])
+def test_what_is_no_table_is_one_sentence(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=f"{name} is empty"):
         data.load_events(path)
-    bodies = [b"\x89PNG\r\n\x1a\n\xff\xfe\x00" * 50, b"PAR1", gzip.compress(b"x,y")[:-9]]
-    for kind in KINDS:
-        other = write(kaggle, tmp_path, kind)
-        if not other.name.lower().endswith(name[1:]):
-            bodies.append(other.read_bytes())
-        other.unlink()
+    bodies = [b"\x89PNG\r\n\x1a\n\xff\xfe\x00" * 50, b"PAR1", gzip.compress(b"x,y")[:-9], b"\n", b"\0", b"@x"]
+    bodies += [b"PK\x03\x04", b"BZh91AY", b"\xfd7zXZ\0", b"version https://git-lfs.github.com/spec/v1\n"]
     for body in bodies:
         path.write_bytes(body)
-        with pytest.raises(ValueError, match=f"{name} (is not a readable|has no column)") as caught:
+        with pytest.raises(ValueError, match=f"{name} (is not a readable|has no column|is a)") as caught:
             data.load_events(path, rows=5)
         assert_one_sentence(str(caught.value))
     path.unlink()
