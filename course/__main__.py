@@ -55,6 +55,7 @@ def cli(context: click.Context) -> None:
 @cli.command("run")
 @click.option("--source", help="openml, snapshot, auto, or a file")
 @click.option("--sort", is_flag=True, default=None, help="put the file into the order of its time first")
+@click.option("--schema", help="a .toml file that says what its columns are")
 @click.option("--rows", type=int, help="events to load")
 @click.option("--start", type=int, help="position of the first event")
 @click.option("--seed", type=int, help="seed of everything random")
@@ -63,20 +64,21 @@ def cli(context: click.Context) -> None:
 @click.option("--from", "begin", metavar="NOTEBOOK", help="run this and what follows")
 @click.option("-p", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="any other parameter")
 @click.argument("more", nargs=-1)
-def run_command(source, sort, rows, start, seed, out, only, begin, given, more) -> None:
+def run_command(source, sort, schema, rows, start, seed, out, only, begin, given, more) -> None:
     """Run the notebooks in order into one run folder."""
     if more and not only:
         raise click.UsageError(f"{' '.join(more)} is no option; notebooks are named after --only or --from.")
     if only and begin:
         raise click.UsageError("--only and --from exclude one another.")
     parameters = {name: _value(value) for name, value in given}
-    own = {"SOURCE": source, "SORT": sort, "ROWS": rows, "START": start, "SEED": seed}
+    own = {"SOURCE": source, "SORT": sort, "SCHEMA": schema, "ROWS": rows, "START": start, "SEED": seed}
     parameters |= {name: value for name, value in own.items() if value is not None}
     if "RUN" in parameters:
         raise CourseError("The parameter RUN is given with --out.")
-    source = parameters.get("SOURCE")
-    if source not in ("auto", "openml", "snapshot") and os.path.exists(str(source)):
-        parameters["SOURCE"] = os.path.abspath(source)  # kernels work in another folder
+    for name in ("SOURCE", "SCHEMA"):
+        path = parameters.get(name)
+        if path not in ("auto", "openml", "snapshot") and os.path.exists(str(path)):
+            parameters[name] = os.path.abspath(path)  # kernels work in another folder
     stages, folder = _chosen([*only, *more], begin), run_folder(out)
     _run_notebooks(folder, stages, parameters, afresh=not (only or begin))
     print(f"Artifacts, executed notebooks, figures and summary lie in {folder}.")
@@ -108,8 +110,10 @@ def _run_notebooks(folder: Path, stages: list[str], parameters: dict[str, Any], 
         if afresh:
             _start_over(folder)
         timings = load_json(folder / "timings.json")
-        everything = parameters | {"RUN": str(folder)}
-        for stage, seconds in notebooks.execute(stages, everything, folder / "notebooks"):
+        everything, copies = parameters | {"RUN": str(folder)}, folder / "notebooks"
+        told = read_manifest(folder).get("01_data_loading", {}).get("parameters", {}) | parameters
+        payments = not told.get("SCHEMA")  # which the exercises are about
+        for stage, seconds in notebooks.execute(stages, everything, copies, exercises=payments):
             timings[stage] = seconds
             replace(folder / "timings.json", to_json(timings))
         if set(stages) & set(READS_TRUTH) and "06_evaluation" in read_manifest(folder):

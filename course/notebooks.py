@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.files import CourseError, writing
-from helpers.headless import failure, kernels, literal
+from helpers.headless import failure, kernels, literal, without_exercises
 from helpers.runs import BESIDES, STAGES
 from helpers.settings import ROOT
 
@@ -61,36 +61,42 @@ def check_declared(stages: list[str], parameters: dict[str, Any]) -> None:
             )
 
 
-def execute(stages: list[str], parameters: dict[str, Any], copies: Path) -> Iterator[tuple[str, float]]:
-    """Run notebooks in order under one bar; gives each one's name and seconds as it ends."""
+def execute(
+    stages: list[str], parameters: dict[str, Any], copies: Path, exercises: bool = True
+) -> Iterator[tuple[str, float]]:
+    """Run notebooks in order under one bar, whole or without their exercises; name and seconds of each."""
     import logging
+    import tempfile
 
     import nbformat
     from tqdm import tqdm
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    total = 0
-    for stage in stages:
-        total += bool(parameters.keys() & _declared(stage))
-        cells = nbformat.read(notebook_path(stage), as_version=4).cells
-        total += sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in cells)
     with writing(copies):
         copies.mkdir(parents=True, exist_ok=True)
-    with kernels(), tqdm(total=total, unit="cell") as bar:
-        for stage in stages:
-            bar.set_description(stage)
-            started = time.perf_counter()
-            own = {name: parameters[name] for name in parameters.keys() & _declared(stage)}
-            _execute_one(stage, own, copies / f"{stage}.ipynb", lambda **_: bar.update())
-            yield stage, round(time.perf_counter() - started, 1)
+    paths, total = {stage: notebook_path(stage) for stage in stages}, 0
+    with kernels(), tempfile.TemporaryDirectory() as scratch:
+        if not exercises:
+            paths = {stage: without_exercises(path, Path(scratch)) for stage, path in paths.items()}
+        for stage, path in paths.items():
+            cells = nbformat.read(path, as_version=4).cells
+            total += sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in cells)
+            total += bool(parameters.keys() & _declared(stage))
+        with tqdm(total=total, unit="cell") as bar:
+            for stage in stages:
+                bar.set_description(stage)
+                started = time.perf_counter()
+                own = {name: parameters[name] for name in parameters.keys() & _declared(stage)}
+                _execute_one(stage, paths[stage], own, copies / f"{stage}.ipynb", lambda **_: bar.update())
+                yield stage, round(time.perf_counter() - started, 1)
 
 
-def _execute_one(stage: str, parameters: dict[str, Any], copy: Path, on_cell: Any) -> None:
+def _execute_one(stage: str, path: Path, parameters: dict[str, Any], copy: Path, on_cell: Any) -> None:
     import papermill
 
     try:
         papermill.execute_notebook(
-            literal(notebook_path(stage)),
+            literal(path),
             literal(copy),
             parameters=parameters,
             kernel_name="python3",

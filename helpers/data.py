@@ -114,9 +114,9 @@ def seal(events: pd.DataFrame, schema: Schema = CARDS) -> tuple[pd.DataFrame, pd
     return events.drop(columns=schema.label), events[schema.label].astype(np.int8)
 
 
-def fingerprint(events: pd.DataFrame) -> str:
-    """Return the sha256, in hex, of COLUMNS as little-endian float64 in C order."""
-    return hashlib.sha256(events[COLUMNS].to_numpy("<f8").tobytes(order="C")).hexdigest()
+def fingerprint(events: pd.DataFrame, schema: Schema = CARDS) -> str:
+    """Return the sha256, in hex, of the schema's columns as little-endian float64 in C order."""
+    return hashlib.sha256(events[list(schema.columns)].to_numpy("<f8").tobytes(order="C")).hexdigest()
 
 
 def check_range(rows: int, start: int) -> None:

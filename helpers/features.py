@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.spatial import KDTree
 
 from helpers.schema import CARDS, Schema
-from helpers.settings import RADIUS, REPEAT_RADIUS, UNUSUAL_AXES, UNUSUAL_SD, UNUSUAL_SHARE, WINDOW
+from helpers.settings import BUDGET, RADIUS, REPEAT_RADIUS, UNUSUAL_AXES, UNUSUAL_SD, UNUSUAL_SHARE, WINDOW
 
 DWARFED = 1e6  # a variance in robust units that no sound column reaches: a standard deviation of 1,000
 
@@ -57,7 +57,8 @@ class Profile:
         events: size of the training part.
         schema: what the columns are.
         beyond: robust standard deviations beyond which an axis is out of the ordinary: 3, or as many as it
-            takes that no more than a tenth of the training part is unusual, where there are many axes.
+            takes that no more than a tenth of the training part is unusual, where there are many axes, and
+            no less than the alert budget's share, where there are few.
     """
 
     centre: np.ndarray
@@ -93,7 +94,8 @@ class Profile:
         z = ((values - centre) / scale)[:, schema.behaviour]
         needed = min(UNUSUAL_AXES, z.shape[1])
         last_needed = np.partition(np.abs(z), -needed, axis=1)[:, -needed]
-        beyond = max(UNUSUAL_SD, float(np.quantile(last_needed, 1 - UNUSUAL_SHARE)))
+        few, many = np.quantile(last_needed, [1 - UNUSUAL_SHARE, 1 - BUDGET])
+        beyond = float(np.clip(UNUSUAL_SD, few, many))
         unusual = is_unusual(z, beyond)
         ordinary = z[~unusual]
         eigenvalues, vectors = np.linalg.eigh(np.atleast_2d(np.cov(ordinary, rowvar=False)))

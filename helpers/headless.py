@@ -24,19 +24,11 @@ def run_as_far_as_the_exercises(stage: str, folder: Path, seed: int | None = Non
     Raises:
         CourseError: where and why it stopped.
     """
-    import nbformat
-
     source, copy = ROOT / "notebooks" / f"{stage}.ipynb", folder / "notebooks" / f"{stage}.ipynb"
-    try:
-        notebook = nbformat.read(source, as_version=4)
-    except Exception:  # nbformat promises no particular errors
-        raise CourseError(f"{source} is not a readable notebook; take it again from the course.") from None
-    ends = [n for n, cell in enumerate(notebook.cells) if cell.source.startswith("## Exercises")]
-    notebook.cells = notebook.cells[: ends[0] if ends else None]
     with writing(copy.parent), tempfile.TemporaryDirectory() as scratch:
+        cut = without_exercises(source, Path(scratch))
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.unlink(missing_ok=True)
-        nbformat.write(notebook, cut := Path(scratch, copy.name))
         command = [
             sys.executable,
             "-m",
@@ -62,6 +54,24 @@ def run_as_far_as_the_exercises(stage: str, folder: Path, seed: int | None = Non
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise CourseError(failure(stage, copy) if copy.is_file() else f"{stage} did not start: {said[-1]}")
+
+
+def without_exercises(source: Path, folder: Path) -> Path:
+    """A copy of a notebook in this folder that ends where its exercises begin.
+
+    Raises:
+        CourseError: if it cannot be read.
+    """
+    import nbformat
+
+    try:
+        notebook = nbformat.read(source, as_version=4)
+    except Exception:  # nbformat promises no particular errors
+        raise CourseError(f"{source} is not a readable notebook; take it again from the course.") from None
+    ends = [n for n, cell in enumerate(notebook.cells) if cell.source.startswith("## Exercises")]
+    notebook.cells = notebook.cells[: ends[0] if ends else None]
+    nbformat.write(notebook, cut := folder / source.name)
+    return cut
 
 
 def literal(path: Path) -> str:

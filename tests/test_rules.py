@@ -17,6 +17,7 @@ from helpers import rules
 from helpers.features import Profile, behaviour
 from helpers.files import CourseError
 from helpers.rules import RULES, apply_rules, fit_thresholds, pseudo_labels, rule_summary
+from helpers.schema import CARDS, Schema
 
 QUIET = {
     "amount": 20.0,
@@ -130,6 +131,15 @@ def test_a_saved_book_finds_its_rules_and_says_which_it_lacks():
 def test_naive_rule_is_strict_on_both_sides():
     events = pd.DataFrame({"Amount": [200, 200.01, 0, 0, 300], "V1": [-3, 0, -3.01, 5, -9]})
     assert rules.naive_rule(events).tolist() == [False, True, True, False, True]
+
+
+def test_on_another_table_the_naive_rule_looks_at_the_first_two_columns():
+    train = pd.DataFrame({"n": range(1, 101), "x": range(100), "y": 0.0, "key": "a"})
+    events = pd.DataFrame({"n": [95, 96, 0, 0], "x": [0, 0, 94, 95], "y": [0, 0, 9, 9], "key": "a"})
+    schema = Schema(counts=("n",), axes=("x", "y"), key="key")
+    assert rules.naive_rule(events, train, schema).tolist() == [False, True, False, True]
+    cards = pd.DataFrame({"Amount": [300], "V1": [0]})
+    assert rules.naive_rule(cards, cards, CARDS).tolist() == [True]
 
 
 def test_thresholds_leave_the_budget_s_share_above():
