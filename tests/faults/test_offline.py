@@ -20,6 +20,7 @@ from sandbox import files, last_line, without_network
 
 from course import notebooks
 from helpers import data, runs, spark
+from helpers.detector import Detector
 
 TRACED = Path(__file__).parent / "traced"  # its sitecustomize.py
 STAGES = notebooks.sequence()
@@ -184,15 +185,10 @@ BAD_FILES = {
         "01_data_loading",
         "A split needs at least 2 events, not 1.",
     ),
-    "a constant column": (
-        lambda events: events.assign(V3=1.5),
-        "02_heuristic_labels",
-        "Column V3 has one value in all training events",
-    ),
     "all events identical": (
         lambda events: events.assign(**events.iloc[0]),
         "02_heuristic_labels",
-        "Column Amount has one value in all training events",
+        "Every column has one value in all training events: there is nothing to learn.",
     ),
     "fewer events than a window": (
         lambda events: events[:1_500],
@@ -200,6 +196,16 @@ BAD_FILES = {
         "A profile needs 1,000 training events or more, not 900: ask for more rows.",
     ),
 }
+
+
+def test_a_constant_column_is_left_out_with_a_sentence(clone):
+    path, out = clone.folder / "tmp" / "constant.csv", clone.folder / "tmp" / "constant"
+    data.load_events("snapshot", rows=8_000).assign(V3=1.5).to_csv(path, index=False)
+    done = clone.run("-m", "course", "run", "--source", path, "--rows", 8_000, "--out", out)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    sentence = "Left out, because all events have one value in it: V3."
+    assert sentence in (out / "notebooks/02_heuristic_labels.ipynb").read_text()
+    assert "V3" not in Detector.load(out / "artifacts/detector.zip").schema.columns
 
 
 @pytest.mark.parametrize("kind", BAD_FILES)
