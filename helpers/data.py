@@ -19,7 +19,7 @@ from helpers import openml_source
 from helpers.openml_source import OPENML_ID
 from helpers.readers import plain, read_events, suffix_of
 from helpers.schema import CARDS, Schema
-from helpers.settings import COLUMNS, ROOT, TRAIN_SHARE, WINDOW_ROWS
+from helpers.settings import ROOT, TRAIN_SHARE, WINDOW_ROWS
 
 SNAPSHOT = ROOT / "data" / "creditcard_100k.parquet"
 SNAPSHOT_ROWS = 100_000
