@@ -21,6 +21,7 @@ from helpers.headless import kernels
 from helpers.runs import BESIDES, READS_TRUTH, STAGES, read_manifest, run_folder, start
 from helpers.settings import REFERENCE, ROOT
 
+ELSEWHERE = {"SEED", "SOURCE", "ROWS", "START", "DEVICE"}  # told apart by a checkpoint, or of no matter
 FORWARD = {"ignore_unknown_options": True, "help_option_names": []}  # options are another program's
 
 
@@ -155,15 +156,22 @@ def reference() -> None:
         summary = load_json(folder / "summary.json")
         beside = [stage for stage in notebooks.runnable() if stage in BESIDES]
         _run_notebooks(folder, beside, {}, afresh=False)
-        seed = read_manifest(folder)["06_evaluation"]["parameters"]["SEED"]
+        manifest = read_manifest(folder)
+        seed = manifest["06_evaluation"]["parameters"]["SEED"]
         checked = load_json(folder / "checkpoints.json")
-        known = load_json(REFERENCE).get("checkpoints", {})
+        known = load_json(REFERENCE)
+        before = known.get("checkpoints", {})
         values = {
             stage: {name: one["value"] for name, one in entry.items()} for stage, entry in checked.items()
         }
         made = {
             "settings": {key: summary["data"][key] for key in ("rows", "start")} | {"seed": seed},
-            "checkpoints": {stage: known[stage] for stage in BESIDES if stage in known} | values,
+            "parameters": known.get("parameters", {})
+            | {
+                stage: {name: value for name, value in entry["parameters"].items() if name not in ELSEWHERE}
+                for stage, entry in manifest.items()
+            },
+            "checkpoints": {stage: before[stage] for stage in BESIDES if stage in before} | values,
             "detectors": summary["detectors"],
         }
         replace(REFERENCE, to_json(made))
@@ -220,7 +228,7 @@ def sweep() -> None:
     for name in ("windows", "stream"):
         results.write_block(results.README, name)
     with locked(run_folder("sweep")):
-        variants, streamed = fits.run(run_folder("sweep"))
+        variants, streamed, _ = fits.run(run_folder("sweep"))
     windows = evaluation.over_windows(variants, "variant", "average_precision")
     found = evaluation.found_over_windows(streamed)
     for name, table in (
@@ -230,7 +238,8 @@ def sweep() -> None:
         text = results.markdown_table(table)
         results.write_block(results.README, name, text)
         print(text, end="\n\n")
-    print(f"Wrote {fits.TABLE}, {fits.STREAM_TABLE} and the tables of both windows in README.md.")
+    wrote = ", ".join(path.name for path in (fits.TABLE, fits.STREAM_TABLE, fits.WORLDS_TABLE))
+    print(f"Wrote {wrote} in results/ and the tables of both windows in README.md.")
 
 
 @cli.command()

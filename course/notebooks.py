@@ -79,9 +79,9 @@ def execute(
         if not exercises:
             paths = {stage: without_exercises(path, Path(scratch)) for stage, path in paths.items()}
         for stage, path in paths.items():
+            total += bool(parameters.keys() & _declared(stage))
             cells = nbformat.read(path, as_version=4).cells
             total += sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in cells)
-            total += bool(parameters.keys() & _declared(stage))
         with tqdm(total=total, unit="cell") as bar:
             for stage in stages:
                 bar.set_description(stage)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
+from course.notebooks import notebook_path
 from helpers import data, evaluation, stream
 from helpers.autoencoder import Autoencoder
 from helpers.detector import Detector
 from helpers.features import Profile, Scaling, behaviour
-from helpers.files import CourseError, replace
+from helpers.files import CourseError, load_json, replace
+from helpers.headless import kernels, run_as_far_as_the_exercises
 from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs
 from helpers.rules import (
     NORMAL,
@@ -37,7 +41,10 @@ from helpers.settings import RESULTS, ROOT, WARM_UP, WINDOW_ROWS, WINDOWS
 
 TABLE = RESULTS / "sweep.csv"
 STREAM_TABLE = RESULTS / "stream.csv"
+WORLDS_TABLE = RESULTS / "worlds.csv"
 SEEDS = tuple(range(5))
+WORLDS = tuple(range(20))
+WORLDS_NOTEBOOK = "09_streaming_sessions"
 FULL = "judge"  # what every other variant is compared with
 
 
@@ -263,49 +270,79 @@ def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]
 
 def _recipe() -> str:
     """What finished rows depend on: the method's sources and the data's fingerprint."""
-    method = ("settings", "features", "rules", "autoencoder", "judge", "detector", "stream", "evaluation")
+    method = (
+        "settings",
+        "schema",
+        "features",
+        "rules",
+        "autoencoder",
+        "judge",
+        "detector",
+        "stream",
+        "evaluation",
+        "worlds",
+    )
     digest = hashlib.sha256(data.FINGERPRINTS[data.SNAPSHOT_ROWS].encode())
     for path in (Path(__file__), *(ROOT / "helpers" / f"{name}.py" for name in method)):
         digest.update(path.read_bytes())
+    for cell in nbformat.read(notebook_path(WORLDS_NOTEBOOK), as_version=4).cells:
+        digest.update(cell.source.encode() if cell.cell_type == "code" else b"")
     return digest.hexdigest()[:16]
 
 
-def run(folder: Path, workers: int = os.cpu_count() or 1) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Measure all windows and seeds, in parallel, and write both tables; a killed sweep goes on.
+def run(folder: Path, workers: int = os.cpu_count() or 1) -> tuple[pd.DataFrame, ...]:
+    """Measure all windows, seeds and worlds, in parallel, and write the tables; a killed sweep goes on.
 
     Args:
         folder: where finished fits are kept.
         workers: processes at a time.
 
     Returns:
-        The rows of `measure` and those of `measure_stream`.
+        The rows of `measure`, of `measure_stream` and of `measure_world`.
 
     Raises:
         CourseError: if one of the fits fails.
     """
-    return _table(folder, measure, TABLE, workers), _table(folder, measure_stream, STREAM_TABLE, workers)
+    windows = [(start, seed) for start in WINDOWS for seed in SEEDS]
+    worlds = [(seed,) for seed in WORLDS]
+    return (
+        _table(folder, measure, windows, TABLE, workers),
+        _table(folder, measure_stream, windows, STREAM_TABLE, workers),
+        _table(folder, measure_world, worlds, WORLDS_TABLE, workers),
+    )
 
 
-def _table(folder: Path, job: Callable[..., list[dict]], path: Path, workers: int) -> pd.DataFrame:
+def measure_world(seed: int) -> list[dict]:
+    """What notebook 09 hands over of the world with this seed, a row a model and category."""
+    with tempfile.TemporaryDirectory() as scratch, kernels():
+        run_as_far_as_the_exercises(WORLDS_NOTEBOOK, Path(scratch), seed)
+        rows = load_json(Path(scratch, "artifacts", "worlds.json"))["rows"]
+    return [{"seed": seed} | row for row in rows]
+
+
+def _table(
+    folder: Path, job: Callable[..., list[dict]], places: list[tuple], path: Path, workers: int
+) -> pd.DataFrame:
     from joblib import Memory, Parallel, delayed, parallel_config
     from tqdm import tqdm
 
     kept = Memory(folder / _recipe(), verbose=0).cache(_fit)
-    places = [(job.__name__, start, seed) for start in WINDOWS for seed in SEEDS]
     with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
-        done = Parallel(return_as="generator")(delayed(kept)(*place) for place in places)
+        done = Parallel(return_as="generator")(delayed(kept)(job.__name__, *place) for place in places)
         rows = [row for rows in tqdm(done, total=len(places), unit="fits", desc=job.__name__) for row in rows]
     table = pd.DataFrame(rows)
     replace(path, table.to_csv(index=False, float_format="%.6g"))
     return table
 
 
-def _fit(job: str, start: int, seed: int) -> list[dict]:
-    """One window and seed, in a worker process."""
+def _fit(job: str, *place: int) -> list[dict]:
+    """One window and seed, or one world, in a worker process."""
+    jobs = {"measure": measure, "measure_stream": measure_stream, "measure_world": measure_world}
     try:
-        return {"measure": measure, "measure_stream": measure_stream}[job](start, seed)
+        return jobs[job](*place)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise CourseError(
-            f"The sweep failed at start {start}, seed {seed}: {reason}; run it again."
-        ) from None
+        where = ", ".join(
+            f"{name} {value}" for name, value in zip(("seed", "start"), place[::-1], strict=False)
+        )
+        raise CourseError(f"The sweep failed at {where}: {reason}; run it again.") from None

@@ -761,3 +761,92 @@ def forgotten(remembered: pd.Series, alone: pd.Series, batch: int) -> Figure:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return figure
+
+
+SESSIONS = {  # the models of notebook 9; a detector keeps its colour
+    "heuristics": ("heuristics, by votes", ORANGE),
+    "isolation_forest": DETECTORS["isolation_forest"],
+    "autoencoder": ("autoencoder", BLUE),
+    "xgboost": ("XGBoost on heuristic labels", RED),
+    "xgboost_smote": ("XGBoost with SMOTE", PINK),
+    "detector": ("detector", GREEN),
+    "learner": ("learner, with reviews", STREAM["stream"][1]),
+    "told_everything": ("learner, told everything", SKY),
+    "oracle": ("oracle (true labels)", "#000000"),
+}
+
+
+def mirror(scores: Mapping[str, Mapping[str, float]]) -> Figure:
+    """F1 of every model against the labels it was taught from and against the truth."""
+    table = pd.DataFrame(scores).T
+    learned = table.loc["xgboost"]
+    figure, axes = _single(
+        f"XGBoost: F1 {learned['heuristics']:.2f} against the labels it learned from, "
+        f"{learned['truth']:.2f} against the truth",
+        "F1, mean over the three categories",
+        figsize=(9, 3.6),
+    )
+    rows = np.arange(len(table))
+    for shift, (column, colour, label) in enumerate(
+        (("heuristics", GREY, "against the heuristics' labels"), ("truth", GREEN, "against the truth"))
+    ):
+        bars = axes.barh(rows + 0.4 * shift, table[column], 0.38, color=colour, label=label)
+        axes.bar_label(bars, fmt="%.2f", padding=4, fontsize="small")
+    axes.set_yticks(rows + 0.2, [SESSIONS[name][0] for name in table.index])
+    axes.invert_yaxis()
+    axes.legend(**BESIDE)
+    return figure
+
+
+def caught_by_day(caught: pd.Series, half: float) -> Figure:
+    """Share of the abused account-days that a heuristic accuses, by day, and the mean of each half."""
+    early, late = caught[caught.index < half], caught[caught.index >= half]
+    figure, axes = _single(
+        f"Heuristics accuse {early.mean():.0%} of the abuse in the first half, {late.mean():.0%} later",
+        "day",
+        "share of abused\naccount-days accused",
+        figsize=(9, 3),
+    )
+    axes.bar(caught.index, caught, color=ORANGE, alpha=0.6)
+    for part in (early, late):
+        axes.hlines(part.mean(), part.index.min() - 0.5, part.index.max() + 0.5, color=RED, lw=2)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
+
+
+def found_in_sessions(found: Mapping[str, int], abused: int, block: int) -> Figure:
+    """Abused account-days among the alerts of every model."""
+    times = found["detector"] / max(found["heuristics"], 1)
+    ordered = dict(sorted(found.items(), key=lambda item: -item[1]))
+    figure, axes = _single(
+        f"The detector finds {times:.1f} times what the heuristics find",
+        f"found among the alerts, {ALERTS} of every {block:,} account-days ({abused} were abused)",
+        figsize=(9, 3.6),
+    )
+    names, colours = zip(*(SESSIONS[name] for name in ordered), strict=True)
+    bars = axes.barh(names, list(ordered.values()), color=colours)
+    axes.bar_label(bars, padding=4)
+    axes.invert_yaxis()
+    return figure
+
+
+def over_worlds(found: pd.DataFrame) -> Figure:
+    """What every model finds, as a multiple of what the heuristics find; one dot a world, the mean a line."""
+    means = found.mean() / found["heuristics"].mean()
+    ordered = means.sort_values(ascending=False).index
+    figure, axes = _single(
+        f"Over {len(found)} worlds the detector finds {means['detector']:.1f} times what the heuristics find",
+        "abused account-days found within the alert budget, mean of the heuristics = 1",
+        figsize=(9, 3.8),
+    )
+    for row, name in enumerate(ordered):
+        colour = SESSIONS[name][1]
+        values = found[name] / found["heuristics"].mean()
+        spread = np.linspace(-0.25, 0.25, len(values))
+        axes.scatter(values, row + spread, s=14, color=colour, alpha=0.7, lw=0)
+        axes.vlines(means[name], row - 0.35, row + 0.35, color=colour, lw=3)
+    axes.axvline(1, color=GREY, lw=1, ls=":")
+    axes.set_yticks(range(len(ordered)), [SESSIONS[name][0] for name in ordered])
+    axes.invert_yaxis()
+    axes.set_xlim(0)
+    return figure

@@ -61,6 +61,7 @@ STAGES = {
     "08_scaling_out": Stage(
         needs="events.parquet settings.json inputs.parquet errors.parquet refined.parquet detector.zip"
     ),
+    "09_streaming_sessions": Stage(writes="worlds.json"),
 }
 BESIDES = ("08_scaling_out",)  # needs Java and pyspark: runs where it is named, not in the sequence
 PRODUCER = {name: key for key, stage in STAGES.items() for name in stage.writes + stage.sealed}
@@ -158,8 +159,9 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What 01 handed over as settings.json (rows, start, source, ...); empty before that."""
-        return self.read("settings.json") if self.handed_over or self.stage[:2] != "01" else {}
+        """What 01 handed over as settings.json (rows, start, source, ...); empty where it is not needed."""
+        known = "settings.json" in STAGES[self.stage].needs or (self.handed_over and self.stage[:2] == "01")
+        return self.read("settings.json") if known else {}
 
     @property
     def schema(self) -> Schema:
@@ -254,10 +256,11 @@ class Run:
         if expected is None:
             return set(values), "there is no reference yet; make one with `make reference`."
         actual = {key: self.settings.get(key) for key in ("rows", "start")} | {"seed": self._seed()}
+        usual = reference["settings"] | reference.get("parameters", {}).get(self.stage, {})
         other = [
-            f"{key} {_number(actual[key])} instead of {_number(value)}"
-            for key, value in reference["settings"].items()
-            if actual[key] not in (None, value)
+            f"{key} {_number(value) or 'none'} instead of {_number(usual[key]) or 'none'}"
+            for key, value in (actual | self.parameters).items()
+            if key in usual and value not in (None, usual[key])
         ]
         if other:
             words = f"not the reference settings ({', '.join(other)}), so nothing to compare."

@@ -16,16 +16,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import data, evaluation, features, rules, runs
-from helpers.exercises import ex01, ex02, ex03, ex04, ex05, ex06, ex07, ex08
+from helpers import data, evaluation, features, rules, runs, worlds
+from helpers.exercises import ex01, ex02, ex03, ex04, ex05, ex06, ex07, ex08, ex09
 from helpers.judge import judge_inputs
+from helpers.schema import SESSIONS
 from helpers.settings import COLUMNS
 
 NOTEBOOKS = [runs.ROOT / "notebooks" / f"{stage}.ipynb" for stage in runs.STAGES]
 NOTEBOOKS = [path for path in NOTEBOOKS if path.is_file()]
 CHECKERS = {
     name.removeprefix("check_"): check
-    for module in (ex01, ex02, ex03, ex04, ex05, ex06, ex07, ex08)
+    for module in (ex01, ex02, ex03, ex04, ex05, ex06, ex07, ex08, ex09)
     for name, check in vars(module).items()
     if name.startswith("check_")
 }
@@ -111,6 +112,11 @@ def known(window, detector, small) -> dict[str, dict]:
     alerts = {"rules": evaluation.choose_alerts(suspicion, start=n_train)}
     alerts["seed_rules"] = rules.naive_rule(test)
     opened = {"test": truth, "test_scores": {"rules": suspicion}, "alerts": alerts, "n_train": n_train}
+    days, abuse = worlds.simulate(1_000, 10)
+    known = features.behaviour(days, features.Profile.fit(days, SESSIONS))
+    facts = features.facts(known, days, SESSIONS)
+    sessions = {"facts": facts, "thresholds": rules.fit_thresholds(facts), "n_train": len(days)}
+    sessions["said"] = abuse.assign(any=abuse.any(axis=1).astype(int))
     return {
         "1": seal,
         "2": seal | described,
@@ -120,6 +126,7 @@ def known(window, detector, small) -> dict[str, dict]:
         "6": opened | described,
         "7": {},
         "8": {},
+        "9": sessions,
     }
 
 
@@ -156,7 +163,7 @@ def ask(world, number, capsys) -> Callable[[object], str]:
 @each
 def test_the_solution_passes(number, world, ask):
     exec(FOUND[number][1].source, world)
-    praise = {"2c": "this is a rule. ", "6d": "measured. "}
+    praise = {"2c": "this is a rule. ", "9c": "this is a rule. ", "6d": "measured. "}
     assert ask(world[f"solution_{number}"]).startswith(praise.get(number, "right. "))
 
 
@@ -349,6 +356,24 @@ WRONG = {
         ("lambda share, cores: cores", "as if all of the work"),
         ("lambda share, cores: 1 - share + share / cores", "one divided by it"),
         ("lambda share, cores: share * cores", "too small"),
+    ],
+    "9a": [
+        ("lambda r, a: ((r == a).mean(), 1 - (r == a).mean())", "all three of a row"),
+        ("lambda r, a: ((r == a).all(axis=1).mean(), (r == a).mean())", "the loss counts the wrong ones"),
+        ("lambda r, a: (1 - (r == a).mean(), (r == a).all(axis=1).mean())", "exact match first"),
+        ("lambda r, a: (r == a).all(axis=1)", "2"),
+    ],
+    "9b": [
+        ("lambda rows, near, share: share[:, None] * (near - rows)", "add it to the row"),
+        ("lambda rows, near, share: near - share[:, None] * (near - rows)", "begin at the row"),
+        ("lambda rows, near, share: rows - share[:, None] * (near - rows)", "goes away"),
+        ("lambda rows, near, share: rows[0]", "not an array of shape (3,)"),
+    ],
+    "9c": [
+        ("lambda f, t: f['license_cnt'] > 0", "Analysts can look at 5"),
+        ("lambda f, t: f['license_cnt'] > 1e6", "accuses nobody"),
+        ("lambda f, t: f['license_cnt']", "True or False"),
+        ("lambda f, t: f['licence_cnt'] > 9", "KeyError: 'licence_cnt'"),
     ],
 }
 

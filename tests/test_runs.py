@@ -443,6 +443,18 @@ def test_a_seed_of_an_earlier_notebook_counts(runs, repository: Path) -> None:
     assert run._seed() == 3
 
 
+def test_another_parameter_of_the_notebook_is_not_the_reference(runs, repository: Path, capsys) -> None:
+    reference = {"settings": {"seed": 0}, "parameters": {"09_streaming_sessions": {"ACCOUNTS": 1_250}}}
+    reference["checkpoints"] = {"09_streaming_sessions": {"found": 7}}
+    (repository / "results" / "reference.json").write_text(json.dumps(reference))
+    for accounts, verdict in (
+        (1_250, "found is 8, in the reference run 7."),
+        (600, "not the reference settings (ACCOUNTS 600 instead of 1,250), so nothing to compare."),
+    ):
+        runs.start("09_streaming_sessions", SEED=0, ACCOUNTS=accounts).checkpoint(found=8)
+        assert verdict in capsys.readouterr().out
+
+
 def test_a_killed_publication_is_undone(runs, repository: Path, run_folder: Path) -> None:
     old = (repository / "results" / "summary.md").read_text()
     os.replace(repository / "results", repository / ".results.old")

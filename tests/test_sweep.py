@@ -22,7 +22,9 @@ def rows(start, seed, judge=0.5, rules=0.25):
 def sandbox(monkeypatch, tmp_path):
     monkeypatch.setattr(sweep, "TABLE", tmp_path / "results" / "sweep.csv")
     monkeypatch.setattr(sweep, "STREAM_TABLE", tmp_path / "results" / "stream.csv")
+    monkeypatch.setattr(sweep, "WORLDS_TABLE", tmp_path / "results" / "worlds.csv")
     monkeypatch.setattr(sweep, "SEEDS", (0, 1))
+    monkeypatch.setattr(sweep, "WORLDS", (0, 1))
     return tmp_path
 
 
@@ -67,11 +69,11 @@ def fits(monkeypatch) -> list:
     done = []
 
     def pretend(job: str, told):
-        def fit(start, seed):
-            if (job, start, seed) in done.broken:
+        def fit(*place):
+            if (job, *place) in done.broken:
                 raise MemoryError("too little memory")
-            done.append((job, start, seed))
-            return told(start, seed)
+            done.append((job, *place))
+            return told(*place)
 
         fit.__name__ = job
         monkeypatch.setattr(sweep, job, fit)
@@ -82,6 +84,7 @@ def fits(monkeypatch) -> list:
     done = Fits()
     pretend("measure", rows)
     pretend("measure_stream", streamed)
+    pretend("measure_world", lambda seed: [{"seed": seed, "model": "detector", "found": 7}])
     return done
 
 
@@ -91,16 +94,18 @@ PLACES = [(0, 0), (0, 1), (50_000, 0), (50_000, 1)]
 def test_a_sweep_that_was_stopped_fits_only_what_is_missing(sandbox, fits):
     fits.broken = [("measure_stream", 50_000, 0)]
     with pytest.raises(
-        CourseError, match="start 50000, seed 0: MemoryError: too little memory; run it again"
+        CourseError, match="at seed 0, start 50000: MemoryError: too little memory; run it again"
     ) as no:
         sweep.run(sandbox / "runs", workers=1)
     assert_one_sentence(str(no.value))
     everything = [(job, *place) for job in ("measure", "measure_stream") for place in PLACES]
+    everything += [("measure_world", 0), ("measure_world", 1)]
     assert fits == everything[:6] and sweep.TABLE.exists() and not sweep.STREAM_TABLE.exists()
     fits.broken = ()
     tables = sweep.run(sandbox / "runs", workers=1)
     assert fits == everything
-    for table, path in zip(tables, (sweep.TABLE, sweep.STREAM_TABLE), strict=True):
+    paths = (sweep.TABLE, sweep.STREAM_TABLE, sweep.WORLDS_TABLE)
+    for table, path in zip(tables, paths, strict=True):
         pd.testing.assert_frame_equal(pd.read_csv(path), table, check_dtype=False)
 
 
@@ -108,7 +113,7 @@ def test_another_method_is_fitted_anew(sandbox, fits, monkeypatch):
     sweep.run(sandbox / "runs", workers=1)
     monkeypatch.setattr(sweep, "_recipe", lambda: "another")
     sweep.run(sandbox / "runs", workers=1)
-    assert len(fits) == 16
+    assert len(fits) == 20
 
 
 def test_a_traceback_names_the_variant():

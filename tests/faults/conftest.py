@@ -27,6 +27,10 @@ PARTS = (
     "requirements.txt",
 )
 ROWS = 8_000
+SMALLER = (
+    ("01_data_loading", "ROWS: int = 50_000", f"ROWS: int = {ROWS:_}"),
+    ("09_streaming_sessions", "ACCOUNTS: int = 1_250", "ACCOUNTS: int = 600"),
+)
 COLAB = Path(__file__).resolve().parents[1] / "constraints-colab.txt"
 PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check", "--retries", "1", "install")
 DRY = ("--dry-run", "--ignore-installed")
@@ -40,7 +44,7 @@ ONLY_THESE_WRITABLE = (
 
 @dataclass
 class Clone:
-    """A copy of the course whose notebook 01 asks for fewer rows.
+    """A copy of the course whose notebooks 01 and 09 ask for fewer rows.
 
     Attributes:
         folder: has three writable folders: the clone itself, a home, one for temporary files.
@@ -90,10 +94,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
             shutil.copytree(source, root / name, ignore=ignored)
         else:
             shutil.copyfile(source, root / name)
-    first = root / "notebooks" / "01_data_loading.ipynb"
-    text = first.read_text(encoding="utf-8")
-    assert "ROWS: int = 50_000" in text
-    first.write_text(text.replace("ROWS: int = 50_000", f"ROWS: int = {ROWS:_}"), encoding="utf-8")
+    for stage, old, new in SMALLER:
+        path = root / "notebooks" / f"{stage}.ipynb"
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new), encoding="utf-8")
     return Clone(folder, root)
 
 

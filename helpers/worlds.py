@@ -1,0 +1,282 @@
+"""A simulated streaming service: households, habits, oddities and hidden abuse; a row an account and day.
+
+No public data of this kind exists. Causes come first: who lives there, which devices they own, what an
+evening looks like, who rips, resells or takes over accounts. Every licence request is drawn from them, and
+a day's requests are then counted. Nothing here knows a rule, and no rule knows a campaign.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+ABUSE = ("content_fraud", "service_fraud", "account_fraud")  # Netflix's three categories
+TYPES, SYSTEMS, FORMATS = 4, 3, 6  # device types (television, telephone, browser, console), DRM, encodings
+CARRIES = np.array([[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.05, 0.1, 0.85], [0.1, 0.9, 0.0]])  # DRM by type
+PLAYS = np.array(  # the best encoding that a device of a type plays
+    [
+        [0.00, 0.05, 0.15, 0.35, 0.30, 0.15],
+        [0.20, 0.40, 0.30, 0.10, 0.00, 0.00],
+        [0.15, 0.35, 0.40, 0.10, 0.00, 0.00],
+        [0.00, 0.10, 0.30, 0.35, 0.20, 0.05],
+    ]
+)
+TITLES, HOME, FOREIGN = 5_000, 0, 1_000  # the catalogue; the first number of addresses at home and elsewhere
+DISTINCT = {  # what is counted a day, by the column of the requests
+    "title": "title",
+    "dev_id": "device",
+    "cdm": "cdm",
+    "drm": "system",
+    "enc_frmt": "format",
+    "ip": "place",
+    "country": "country",
+}
+ACCOUNTS = 1_000  # in a block, which has a generator of its own: more accounts never change the first ones
+KINDS = np.array(  # which categories a campaign commits, and how often: Netflix's shares
+    [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]], dtype=bool
+)
+OFTEN = np.array([0.26, 0.40, 0.19, 0.06, 0.03, 0.03, 0.03])
+
+
+def simulate(
+    accounts: int = 2_500, days: int = 30, seed: int = 0, abused: float = 0.012, throttle: float = 0.2
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A world of its own, the same for the same arguments.
+
+    Args:
+        accounts: how many households.
+        days: how many days.
+        seed: of the world.
+        abused: about which share of the account-days with a request is abuse.
+        throttle: how much of their strength campaigns keep in the second half of the days.
+
+    Returns:
+        (n, 25) one row an account and day with at least one licence request, day by day: 12 counts, 11
+        shares, account and day. And (n, 3) int8: whether it is content, service or account fraud.
+
+    Raises:
+        ValueError: if there are no accounts, fewer than two days, or a share is not between 0 and 1.
+    """
+    if accounts < 1 or days < 2 or not (0 <= abused < 1 and 0 <= throttle <= 1):
+        raise ValueError("A world needs accounts, two days or more, and shares from 0 to 1.")
+    blocks = []
+    for first in range(0, accounts, ACCOUNTS):
+        generator = np.random.default_rng([seed, first])
+        block = _Block(generator, min(ACCOUNTS, accounts - first), days)
+        honest = block.honest()
+        wanted = abused * len(np.unique(honest["account"] * days + honest["day"]))
+        requests = [honest, *block.campaigns(wanted, throttle)]
+        table = _described(pd.concat(requests, ignore_index=True), days)
+        blocks.append(table.assign(account=table["account"] + first))
+    table = pd.concat(blocks, ignore_index=True)
+    shuffled = np.random.default_rng([seed, accounts, days]).permutation(len(table))
+    table = table.iloc[shuffled[np.argsort(table["day"].to_numpy()[shuffled], kind="stable")]]
+    table = table.reset_index(drop=True).rename_axis("event")
+    return table.drop(columns=list(ABUSE)), table[list(ABUSE)].astype(np.int8)
+
+
+class _Block:
+    """Some accounts: who lives there and what they own."""
+
+    def __init__(self, generator: np.random.Generator, accounts: int, days: int) -> None:
+        draw = self.draw = generator
+        self.accounts, self.days = accounts, days
+        members = 1 + draw.binomial(4, 0.35, accounts)
+        self.rate = 0.8 * members**0.7 * draw.lognormal(0, 0.4, accounts)  # evenings in front of something
+        self.night = draw.beta(1.2, 9, accounts)
+        trait = {"flaky": 0.03, "tester": 0.004, "vpn": 0.02, "flat": 0.04, "child": 0.12, "buggy": 0.003}
+        self.trait = {name: draw.random(accounts) < share for name, share in trait.items()}
+        owned = 1 + draw.poisson(0.6 * members) + 10 * self.trait["tester"] + 3 * self.trait["flat"]
+        owner = np.repeat(np.arange(accounts), owned)
+        liking = draw.dirichlet([3.0, 3.5, 2.0, 1.5], accounts)
+        self.type = _choose(draw, liking[owner])
+        self.system = _choose(draw, CARRIES[self.type])
+        self.format = _choose(draw, PLAYS[self.type])
+        weight = draw.gamma(0.8, 1.0, len(owner)) + 0.05
+        new = (draw.random(len(owner)) < 0.12) & (np.arange(len(owner)) != np.searchsorted(owner, owner))
+        christmas = np.where(
+            draw.random(len(owner)) < 0.5, int(0.8 * days), draw.integers(0, days, len(owner))
+        )
+        self.since = np.where(new, christmas, 0)
+        self.upto = np.cumsum(weight)
+        self.begin, self.last = (
+            np.searchsorted(owner, np.arange(accounts), side) for side in ("left", "right")
+        )
+        self.last -= 1
+        self.below = np.append(0, self.upto)[self.begin]
+        self.total = self.upto[self.last] - self.below
+        self.binge = draw.beta(0.5, 12, accounts)
+        self.trip = self._spells(0.08, 5)
+        self.bad = self._spells(0.25, 3) & self.trait["flaky"][:, None]
+        self.repeat = (draw.random((accounts, days)) < 0.25) & self.trait["child"][:, None]
+
+    def _spells(self, share: float, length: float) -> np.ndarray:
+        """(accounts, days) bool: some accounts have a spell of some days."""
+        draw, days = self.draw, np.arange(self.days)
+        begin = np.where(
+            draw.random(self.accounts) < share, draw.integers(0, self.days, self.accounts), self.days
+        )
+        end = begin + 1 + draw.poisson(length, self.accounts)
+        return (days >= begin[:, None]) & (days < end[:, None])
+
+    def honest(self) -> pd.DataFrame:
+        """The requests of those who pay."""
+        draw = self.draw
+        week = np.array([0.9, 0.85, 0.85, 0.9, 1.15, 1.3, 1.25])[np.arange(self.days) % 7]
+        binge = draw.random((self.accounts, self.days)) < self.binge[:, None]
+        mood = draw.gamma(4, 1 / 4, (self.accounts, self.days))
+        sittings = draw.poisson(self.rate[:, None] * week * mood * np.where(binge, 2.5, 1.0)).ravel()
+        where = np.repeat(np.arange(sittings.size), sittings)
+        account, day = where // self.days, where % self.days
+        bad, repeat, binge = (flags.ravel()[where] for flags in (self.bad, self.repeat, binge))
+        aim = self.below[account] + draw.random(len(where)) * self.total[account]
+        device = np.clip(np.searchsorted(self.upto, aim), self.begin[account], self.last[account])
+        device = np.where(self.since[device] > day, self.begin[account], device)  # not bought yet
+        hour = _evening(draw, self.night[account], self.trait["child"][account] & repeat)
+        requests = 1 + draw.poisson(0.2 + 1.5 * binge + 2.0 * repeat + 2.0 * bad)
+        title = (TITLES * draw.random(len(where)) ** 3).astype(int)
+        away, hidden = self.trip.ravel()[where], self.trait["vpn"][account] & (draw.random(len(where)) < 0.5)
+        roaming = (self.type[device] == 1) & (draw.random(len(where)) < 0.35)
+        place = np.where(roaming, 1 + draw.integers(0, 3, len(where)), HOME)
+        place = np.where(self.trait["flat"][account], place + 5 * draw.integers(0, 3, len(where)), place)
+        place = np.where(hidden, 50 + draw.integers(0, 2, len(where)), np.where(away, 40, place))
+        country = np.where(hidden, 2 + account % 5, away.astype(int))
+        i = np.repeat(np.arange(len(where)), requests)
+        nth = np.arange(len(i)) - np.repeat(np.cumsum(requests) - requests, requests)
+        kept = draw.random(len(i)) < 0.85  # the usual encoding; else the line is slow
+        system = self.system[device[i]]
+        odd = self.trait["buggy"][account[i]] & (draw.random(len(i)) < 0.3)
+        return pd.DataFrame(
+            {
+                "account": account[i],
+                "day": day[i],
+                "hour": (hour[i] + nth // 3) % 24,
+                "title": title[i] + np.where(binge[i], nth, 0),
+                "device": device[i],
+                "cdm": device[i] + 100_000 * (draw.random(len(i)) < 0.01),  # updated
+                "type": self.type[device[i]],
+                "system": np.where(odd, draw.integers(0, SYSTEMS, len(i)), system),
+                "format": np.maximum(
+                    self.format[device[i]] - np.where(kept, 0, draw.integers(1, 3, len(i))), 0
+                ),
+                "place": place[i],
+                "country": country[i],
+                "failed": draw.random(len(i)) < np.where(bad[i], 0.5, 0.02),
+                **dict.fromkeys(ABUSE, False),
+            }
+        )
+
+    def campaigns(self, wanted: float, throttle: float) -> list[pd.DataFrame]:
+        """The requests of those who do not: episodes of accounts that one tool or one hand goes through."""
+        draw, found = self.draw, []
+        while wanted > 0:
+            size, kinds = int(draw.integers(2, 7)), KINDS[draw.choice(len(KINDS), p=OFTEN)]
+            account = draw.choice(self.accounts, min(size, self.accounts), replace=False)
+            begin = draw.integers(-2, self.days) + draw.integers(0, 3, len(account))
+            length = draw.geometric(0.35, len(account))
+            i = np.repeat(np.arange(len(account)), length)
+            day = begin[i] + np.arange(len(i)) - np.repeat(np.cumsum(length) - length, length)
+            inside = (day >= 0) & (day < self.days)
+            account, day = account[i[inside]], day[inside]
+            wanted -= len(day)
+            bold = np.where(day < self.days / 2, draw.lognormal(0, 0.4), throttle)
+            strength = bold * draw.lognormal(0, 0.35, len(day))
+            tool = {"type": int(draw.integers(0, TYPES)), "system": int(draw.integers(0, SYSTEMS))}
+            tool |= {"hour": int(draw.integers(0, 24)), "place": FOREIGN + int(draw.integers(0, 10**6))}
+            found += [
+                self._abuse(kind, account, day, strength, tool, kinds)
+                for kind, committed in zip(ABUSE, kinds, strict=True)
+                if committed
+            ]
+        return found
+
+    def _abuse(self, kind, account, day, strength, tool, kinds) -> pd.DataFrame:
+        """What one kind of abuse requests on its account-days, one row a request."""
+        draw, n = self.draw, len(day)
+        wishes = {"content_fraud": (1, 9, 1.0), "service_fraud": (2, 8, 2.0), "account_fraud": (1, 3, 0.7)}
+        least, more, devices = wishes[kind]
+        failures = draw.poisson((4.0 if kind == "account_fraud" else 0.4) * strength)
+        good = least + draw.poisson(more * strength)
+        requests, many = good + failures, 1 + draw.poisson(devices * strength)
+        i = np.repeat(np.arange(n), requests)
+        nth = np.arange(len(i)) - np.repeat(np.cumsum(requests) - requests, requests)
+        slot = draw.integers(0, many[i])
+        device = FOREIGN * 1_000 + tool["place"] % 997 * 1_000 + account[i] % 1_000 * 37 + slot
+        own = draw.random(n)[i] < 0.4  # through the household's own line
+        if kind == "content_fraud":
+            type_, formats = np.full(len(i), tool["type"]), 1 + draw.poisson(1.8 * strength)
+            system = np.where(draw.random(len(i)) < 0.4, draw.integers(0, SYSTEMS, len(i)), tool["system"])
+            format_ = (
+                draw.integers(0, np.minimum(formats, FORMATS)[i])
+                + (FORMATS - np.minimum(formats, FORMATS))[i]
+            )
+            hour, place = (tool["hour"] + nth // 12) % 24, np.full(len(i), tool["place"])
+        else:
+            type_ = np.where(draw.random(len(i)) < 0.7, tool["type"], draw.integers(0, TYPES, len(i)))
+            type_ = type_ if kind == "service_fraud" else _choose(draw, np.full((n, TYPES), 0.25))[i]
+            system, format_ = _choose(draw, CARRIES[type_]), _choose(draw, PLAYS[type_])
+            hour = _evening(draw, np.full(len(i), 0.3), False)  # many people, one evening
+            place = tool["place"] + (slot if kind == "service_fraud" else 0)
+        return pd.DataFrame(
+            {
+                "account": account[i],
+                "day": day[i],
+                "hour": hour,
+                "title": draw.integers(0, TITLES, len(i)),
+                "device": device,
+                "cdm": device,
+                "type": type_,
+                "system": system,
+                "format": format_,
+                "place": np.where(own, HOME, place),
+                "country": np.where(own, 0, 10 + tool["place"] % 7),
+                "failed": nth >= good[i],
+                **dict(zip(ABUSE, kinds, strict=True)),
+            }
+        )
+
+
+def _choose(draw: np.random.Generator, chances: np.ndarray) -> np.ndarray:
+    """One column for each row of (n, k) chances."""
+    limits = np.cumsum(chances, axis=1)
+    return (draw.random(len(chances))[:, None] * limits[:, -1:] > limits).sum(axis=1)
+
+
+def _evening(draw: np.random.Generator, night: np.ndarray, child: np.ndarray | bool) -> np.ndarray:
+    hour = np.where(
+        draw.random(len(night)) < night, draw.normal(25.5, 1.5, len(night)), draw.normal(20, 2.2, len(night))
+    )
+    return np.floor(np.where(child, draw.normal(16, 2, len(night)), hour)).astype(int) % 24
+
+
+def _described(requests: pd.DataFrame, days: int) -> pd.DataFrame:
+    """One row an account-day with its 23 features, its account, its day and its truth."""
+    where, cell = np.unique((requests["account"] * days + requests["day"]).to_numpy(), return_inverse=True)
+    n, total = len(where), np.bincount(cell)
+
+    def distinct(name: str) -> np.ndarray:
+        _, values = np.unique(requests[name].to_numpy(), return_inverse=True)
+        pairs = np.unique(cell.astype(np.int64) * (values.max() + 1) + values)
+        return np.bincount(pairs // (values.max() + 1), minlength=n)
+
+    def share(flags: np.ndarray) -> np.ndarray:
+        return np.bincount(cell, weights=flags, minlength=n) / total
+
+    hours = np.bincount(cell * 24 + requests["hour"], minlength=24 * n).reshape(n, 24)
+    kind, system, encoding = (requests[name].to_numpy() for name in ("type", "system", "format"))
+    features = {
+        "license_cnt": total,
+        **{f"dist_{name}_cnt": distinct(column) for name, column in DISTINCT.items()},
+        "failed_cnt": np.bincount(cell, weights=requests["failed"], minlength=n).astype(int),
+        "busiest_hour_cnt": hours.max(axis=1),
+        "dist_hour_cnt": (hours > 0).sum(axis=1),
+        "night_cnt": hours[:, :6].sum(axis=1),
+        **{f"dev_type_{'abcd'[i]}_pct": share(kind == i) for i in range(TYPES)},
+        **{f"drm_type_{'abc'[i]}_pct": share(system == i) for i in range(SYSTEMS)},
+        **{f"enc_frmt_{'abc'[i]}_pct": share(encoding // 2 == i) for i in range(FORMATS // 2)},
+        "mismatch_pct": share(CARRIES[kind, system] == 0),
+        "account": where // days,
+        "day": where % days,
+        **{name: np.bincount(cell, weights=requests[name], minlength=n) > 0 for name in ABUSE},
+    }
+    return pd.DataFrame(features)
