@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import numbers
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ AUTO_DEADLINE = 20.0
 
 def load_events(
     source: str | Path = "auto",
-    rows: int = WINDOW_ROWS,
+    rows: int | None = WINDOW_ROWS,
     start: int = 0,
     schema: Schema = CARDS,
     sort: bool = False,
@@ -49,7 +50,7 @@ def load_events(
             downloaded anew within OPENML_DEADLINE seconds), the path of a .csv, .csv.gz, .parquet
             or .arff file (relative to the working directory), or "auto": the copy kept from an
             earlier download, else OpenML within AUTO_DEADLINE seconds, else the snapshot.
-        rows: how many events.
+        rows: how many events; None for all of a file of yours.
         start: the first event, counted from 0 at the beginning of the source.
         schema: what the columns of your file are; the other sources hold card payments.
         sort: put your file into the order of its time first; one that is not is refused otherwise.
@@ -69,7 +70,9 @@ def load_events(
     A download is kept in the folder COURSE_CACHE (an environment variable; else in ~/.cache). Where
     COURSE_OFFLINE is set, "auto" is the snapshot, without a look at the network.
     """
-    check_range(rows, start)
+    check_range(1 if rows is None else rows, start)
+    if source in ("auto", "snapshot", "openml") and rows is None:
+        raise ValueError(f"How many events of the source '{source}'? Only a file is read whole.")
     if source in ("auto", "snapshot", "openml") and schema != CARDS:
         raise ValueError(f"The source '{source}' holds card payments: name a file for another schema.")
     if source == "auto":
@@ -174,12 +177,13 @@ def _own_file(source: str | Path) -> Path:
     return path
 
 
-def _load_file(path: Path, rows: int, start: int, schema: Schema, sort: bool) -> pd.DataFrame:
+def _load_file(path: Path, rows: int | None, start: int, schema: Schema, sort: bool) -> pd.DataFrame:
+    stop = sys.maxsize if rows is None else start + rows
     try:
-        events, total, notes = read_events(path, start, start + rows, path.name, schema, sort)
+        events, total, notes = read_events(path, start, stop, path.name, schema, sort)
     except ValueError as error:
         raise ValueError(f"{plain(error)}; repair the file or export it again.") from None
-    _check_enough(path.name, total, rows, start)
+    _check_enough(path.name, total, rows or 1, start)
     if schema.label and schema.label not in events:
         notes.append(f"it has no column {schema.label}, so there is no truth to read")
     return _label(

@@ -75,6 +75,22 @@ def budget_report(truth: ArrayLike, score: ArrayLike, start: int = 0) -> dict[st
     }
 
 
+def check_parts(truth: ArrayLike, n_train: int) -> None:
+    """Before any work: both parts hold frauds and honest events.
+
+    Raises:
+        ValueError: naming the class and the part.
+    """
+    truth = _binary("truth", truth)
+    for part, name in ((truth[:n_train], "training"), (truth[n_train:], "test")):
+        for found, what in ((part, "a fraud"), (~part, "honest")):
+            if not found.any():
+                raise ValueError(
+                    f"None of the {len(part):,} events of the {name} part is {what}, so nothing can be "
+                    "compared: choose another window, or more rows."
+                )
+
+
 def accusations(
     truth: ArrayLike, fires: ArrayLike, suspicion: ArrayLike, start: int = 0
 ) -> dict[str, int | float]:

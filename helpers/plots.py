@@ -850,3 +850,19 @@ def over_worlds(found: pd.DataFrame) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0)
     return figure
+
+
+def queue(risk: pd.Series, alerted: pd.Series) -> Figure:
+    """The risk of every event of a round, and which of them are on the desk."""
+    least = risk[alerted].min() if alerted.any() else np.nan
+    figure, axes = _single(
+        f"{alerted.sum()} of {len(risk):,} events are on the desk, the least risky at {least:.2f}",
+        CLOCK,
+        "risk",
+        figsize=(9, 3),
+    )
+    for mask, colour, size, label in ((~alerted, GREY, 6, "left alone"), (alerted, RED, 36, "alert")):
+        axes.scatter(risk.index[mask], risk[mask], s=size, color=colour, label=label, lw=0)
+    axes.set_ylim(0, 1.05)
+    axes.legend(**BESIDE)
+    return figure

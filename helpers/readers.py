@@ -66,15 +66,7 @@ def read_events(
         FileNotFoundError: no such file.
         ValueError: it is damaged, lacks a column, its time falls, or a value is not what it should be.
     """
-    kind = suffix_of(path)
-    try:
-        reader, kind = _reader(path)
-        raw, seen, notes = reader(path, 0 if sort else min(stop, sys.maxsize), owner, schema)
-    except (FileNotFoundError, _WrongTableError):
-        raise
-    except Exception as error:  # the readers' libraries promise no particular errors
-        reason = plain(error).replace(". ", ": ")
-        raise ValueError(f"{owner} is not a readable {kind} file: {reason}.") from None
+    raw, seen, notes = _read(path, 0 if sort else min(stop, sys.maxsize), owner, schema)
     first = 0 if sort else start
     raw = raw.iloc[first:]
     raw, when = _in_time(raw, owner, schema, sort, first)
@@ -91,6 +83,47 @@ def read_events(
         if refunds := int((events[name] < 0).sum()):
             notes.append(f"{refunds:,} of {name} below zero, which count as refunds")
     return events, seen, notes
+
+
+def read_reviews(path: Path) -> pd.Series:
+    """What a person wrote beside alerts, in a spreadsheet or not.
+
+    Needs the columns `event` and `review`, in any order, among any others; a review is 1 or 0, yes or no,
+    true or false. Rows without a review are left out.
+
+    Returns:
+        event (int64) -> review, 1 or 0 (int8).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a column is missing, an event is no whole number, a review is neither, or two reviews of
+            one event contradict each other.
+    """
+    schema = Schema(counts=("event",), label="review")
+    raw, *_ = _read(path, 0, path.name, schema)
+    if "review" not in raw:
+        raise _WrongTableError(f"{path.name} has no column review (1 or 0, yes or no) beside the alerts.")
+    told = raw[raw["review"].map(lambda value: _bare(str(value)) not in ("", "nan", "none"))]
+    events = _numbers(told[["event"]], path.name, 0)["event"]
+    _check_all((events % 1 == 0).to_numpy(), told["event"], path.name, 0, "a whole number")
+    reviews = pd.Series(_labels(told["review"], path.name, 0), events.astype(np.int64), name="review")
+    both = reviews.groupby(level=0).nunique()
+    if (both > 1).any():
+        raise _WrongTableError(f"{path.name} has two reviews of event {both.idxmax()} that differ.")
+    return reviews[~reviews.index.duplicated()]
+
+
+def _read(path: Path, stop: int, owner: str, schema: Schema) -> tuple[pd.DataFrame, int, list[str]]:
+    """The wanted columns of a file of any kind, as they are written there."""
+    kind = suffix_of(path)
+    try:
+        reader, kind = _reader(path)
+        return reader(path, stop, owner, schema)
+    except (FileNotFoundError, _WrongTableError):
+        raise
+    except Exception as error:  # the readers' libraries promise no particular errors
+        reason = plain(error).replace(". ", ": ")
+        raise ValueError(f"{owner} is not a readable {kind} file: {reason}.") from None
 
 
 class _WrongTableError(ValueError):

@@ -62,6 +62,7 @@ STAGES = {
         needs="events.parquet settings.json inputs.parquet errors.parquet refined.parquet detector.zip"
     ),
     "09_streaming_sessions": Stage(writes="worlds.json"),
+    "10_your_own_stream": Stage(),
 }
 BESIDES = ("08_scaling_out",)  # needs Java and pyspark: runs where it is named, not in the sequence
 PRODUCER = {name: key for key, stage in STAGES.items() for name in stage.writes + stage.sealed}

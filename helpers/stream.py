@@ -110,6 +110,7 @@ class Learner:
         judge: the judge of trees, which learns from the same labels.
         explore: share of the alert budget that goes to novel events.
         seed: of the judges to come.
+        alerts: the alert budget, of every 1,000 events.
     """
 
     detector: Detector
@@ -118,12 +119,20 @@ class Learner:
     judge: Judge
     explore: float = 0.0
     seed: int = 0
+    alerts: int = ALERTS
 
     def __post_init__(self) -> None:
         self._recall()
 
     @classmethod
-    def start(cls, detector: Detector, warm_up: pd.DataFrame, explore: float = 0.0, seed: int = 0) -> Learner:
+    def start(
+        cls,
+        detector: Detector,
+        warm_up: pd.DataFrame,
+        explore: float = 0.0,
+        seed: int = 0,
+        alerts: int = ALERTS,
+    ) -> Learner:
         """Begin after the events that the detector was fitted on; they are remembered, not scored.
 
         Raises:
@@ -131,9 +140,8 @@ class Learner:
         """
         _check_clock(warm_up.index)
         memory = _described(detector, warm_up).assign(risk=np.nan, alert=0, truth=UNKNOWN)
-        learner = cls(
-            detector, memory, np.zeros(len(detector.judge.names) + 1), detector.judge, explore, seed
-        )
+        weights = np.zeros(len(detector.judge.names) + 1)
+        learner = cls(detector, memory, weights, detector.judge, explore, seed, alerts)
         learner._refit()
         return learner
 
@@ -178,7 +186,8 @@ class Learner:
         """Distance to every reviewed event, relative to the event's own length; (n, reviewed), no unit."""
         z = self.detector.profile.axes(events)
         length = np.maximum(np.sqrt(row_sums(z**2)), np.finfo(float).tiny)[:, None]
-        return cdist(z, self._z) / length
+        with np.errstate(over="ignore"):  # an event in the very middle is unlike all others
+            return cdist(z, self._z) / length
 
     def watch(self, events: pd.DataFrame) -> None:
         """Score a micro-batch of new events, remember it, and alert where a block is over.
@@ -202,7 +211,7 @@ class Learner:
         """Spend the budget of every block before the place `end`, of a part of one in proportion."""
         due = (self.memory["alert"] == UNKNOWN).to_numpy() & (self.places < end)
         for _, block in self.memory[due].groupby(self.places[due] // BLOCK):
-            alerts = ALERTS * len(block) // BLOCK
+            alerts = self.alerts * len(block) // BLOCK
             self.memory.loc[block.index, "alert"] = self._chosen(block, alerts).astype(int)
 
     def _chosen(self, block: pd.DataFrame, alerts: int) -> np.ndarray:
@@ -277,6 +286,8 @@ class Learner:
             CourseError: if the file cannot be written.
         """
         memory, settings = io.BytesIO(), {"explore": self.explore, "seed": self.seed}
+        if self.alerts != ALERTS:  # earlier versions know no other
+            settings["alerts"] = self.alerts
         self.memory.to_parquet(memory)
         settings = json.dumps(settings | {"weights": self.weights.tolist()}, sort_keys=True)
         parts = (self.detector.to_bytes(), memory.getvalue(), self.judge.to_bytes(), settings.encode())

@@ -2,7 +2,8 @@
 
 No public data of this kind exists. Causes come first: who lives there, which devices they own, what an
 evening looks like, who rips, resells or takes over accounts. Every licence request is drawn from them, and
-a day's requests are then counted. Nothing here knows a rule, and no rule knows a campaign.
+a day's requests are then counted. Nothing here knows a rule, and no rule knows a campaign. The numbers are
+ours, chosen so that a world is neither trivial nor hopeless, and never for a detector.
 """
 
 from __future__ import annotations
@@ -255,9 +256,9 @@ def _described(requests: pd.DataFrame, days: int) -> pd.DataFrame:
     n, total = len(where), np.bincount(cell)
 
     def distinct(name: str) -> np.ndarray:
-        _, values = np.unique(requests[name].to_numpy(), return_inverse=True)
-        pairs = np.unique(cell.astype(np.int64) * (values.max() + 1) + values)
-        return np.bincount(pairs // (values.max() + 1), minlength=n)
+        names, values = np.unique(requests[name].to_numpy(), return_inverse=True)
+        pairs = np.unique(cell.astype(np.int64) * len(names) + values)
+        return np.bincount(pairs // max(len(names), 1), minlength=n)
 
     def share(flags: np.ndarray) -> np.ndarray:
         return np.bincount(cell, weights=flags, minlength=n) / total

@@ -352,3 +352,18 @@ def test_bad_arguments_and_absent_metrics_give_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("truth", "sentence"),
+    [
+        ([0, 0, 0, 0, 1], "None of the 3 events of the training part is a fraud, so"),
+        ([1, 1, 1, 0, 1], "None of the 3 events of the training part is honest, so"),
+        ([0, 1, 0, 0, 0], "None of the 2 events of the test part is a fraud, so"),
+        ([0, 1, 0, 1, 1], "None of the 2 events of the test part is honest, so"),
+    ],
+)
+def test_a_part_of_one_class_is_named_before_the_work(truth, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        ev.check_parts(truth, 3)
+    ev.check_parts([0, 1, 0, 1, 0], 3)

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from helpers import data, evaluation, features, rules, runs, worlds
-from helpers.exercises import ex01, ex02, ex03, ex04, ex05, ex06, ex07, ex08, ex09
+from helpers.exercises import ex01, ex02, ex03, ex04, ex05, ex06, ex07, ex08, ex09, ex10
 from helpers.judge import judge_inputs
 from helpers.schema import SESSIONS
 from helpers.settings import COLUMNS
@@ -26,12 +26,12 @@ NOTEBOOKS = [runs.ROOT / "notebooks" / f"{stage}.ipynb" for stage in runs.STAGES
 NOTEBOOKS = [path for path in NOTEBOOKS if path.is_file()]
 CHECKERS = {
     name.removeprefix("check_"): check
-    for module in (ex01, ex02, ex03, ex04, ex05, ex06, ex07, ex08, ex09)
+    for module in (ex01, ex02, ex03, ex04, ex05, ex06, ex07, ex08, ex09, ex10)
     for name, check in vars(module).items()
     if name.startswith("check_")
 }
 ROWS = 20_000
-TITLE = re.compile(r"# @title Solution (\d[a-z])\n")
+TITLE = re.compile(r"# @title Solution (\d+[a-z])\n")
 
 
 def code_cells(path: Path) -> list[nbformat.NotebookNode]:
@@ -44,7 +44,7 @@ def found() -> dict[str, tuple[nbformat.NotebookNode, nbformat.NotebookNode | No
     for path in NOTEBOOKS:
         cells = nbformat.read(path, 4).cells
         for cell, below in zip(cells, [*cells[1:], None], strict=True):
-            if cell.cell_type == "code" and (name := re.search(r"ex0\d\.check_(\w+)\(", cell.source)):
+            if cell.cell_type == "code" and (name := re.search(r"ex\d\d\.check_(\w+)\(", cell.source)):
                 pairs[name[1]] = (cell, below)
     return pairs
 
@@ -59,9 +59,9 @@ each = pytest.mark.parametrize("number", FOUND)
 def test_every_notebook_has_two_to_four_exercises_and_every_checker_is_used_once():
     assert sorted(FOUND) == sorted(CHECKERS)
     text = "\n".join(cell.source for path in NOTEBOOKS for cell in code_cells(path))
-    assert len(re.findall(r"ex0\d\.check_", text)) == len(CHECKERS)
+    assert len(re.findall(r"ex\d\d\.check_", text)) == len(CHECKERS)
     for path in NOTEBOOKS:
-        letters = [number[1] for number in FOUND if number[0] == str(int(path.stem[:2]))]
+        letters = [number[-1] for number in FOUND if number[:-1] == str(int(path.stem[:2]))]
         assert letters == list("abcd"[: len(letters)]) and 2 <= len(letters) <= 4, path.stem
 
 
@@ -79,7 +79,7 @@ def test_the_solution_is_folded_away_below_the_exercise(number):
 def test_the_exercise_ends_with_its_checker_and_was_not_attempted(number):
     cell, _ = FOUND[number]
     last = ast.parse(cell.source).body[-1]
-    assert ast.unparse(last).startswith(f"ex0{number[0]}.check_{number}(")
+    assert ast.unparse(last).startswith(f"ex{int(number[:-1]):02}.check_{number}(")
     assert {output.text for output in cell.outputs} <= {f"Exercise {number}: not attempted yet.\n"}
 
 
@@ -127,18 +127,21 @@ def known(window, detector, small) -> dict[str, dict]:
         "7": {},
         "8": {},
         "9": sessions,
+        "10": sessions
+        | {"votes": rules.apply_rules(facts, sessions["thresholds"], rules.usual_book(SESSIONS))}
+        | {"second": "dist_title_cnt"},
     }
 
 
 @pytest.fixture
 def world(known, number, capsys) -> dict:
     """What a learner has at hand in the exercise's cell: the notebook's imports and variables."""
-    path = next(path for path in NOTEBOOKS if path.stem.startswith(f"0{number[0]}"))
+    path = next(path for path in NOTEBOOKS if int(path.stem[:2]) == int(number[:-1]))
     sources = [cell.source for cell in code_cells(path)]
     imports = next(source for source in sources if "from helpers.exercises import" in source)
     namespace: dict = {}
     exec(imports, namespace)
-    return namespace | known[number[0]]
+    return namespace | known[number[:-1]]
 
 
 @pytest.fixture
@@ -163,7 +166,12 @@ def ask(world, number, capsys) -> Callable[[object], str]:
 @each
 def test_the_solution_passes(number, world, ask):
     exec(FOUND[number][1].source, world)
-    praise = {"2c": "this is a rule. ", "9c": "this is a rule. ", "6d": "measured. "}
+    praise = {
+        "2c": "this is a rule. ",
+        "9c": "this is a rule. ",
+        "10b": "this is a rule. ",
+        "6d": "measured. ",
+    }
     assert ask(world[f"solution_{number}"]).startswith(praise.get(number, "right. "))
 
 
@@ -374,6 +382,15 @@ WRONG = {
         ("lambda f, t: f['license_cnt'] > 1e6", "accuses nobody"),
         ("lambda f, t: f['license_cnt']", "True or False"),
         ("lambda f, t: f['licence_cnt'] > 9", "KeyError: 'licence_cnt'"),
+    ],
+    "10a": [
+        ("lambda per, events, minutes: per * events / 1_000 * minutes", "60 make an hour"),
+        ("lambda per, events, minutes: per * events / 1_000", "the minutes that each takes"),
+        ("lambda per, events, minutes: per * events * minutes / 60", "of every thousand"),
+    ],
+    "10b": [
+        ("lambda f, t: f['distance'] > t['distance']", "exactly what `abnormal_combination` says"),
+        ("lambda f, t: f['license_cnt'] > 0", "Analysts can look at 5"),
     ],
 }
 

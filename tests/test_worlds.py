@@ -75,6 +75,11 @@ def test_no_abuse_and_no_throttling_can_be_asked_for():
     assert events["license_cnt"][abused & late].mean() > 10
 
 
+def test_a_world_in_which_nothing_happens_is_an_empty_table():
+    sizes = {len(worlds.simulate(1, 2, seed)[0]) for seed in range(40)}
+    assert 0 in sizes and max(sizes) <= 2
+
+
 @pytest.mark.parametrize("bad", [{"accounts": 0}, {"days": 1}, {"abused": 1}, {"throttle": -0.1}])
 def test_a_world_that_cannot_be_is_one_sentence(bad):
     with pytest.raises(ValueError, match=r"^A world needs accounts, two days or more, and shares.*\.$"):

@@ -1,0 +1,42 @@
+"""Checkers of notebook 10: your own stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+
+from helpers.exercises.checker import Off, as_number, ask, checker, compare
+from helpers.exercises.ex02 import TOO_MANY, accused
+from helpers.settings import BLOCK
+
+
+@checker
+def check_10a(attempt: Callable) -> str:
+    """Hours of work that an alert budget asks for."""
+    for per, events, minutes in ((5, 40_000, 6), (2, 250_000, 10)):
+        hours = per * events / BLOCK * minutes / 60
+        slips = {
+            "These are minutes; 60 make an hour.": hours * 60,
+            "These are alerts a day; multiply by the minutes that each takes.": per * events / BLOCK,
+            "The budget is of every thousand events.": hours * BLOCK,
+        }
+        found = as_number(ask(attempt, per, events, minutes))
+        compare(found, hours, slips, f"At {per} of 1,000, {events:,} events a day, {minutes} minutes:")
+    return "right. Who cannot pay for these hours has another budget."
+
+
+@checker
+def check_10b(
+    attempt: Callable, facts: pd.DataFrame, thresholds: Mapping[str, float], votes: pd.DataFrame
+) -> str:
+    """A rule of the learner's own, on the learner's own table."""
+    fires = accused(attempt, facts, dict(thresholds), TOO_MANY)
+    for name in votes:
+        if ((votes[name] == 1) == fires).all():
+            raise Off(f"Your rule says exactly what `{name}` says; a vote cast twice is no second opinion.")
+    alone = fires[~(votes == 1).any(axis=1)].sum() / fires.sum()
+    return (
+        f"this is a rule. It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} events; no other rule accuses "
+        f"{alone:.0%} of these. Add it to `book` above and run the notebook again."
+    )
