@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import json
 import logging
 import os
@@ -28,9 +29,10 @@ import pandas as pd
 
 from helpers.detector import Detector
 from helpers.files import CourseError
-from helpers.judge import JUDGE_INPUTS, Judge
+from helpers.judge import Judge
 from helpers.rules import RULES, UNDECIDED, Rule
-from helpers.settings import BUDGET, COLUMNS, ROOT, WINDOW
+from helpers.schema import CARDS, Schema
+from helpers.settings import BUDGET, ROOT
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
 
 JAVA = 17  # the oldest that Spark 4 runs on
 INSTALL = "pip install -c constraints.txt -r requirements-spark.txt"
-INPUTS = ["key", "event", *COLUMNS]
-EVENTS = "key long, event long, " + ", ".join(f"{name} double" for name in COLUMNS)
 STATE = "last long, recent binary"
 RISKS = "key long, event long, risk float"
 ALERTS = f"{RISKS}, rules string, burst long, repeats long, worst_input string, pushed_by string"
@@ -136,7 +136,7 @@ def score_file(detector: Detector, source: Path, target: Path) -> int:
         plain = pq.ParquetWriter(part, schema, use_dictionary=False)
         with pq.ParquetFile(source) as file, plain as writer:
             for group in range(file.num_row_groups):
-                table = file.read_row_group(group, ["key", "event", *COLUMNS])
+                table = file.read_row_group(group, ["key", "event", *detector.schema.carried])
                 risk = pa.array(detector.score(table.to_pandas()))
                 writer.write_table(table.select(["key", "event"]).append_column("risk", risk))
             total = file.metadata.num_rows
@@ -179,9 +179,11 @@ def serve(
 
     Args:
         detector: the saved detector.
-        folder: events/ in it holds parquet files of key, event, Amount, V1..V6, written whole and in the
-            order of their events; alerts/ gets an alert with reasons for every event whose risk is above
-            the threshold; checkpoint/ keeps the progress and each key's last 1,000 events.
+        folder: events/ in it holds parquet files of key, event and the columns of the detector's schema (for
+            the cards Amount, V1..V6; a schema's own key as text, its time as a number), written whole and in
+            the order of their events; alerts/ gets an alert with reasons for every event whose risk is above
+            the threshold; checkpoint/ keeps the progress and each key's recent events (1,000, or as far as
+            the schema's window reaches).
         threshold: the detector's own where None; -1 reports every event.
         files: so many files make a micro-batch.
         partitions: over so many tasks the keys are spread; counts when the checkpoint is new.
@@ -198,20 +200,35 @@ def serve(
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    above = Detector.load(detector, rules).alert_threshold if threshold is None else threshold
+    loaded = Detector.load(detector, rules)
+    above = loaded.alert_threshold if threshold is None else threshold
     if partitions:
         spark.conf.set("spark.sql.shuffle.partitions", partitions)
     try:
         trigger = {"processingTime": every} if every else {"availableNow": True}
-        query = _query(spark, detector.read_bytes(), folder, above, files, rules).trigger(**trigger).start()
+        columns, content = _types(loaded.schema), detector.read_bytes()
+        query = _query(spark, content, folder, above, files, rules, columns).trigger(**trigger).start()
         query.awaitTermination()
     except (PySparkException, Py4JError) as error:
         raise CourseError(_sentence(str(error), folder)) from None
     return [json.loads(progress.json) for progress in query.recentProgress]
 
 
+def _types(schema: Schema) -> str:
+    """The columns of an event file, as Spark writes types."""
+    types = {"key": "long", "event": "long"} | dict.fromkeys(schema.carried, "double")
+    types |= {schema.key: "string"} if schema.key else {}
+    return ", ".join(f"`{name}` {kind}" for name, kind in types.items())
+
+
 def _query(
-    spark: SparkSession, content: bytes, folder: Path, above: float, files: int, rules: tuple[Rule, ...]
+    spark: SparkSession,
+    content: bytes,
+    folder: Path,
+    above: float,
+    files: int,
+    rules: tuple[Rule, ...],
+    columns: str,
 ) -> DataStreamWriter:
     """The query: files in, one call a key and micro-batch, alerts and progress out."""
     shared = spark.sparkContext.broadcast(content)
@@ -220,7 +237,7 @@ def _query(
         yield _serve_key(_detector(shared.value, rules), above, key[0], pd.concat(parts), state)
 
     alerts = (
-        spark.readStream.schema(EVENTS)
+        spark.readStream.schema(columns)
         .option("maxFilesPerTrigger", files)
         .parquet(str(folder / "events"))
         .select("*", "_metadata.file_name")
@@ -237,21 +254,24 @@ def _query(
 def _serve_key(
     detector: Detector, above: float, key: int, events: pd.DataFrame, state: GroupState
 ) -> pd.DataFrame:
-    """Give one key's alerts of one micro-batch and put the key's last 1,000 events into its state."""
+    """Give one key's alerts of one micro-batch and put the key's recent events into its state."""
     last, recent = state.get if state.exists else (-1, b"")
     events = events.sort_values("event", kind="stable")
-    _check(key, events, last)
-    events = events.set_index("event")[COLUMNS]
-    history = pd.DataFrame(np.frombuffer(recent).reshape(-1, len(COLUMNS)), columns=COLUMNS)
+    _check(key, events, last, detector.schema)
+    events = events.set_index("event")[detector.schema.carried]
+    history = pd.read_parquet(io.BytesIO(recent)) if recent else events[:0]
     alerts = detector.reasons(events, history, above)
-    recent = pd.concat([history, events])[-WINDOW:].to_numpy().tobytes()
-    state.update((int(events.index[-1]), recent))
+    kept = io.BytesIO()
+    detector.schema.recent(pd.concat([history, events])).to_parquet(kept)
+    state.update((int(events.index[-1]), kept.getvalue()))
     return alerts.reset_index().assign(key=key)
 
 
-def _check(key: int, events: pd.DataFrame, last: int) -> None:
+def _check(key: int, events: pd.DataFrame, last: int, schema: Schema = CARDS) -> None:
     """Refuse what cannot be scored, and events that came before: the key's order is its memory."""
-    wrong = {f"{name} is missing or not finite": ~np.isfinite(events[name]) for name in INPUTS}
+    numbers = ["key", "event", *(name for name in schema.carried if name != schema.key)]
+    wrong = {f"{name} is missing or not finite": ~np.isfinite(events[name]) for name in numbers}
+    wrong |= {f"{schema.key} is missing": events[schema.key].isna()} if schema.key else {}
     steps = np.diff(events["event"], prepend=last)
     wrong |= {f"an event of key {key} comes twice, or after a later one": steps <= 0}
     for what, rows in wrong.items():
@@ -327,7 +347,7 @@ def train_judge(
     """Train the judge with XGBoost on Spark: each worker holds a part of the rows, and they agree on trees.
 
     Args:
-        seen: (n, 8) what the judge sees.
+        seen: (n, k + 1) what the judge sees.
         labels: (n,) pseudo-labels; undecided rows are left out.
         judge: its settings.
         workers: so many tasks train at a time, as many as the session has cores or fewer.
@@ -337,7 +357,7 @@ def train_judge(
     logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
     logging.getLogger("SparkXGBClassifier").setLevel(logging.WARNING)
     known = labels != UNDECIDED
-    table = pd.DataFrame(seen[known], columns=JUDGE_INPUTS).assign(label=labels[known])
+    table = pd.DataFrame(seen[known], columns=judge.names).assign(label=labels[known])
     rows = spark.createDataFrame(table.rename_axis("row").reset_index())
     parts = rows.repartitionByRange(workers, "row").sortWithinPartitions("row")
     settings = {
@@ -350,9 +370,9 @@ def train_judge(
         "tree_method": "hist",
     }
     model = SparkXGBClassifier(
-        features_col=JUDGE_INPUTS, label_col="label", num_workers=workers, verbose=False, **settings
+        features_col=judge.names, label_col="label", num_workers=workers, verbose=False, **settings
     ).fit(parts)
-    return Judge(names=list(JUDGE_INPUTS), model=model.get_booster())
+    return Judge(names=judge.names, model=model.get_booster())
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> dict[str, Any]:

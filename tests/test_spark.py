@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from sandbox import assert_one_sentence, last_line, small_files_only, with_mounts, without_network
+from test_schema import SESSIONS, sessions
 
 from course import growth, jobs
 from helpers import scaling, spark
@@ -235,6 +236,20 @@ def test_served_again_nothing_happens_and_new_files_are_served(session, saved, s
     stream[half:].to_parquet(folder / "events" / "late.parquet", index=False)
     spark.serve(session, saved, folder, ALL)
     assert_said(spark.alerts(session, folder), reference)
+
+
+def test_sessions_of_accounts_are_served_as_one_process_would(session, tmp_path):
+    detector, told = Detector.fit(sessions(), schema=SESSIONS), sessions(2_400, seed=1)
+    detector.save(tmp_path / "sessions.zip")
+    table = told.astype(dict.fromkeys((*SESSIONS.columns, SESSIONS.time), float))
+    table.insert(0, "key", told["account"].str[1:].astype(int) % 2)  # an account belongs to one market
+    table.insert(1, "event", np.arange(len(table)))
+    folder = arrive(tmp_path, table, 4)
+    spark.serve(session, tmp_path / "sessions.zip", folder, ALL, partitions=1)
+    parts = [
+        detector.reasons(events.set_index("event")).assign(key=key) for key, events in table.groupby("key")
+    ]
+    assert_said(spark.alerts(session, folder), pd.concat(parts).reset_index())
 
 
 def damaged(path: Path, events: pd.DataFrame) -> None:
