@@ -173,6 +173,16 @@ def test_01_to_03_import_neither_torch_nor_xgboost(stage):
     assert done.stdout == "True set()\n", done.stderr
 
 
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage in runs.READS_TRUTH])
+def test_whoever_reads_the_truth_asks_first_whether_both_parts_hold_both_classes(stage):
+    (opening,) = [
+        cell.source
+        for cell in code_cells(ROOT / "notebooks" / f"{stage}.ipynb")
+        if "runs.start(" in cell.source
+    ]
+    assert "evaluation.check_parts(truth, n_train)" in opening
+
+
 # --- the runs ------------------------------------------------------------------------------------
 
 

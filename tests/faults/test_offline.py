@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pytest
 from conftest import ROWS, Clone
 from sandbox import files, last_line, without_network
@@ -202,7 +201,8 @@ BAD_FILES = {
 def test_a_constant_column_is_left_out_with_a_sentence(clone):
     path, out = clone.folder / "tmp" / "constant.csv", clone.folder / "tmp" / "constant"
     data.load_events("snapshot", rows=8_000).assign(V3=1.5).to_csv(path, index=False)
-    done = clone.run("-m", "course", "run", "--source", path, "--rows", 8_000, "--out", out)
+    told = ("--source", path, "--rows", 8_000, "--out", out, "--only", *STAGES[:5])
+    done = clone.run("-m", "course", "run", *told)
     assert done.returncode == 0, done.stderr[-2_000:]
     sentence = "Left out, because all events have one value in it: V3."
     assert sentence in (out / "notebooks/02_heuristic_labels.ipynb").read_text()
@@ -219,15 +219,3 @@ def test_events_that_teach_nothing_stop_the_run_in_one_sentence(clone, kind):
     said = last_line(done.stderr)
     assert done.returncode == 1 and f"{stage} stopped at cell [" in said and sentence in said
     assert "Traceback" not in done.stderr and "the executed copy is" in said
-
-
-def test_a_training_part_without_fraud_is_named_before_the_work(clone):
-    path, out = clone.folder / "tmp" / "calm.csv", clone.folder / "tmp" / "calm"
-    events = data.load_events("snapshot", rows=8_000)
-    events.assign(Class=events["Class"].where(np.arange(8_000) >= 4_800, 0)).to_csv(path, index=False)
-    done = clone.run("-m", "course", "run", "--source", path, "--rows", 8_000, "--out", out)
-    said = last_line(done.stderr)
-    assert (
-        "06_evaluation stopped at cell [4]: ValueError: None of the 4,800 events of the training part" in said
-    )
-    assert "part is a fraud, so nothing can be compared" in said and done.returncode == 1
