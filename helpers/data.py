@@ -71,10 +71,11 @@ def load_events(
     COURSE_OFFLINE is set, "auto" is the snapshot, without a look at the network.
     """
     check_range(1 if rows is None else rows, start)
-    if source in ("auto", "snapshot", "openml") and rows is None:
-        raise ValueError(f"How many events of the source '{source}'? Only a file is read whole.")
-    if source in ("auto", "snapshot", "openml") and schema != CARDS:
-        raise ValueError(f"The source '{source}' holds card payments: name a file for another schema.")
+    if source in ("auto", "snapshot", "openml"):
+        if rows is None:
+            raise ValueError(f"How many events of the source '{source}'? Only a file is read whole.")
+        if schema != CARDS:
+            raise ValueError(f"The source '{source}' holds card payments: name a file for another schema.")
     if source == "auto":
         return _load_auto(rows, start)
     if source == "snapshot":

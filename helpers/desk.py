@@ -11,7 +11,7 @@ from helpers.files import CourseError, replace
 from helpers.readers import read_reviews
 from helpers.schema import ROLES, Schema
 from helpers.settings import BLOCK, WINDOW
-from helpers.stream import UNKNOWN, Learner, drift
+from helpers.stream import Learner, drift
 
 FEW = 10  # frauds below which a test part says nothing
 MOVED = 0.25  # population stability index from which one usually speaks of drift
@@ -51,17 +51,14 @@ def look(events: pd.DataFrame, n_train: int, schema: Schema) -> pd.DataFrame:
         )
     else:
         rows.append(("key", "none", f"bursts are counted among {WINDOW:,} events, whoever they are of"))
-    constant = [name for name in table if table[name][:n_train].nunique() < 2]
+    constant = schema.constant(events[:n_train])
     rows.append(("constant", _listed(constant), "left out" if constant else "nothing to leave out"))
     most = {name: table[name].value_counts(normalize=True).iloc[0] for name in table}
     heavy = [name for name, share in most.items() if share >= 0.5 and name not in constant]
     so = "measured by their standard deviation" if heavy else "measured by robust deviations"
     rows.append(("mostly one value", _listed(heavy), so))
     varying = table.drop(columns=constant)
-    alike = np.triu(np.abs(np.corrcoef(varying, rowvar=False)) > 0.999, 1) if varying.shape[1] > 1 else []
-    copies = (
-        [varying.columns[column] for column in np.flatnonzero(np.any(alike, axis=0))] if len(alike) else []
-    )
+    copies = list(varying.columns[np.triu(varying.corr().abs() > 0.999, 1).any(axis=0)])
     rows.append(("copies", _listed(copies), "count once in the distance" if copies else "none counts twice"))
     twice = events[schema.carried].duplicated().mean()
     rows.append(("repeated rows", f"{twice:.1%}", "kept: a repeat is behaviour" if twice else "none"))
@@ -85,9 +82,8 @@ def _enough(n_train: int) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    return (
-        "none" if not names else ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
-    )
+    more = f" and {len(names) - 4} more" if names[4:] else ""
+    return ", ".join(names[:4]) + more or "none"
 
 
 def alerts(learner: Learner) -> pd.DataFrame:
@@ -137,4 +133,4 @@ def reviewed(learner: Learner, path: Path | str) -> pd.Series:
             f"{path.name} reviews event {strangers[0]}, which was never alerted; nothing was learned."
         )
     known = learner.memory.loc[reviews.index, "truth"]
-    return reviews[(known != reviews) | (known == UNKNOWN)]
+    return reviews[known != reviews]

@@ -83,9 +83,10 @@ def _confusion(axis: plt.Axes, matrix: np.ndarray, colour: str) -> None:
     axis.spines["top"].set(visible=True, color=colour, linewidth=5)
 
 
-def _bars(axes: plt.Axes, values: Mapping[str, float], value: str = "") -> None:
+def _bars(axes: plt.Axes, values: Mapping[str, float], value: str = "", named: Mapping = DETECTORS) -> None:
     """One bar a detector in its colour, the first on top; `value` formats what stands at its end."""
-    bars = axes.barh([DETECTORS[name][0] for name in values], list(values.values()), color=_colours(values))
+    labels, colours = zip(*(named[name] for name in values), strict=True)
+    bars = axes.barh(labels, list(values.values()), color=colours)
     if value:
         axes.bar_label(bars, fmt=value, padding=4)
     axes.invert_yaxis()
@@ -772,7 +773,7 @@ SESSIONS = {  # the models of notebook 9; a detector keeps its colour
     "detector": ("detector", GREEN),
     "learner": ("learner, with reviews", STREAM["stream"][1]),
     "told_everything": ("learner, told everything", SKY),
-    "oracle": ("oracle (true labels)", "#000000"),
+    "oracle": DETECTORS["oracle"],
 }
 
 
@@ -814,19 +815,16 @@ def caught_by_day(caught: pd.Series, half: float) -> Figure:
     return figure
 
 
-def found_in_sessions(found: Mapping[str, int], abused: int, block: int) -> Figure:
+def found_in_sessions(found: Mapping[str, int], abused: int) -> Figure:
     """Abused account-days among the alerts of every model."""
     times = found["detector"] / max(found["heuristics"], 1)
     ordered = dict(sorted(found.items(), key=lambda item: -item[1]))
     figure, axes = _single(
         f"The detector finds {times:.1f} times what the heuristics find",
-        f"found among the alerts, {ALERTS} of every {block:,} account-days ({abused} were abused)",
+        f"found among the alerts, {ALERTS} of every {BLOCK:,} account-days ({abused} were abused)",
         figsize=(9, 3.6),
     )
-    names, colours = zip(*(SESSIONS[name] for name in ordered), strict=True)
-    bars = axes.barh(names, list(ordered.values()), color=colours)
-    axes.bar_label(bars, padding=4)
-    axes.invert_yaxis()
+    _bars(axes, ordered, "{:.0f}", SESSIONS)
     return figure
 
 

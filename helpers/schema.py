@@ -95,7 +95,7 @@ class Schema:
 
     @property
     def axes_of_distance(self) -> list[str]:
-        """Their names."""
+        """The names of the columns that `behaviour` picks."""
         return list(self.columns[self.behaviour])
 
     @property
@@ -142,14 +142,18 @@ class Schema:
             raise ValueError(f"These events have no column {', '.join(missing)}, which the schema names.")
         return events[names]
 
+    def constant(self, events: pd.DataFrame) -> list[str]:
+        """The columns that hold one value in all these events."""
+        table = self.table(events)
+        return [name for name in table if table[name].nunique(dropna=False) < 2]
+
     def varying(self, events: pd.DataFrame) -> Schema:
         """This schema without the columns that hold one value in all these events.
 
         Raises:
             ValueError: if none varies.
         """
-        table = self.table(events)
-        constant = {name for name in table if table[name].nunique(dropna=False) < 2}
+        constant = self.constant(events)
         if len(constant) == len(self.columns):
             raise ValueError("Every column has one value in all training events: there is nothing to learn.")
         if not constant:
@@ -266,14 +270,8 @@ class Schema:
 CARDS = Schema(amounts=("Amount",), axes=tuple(AXES), label="Class")
 SESSIONS = Schema(  # an account's day on a streaming service; the first six names are Netflix's
     counts=(
-        *(
-            "license_cnt",
-            "dist_title_cnt",
-            "dist_dev_id_cnt",
-            "dist_cdm_cnt",
-            "dist_drm_cnt",
-            "dist_enc_frmt_cnt",
-        ),
+        *("license_cnt", "dist_title_cnt", "dist_dev_id_cnt"),
+        *("dist_cdm_cnt", "dist_drm_cnt", "dist_enc_frmt_cnt"),
         *("dist_ip_cnt", "dist_country_cnt", "failed_cnt", "busiest_hour_cnt", "dist_hour_cnt", "night_cnt"),
     ),
     shares=(

@@ -142,8 +142,7 @@ class _Block:
         place = np.where(self.trait["flat"][account], place + 5 * draw.integers(0, 3, len(where)), place)
         place = np.where(hidden, 50 + draw.integers(0, 2, len(where)), np.where(away, 40, place))
         country = np.where(hidden, 2 + account % 5, away.astype(int))
-        i = np.repeat(np.arange(len(where)), requests)
-        nth = np.arange(len(i)) - np.repeat(np.cumsum(requests) - requests, requests)
+        i, nth = _each(requests)
         kept = draw.random(len(i)) < 0.85  # the usual encoding; else the line is slow
         system = self.system[device[i]]
         odd = self.trait["buggy"][account[i]] & (draw.random(len(i)) < 0.3)
@@ -175,8 +174,8 @@ class _Block:
             account = draw.choice(self.accounts, min(size, self.accounts), replace=False)
             begin = draw.integers(-2, self.days) + draw.integers(0, 3, len(account))
             length = draw.geometric(0.35, len(account))
-            i = np.repeat(np.arange(len(account)), length)
-            day = begin[i] + np.arange(len(i)) - np.repeat(np.cumsum(length) - length, length)
+            i, nth = _each(length)
+            day = begin[i] + nth
             inside = (day >= 0) & (day < self.days)
             account, day = account[i[inside]], day[inside]
             wanted -= len(day)
@@ -199,18 +198,15 @@ class _Block:
         failures = draw.poisson((4.0 if kind == "account_fraud" else 0.4) * strength)
         good = least + draw.poisson(more * strength)
         requests, many = good + failures, 1 + draw.poisson(devices * strength)
-        i = np.repeat(np.arange(n), requests)
-        nth = np.arange(len(i)) - np.repeat(np.cumsum(requests) - requests, requests)
+        i, nth = _each(requests)
         slot = draw.integers(0, many[i])
         device = FOREIGN * 1_000 + tool["place"] % 997 * 1_000 + account[i] % 1_000 * 37 + slot
         own = draw.random(n)[i] < 0.4  # through the household's own line
         if kind == "content_fraud":
-            type_, formats = np.full(len(i), tool["type"]), 1 + draw.poisson(1.8 * strength)
+            type_ = np.full(len(i), tool["type"])
+            formats = np.minimum(1 + draw.poisson(1.8 * strength), FORMATS)[i]
             system = np.where(draw.random(len(i)) < 0.4, draw.integers(0, SYSTEMS, len(i)), tool["system"])
-            format_ = (
-                draw.integers(0, np.minimum(formats, FORMATS)[i])
-                + (FORMATS - np.minimum(formats, FORMATS))[i]
-            )
+            format_ = FORMATS - formats + draw.integers(0, formats)
             hour, place = (tool["hour"] + nth // 12) % 24, np.full(len(i), tool["place"])
         else:
             type_ = np.where(draw.random(len(i)) < 0.7, tool["type"], draw.integers(0, TYPES, len(i)))
@@ -237,6 +233,12 @@ class _Block:
         )
 
 
+def _each(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """So many of each: whose every one is, and the how manieth of those; both (sum of counts,)."""
+    whose = np.repeat(np.arange(len(counts)), counts)
+    return whose, np.arange(len(whose)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
 def _choose(draw: np.random.Generator, chances: np.ndarray) -> np.ndarray:
     """One column for each row of (n, k) chances."""
     limits = np.cumsum(chances, axis=1)
@@ -260,15 +262,18 @@ def _described(requests: pd.DataFrame, days: int) -> pd.DataFrame:
         pairs = np.unique(cell.astype(np.int64) * len(names) + values)
         return np.bincount(pairs // max(len(names), 1), minlength=n)
 
+    def count(flags: np.ndarray) -> np.ndarray:
+        return np.bincount(cell, weights=flags, minlength=n)
+
     def share(flags: np.ndarray) -> np.ndarray:
-        return np.bincount(cell, weights=flags, minlength=n) / total
+        return count(flags) / total
 
     hours = np.bincount(cell * 24 + requests["hour"], minlength=24 * n).reshape(n, 24)
     kind, system, encoding = (requests[name].to_numpy() for name in ("type", "system", "format"))
     features = {
         "license_cnt": total,
         **{f"dist_{name}_cnt": distinct(column) for name, column in DISTINCT.items()},
-        "failed_cnt": np.bincount(cell, weights=requests["failed"], minlength=n).astype(int),
+        "failed_cnt": count(requests["failed"]).astype(int),
         "busiest_hour_cnt": hours.max(axis=1),
         "dist_hour_cnt": (hours > 0).sum(axis=1),
         "night_cnt": hours[:, :6].sum(axis=1),
@@ -278,6 +283,6 @@ def _described(requests: pd.DataFrame, days: int) -> pd.DataFrame:
         "mismatch_pct": share(CARRIES[kind, system] == 0),
         "account": where // days,
         "day": where % days,
-        **{name: np.bincount(cell, weights=requests[name], minlength=n) > 0 for name in ABUSE},
+        **{name: count(requests[name]) > 0 for name in ABUSE},
     }
     return pd.DataFrame(features)

@@ -77,16 +77,29 @@ def accused(
     return fires
 
 
+VOTED_TWICE = "Your rule says exactly what `{}` says; a vote cast twice is no second opinion."
+
+
+def only_if_new(fires: np.ndarray, said: pd.DataFrame, twice: str = VOTED_TWICE) -> None:
+    """Told off where a rule accuses exactly those whom a column of `said` accuses."""
+    for name in said:
+        if (said[name] == fires).all():
+            raise Off(twice.format(name))
+
+
+def this_is_a_rule(fires: np.ndarray, said: pd.DataFrame) -> str:
+    """Praise: how many it accuses, and how many of these no other rule does."""
+    alone = fires[~said.any(axis=1)].sum() / fires.sum()
+    return (
+        f"this is a rule. It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} events; no other rule accuses "
+        f"{alone:.0%} of these."
+    )
+
+
 @checker
 def check_2c(attempt: Callable, signals: pd.DataFrame, thresholds: dict[str, float]) -> str:
     """A rule of the learner's own; any that accuses few, looks back only and is new."""
     fires = accused(attempt, signals, thresholds, TOO_MANY)
-    votes = rules.apply_rules(signals, thresholds) == rules.SUSPICIOUS
-    for name in votes:
-        if (votes[name] == fires).all():
-            raise Off(f"Your rule says exactly what `{name}` says; a vote cast twice is no second opinion.")
-    alone = fires[~votes.any(axis=1)].sum() / fires.sum()
-    return (
-        f"this is a rule. It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} events; no other rule accuses "
-        f"{alone:.0%} of these. Notebook 6 measures it."
-    )
+    said = rules.apply_rules(signals, thresholds) == rules.SUSPICIOUS
+    only_if_new(fires, said)
+    return f"{this_is_a_rule(fires, said)} Notebook 6 measures it."

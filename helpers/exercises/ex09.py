@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from helpers.exercises.checker import Off, as_column, ask, checker, compare
-from helpers.exercises.ex02 import TOO_MANY, accused
+from helpers.exercises.ex02 import TOO_MANY, accused, only_if_new
 from helpers.settings import BLOCK
 
 
@@ -26,7 +26,7 @@ def check_9a(attempt: Callable) -> str:
         "The second counts rows; the Hamming loss counts single answers.": [exact, 1 - exact],
         "This is the wrong way round: exact match first.": [loss, exact],
     }
-    compare(found, np.array([exact, loss]), {text: np.array(slip) for text, slip in slips.items()})
+    compare(found, [exact, loss], slips)
     return "right. On rare categories the Hamming loss looks small for anybody who answers nothing."
 
 
@@ -34,13 +34,9 @@ def check_9a(attempt: Callable) -> str:
 def check_9b(attempt: Callable) -> str:
     """Synthetic rows between neighbours."""
     generator = np.random.default_rng(0)
-    rows, neighbours, share = (
-        generator.normal(size=(5, 3)),
-        generator.normal(size=(5, 3)),
-        generator.random(5),
-    )
+    (rows, neighbours), share = generator.normal(size=(2, 5, 3)), generator.random(5)
     step = share[:, None] * (neighbours - rows)
-    found = np.asarray(ask(attempt, rows.copy(), neighbours.copy(), share.copy()), dtype=float)
+    found = np.asarray(ask(attempt, rows, neighbours, share), dtype=float)
     if found.shape != rows.shape:
         raise Off(
             f"Return {rows.shape[0]} rows of {rows.shape[1]} numbers, not an array of shape {found.shape}."
@@ -51,19 +47,15 @@ def check_9b(attempt: Callable) -> str:
         "This begins at the neighbour; begin at the row.": neighbours - step,
         "This goes away from the neighbour.": rows - step,
     }
-    compare(found.ravel(), (rows + step).ravel(), {text: slip.ravel() for text, slip in slips.items()})
+    compare(found, rows + step, slips)
     return "right. Between one device and five lie 2.7 devices: SMOTE knows no counts, and no real campaign."
 
 
 @checker
-def check_9c(
-    attempt: Callable, facts: pd.DataFrame, thresholds: Mapping[str, float], said: pd.DataFrame
-) -> str:
+def check_9c(attempt: Callable, facts: pd.DataFrame, thresholds: dict[str, float], said: pd.DataFrame) -> str:
     """What a heuristic of the learner's own does on the training days."""
-    fires = accused(attempt, facts, dict(thresholds), TOO_MANY)
-    for kind in said:
-        if (said[kind] == fires).all():
-            raise Off(f"Your rule says exactly what the heuristic of {kind} says; look at other columns.")
+    fires = accused(attempt, facts, thresholds, TOO_MANY)
+    only_if_new(fires, said, "Your rule says exactly what the heuristic of {} says; look at other columns.")
     known = said["any"].to_numpy()[fires].mean()
     return (
         f"this is a rule. It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} account-days; the three "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pandas as pd
 
-from helpers.exercises.checker import Off, as_number, ask, checker, compare
-from helpers.exercises.ex02 import TOO_MANY, accused
+from helpers.exercises.checker import as_number, ask, checker, compare
+from helpers.exercises.ex02 import TOO_MANY, accused, only_if_new, this_is_a_rule
+from helpers.rules import SUSPICIOUS
 from helpers.settings import BLOCK
 
 
@@ -28,15 +29,9 @@ def check_10a(attempt: Callable) -> str:
 
 @checker
 def check_10b(
-    attempt: Callable, facts: pd.DataFrame, thresholds: Mapping[str, float], votes: pd.DataFrame
+    attempt: Callable, facts: pd.DataFrame, thresholds: dict[str, float], votes: pd.DataFrame
 ) -> str:
     """A rule of the learner's own, on the learner's own table."""
-    fires = accused(attempt, facts, dict(thresholds), TOO_MANY)
-    for name in votes:
-        if ((votes[name] == 1) == fires).all():
-            raise Off(f"Your rule says exactly what `{name}` says; a vote cast twice is no second opinion.")
-    alone = fires[~(votes == 1).any(axis=1)].sum() / fires.sum()
-    return (
-        f"this is a rule. It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} events; no other rule accuses "
-        f"{alone:.0%} of these. Add it to `book` above and run the notebook again."
-    )
+    fires, said = accused(attempt, facts, thresholds, TOO_MANY), votes == SUSPICIOUS
+    only_if_new(fires, said)
+    return f"{this_is_a_rule(fires, said)} Add it to `book` above and run the notebook again."
