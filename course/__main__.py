@@ -147,8 +147,8 @@ def results_command() -> None:
 
 @cli.command()
 def reference() -> None:
-    """Make this machine's run the reference: results/ and the tables in README and guide."""
-    results.write_block(results.README, "results")
+    """Make this machine's run the reference: results/, its tables, and the guide's."""
+    results.write_block(results.TABLES, "results")
     results.write_block(results.GUIDE, "seconds")
     with _scratch("reference") as folder:
         _run_notebooks(folder, notebooks.sequence(), {"SOURCE": "snapshot"}, afresh=True)
@@ -175,9 +175,9 @@ def reference() -> None:
             "detectors": summary["detectors"],
         }
         replace(REFERENCE, to_json(made))
-        results.write_block(results.README, "results", results.results_block(summary))
+        results.write_block(results.TABLES, "results", results.results_block(summary))
         results.write_block(results.GUIDE, "seconds", results.seconds_block(summary["timings_s"]))
-    print("Wrote results/, the first table of README.md and the guide's seconds.")
+    print("Wrote results/, the first table of its README.md and the guide's seconds.")
 
 
 @cli.command("notebooks")
@@ -226,7 +226,7 @@ def sweep() -> None:
     from helpers import evaluation
 
     for name in ("windows", "stream"):
-        results.write_block(results.README, name)
+        results.write_block(results.TABLES, name)
     with locked(run_folder("sweep")):
         variants, streamed, _ = fits.run(run_folder("sweep"))
     windows = evaluation.over_windows(variants, "variant", "average_precision")
@@ -236,10 +236,10 @@ def sweep() -> None:
         ("stream", found.rename_axis("frauds found")),
     ):
         text = results.markdown_table(table)
-        results.write_block(results.README, name, text)
+        results.write_block(results.TABLES, name, text)
         print(text, end="\n\n")
     wrote = ", ".join(path.name for path in (fits.TABLE, fits.STREAM_TABLE, fits.WORLDS_TABLE))
-    print(f"Wrote {wrote} in results/ and the tables of both windows in README.md.")
+    print(f"Wrote {wrote} in results/ and the tables of its README.md.")
 
 
 @cli.command()
@@ -286,6 +286,10 @@ def scale(skip_growth: bool) -> None:
 # Checks, and other programs that are called with what they need
 
 
+# File by file; tests/conftest.py keeps the notebooks together.
+IN_PARALLEL = ("--numprocesses=auto", "--maxprocesses=4")
+
+
 @cli.command(context_settings=FORWARD)
 @click.argument("paths", nargs=-1, type=click.UNPROCESSED)
 def test(paths: tuple[str, ...]) -> int:
@@ -295,7 +299,7 @@ def test(paths: tuple[str, ...]) -> int:
         for stage in dict.fromkeys(Path(path.split("::")[0]).stem for path in paths):
             if stage in STAGES:  # which else catches up itself, and says so where nbval expects nothing
                 start(stage)
-        failed = _call("pytest", "--nbval", "-rs", *(paths or ("tests", "notebooks")))
+        failed = _call("pytest", "--nbval", "-rs", *(paths or ("tests", "notebooks", *IN_PARALLEL)))
     if found:
         print("make lint failed, too: its words stand above pytest's, or run it alone.", file=sys.stderr)
     return failed or found

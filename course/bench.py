@@ -29,13 +29,13 @@ from sklearn.metrics import average_precision_score
 
 from course import jobs
 from helpers import data, evaluation
-from helpers.features import Scaling
+from helpers.features import Profile, Scaling
 from helpers.files import replace
-from helpers.settings import BUDGET_IN_WORDS, COLUMNS, ROOT, WINDOW_ROWS, WINDOWS
+from helpers.settings import BUDGET_IN_WORDS, COLUMNS, RADIUS, ROOT, WINDOW_ROWS, WINDOWS
 
 OURS, NAIVE = "ours", "naive rule"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "xgboost", "pyod", "river")
-METHOD = ("settings", "data", "features", "rules", "autoencoder", "judge", "detector")
+METHOD = ("settings", "data", "crowds", "features", "rules", "autoencoder", "judge", "detector")
 MACHINE = {"cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
 INSTALL = "pip install -c constraints.txt -r requirements-bench.txt"
 
@@ -118,7 +118,9 @@ def run(
                 stem = re.sub(r"\W+", "-", f"{name} {start} {_key(job, sha256, versions)}")
                 found[name] = _measured(job, folder / stem, limit, fresh)
                 bar.update()
-            figures = _figures(found, test)
+            train, later = data.split(events)
+            axes = Profile.fit(train, crowds=1).axes(later)
+            figures = _figures(found, test, evaluation.episodes(test, axes, radius=RADIUS))
             windows[str(start)] = {"sha256": sha256, "frauds_test": int(test.sum()), "peers": figures}
     return {"rows": rows, "limit_s": limit, "machine": MACHINE, "versions": versions, "windows": windows}
 
@@ -149,19 +151,22 @@ def _measured(job: dict[str, Any], kept: Path, limit: float, fresh: bool) -> dic
     return json.loads(done.read_text(encoding="utf-8")) | {"scores": scores}
 
 
-def _figures(measured: dict[str, dict[str, Any]], test: pd.Series) -> dict[str, dict[str, Any]]:
+def _figures(
+    measured: dict[str, dict[str, Any]], test: pd.Series, episode: np.ndarray
+) -> dict[str, dict[str, Any]]:
     """Replace each peer's scores by what they are worth on the test part."""
     truth = test.to_numpy()
     scores = {name: row.pop("scores") for name, row in measured.items() if "scores" in row}
-    boot = evaluation.bootstrap_ap(truth, scores, evaluation.block_draws(len(truth)))
+    boot = evaluation.bootstrap_ap(truth, scores, evaluation.episode_draws(episode))
+    observed = {name: average_precision_score(truth, score) for name, score in scores.items()}
     for name, score in scores.items():
         budget = evaluation.budget_report(truth, score, int(test.index[0])) if score.dtype != bool else None
         comparable = name != OURS and OURS in scores
         measured[name] |= {
-            "average_precision": average_precision_score(truth, score),
+            "average_precision": observed[name],
             "average_precision_ci": list(evaluation.interval(boot[name])),
             "budget_precision": budget and budget["precision"],
-            "against_ours": evaluation.compare(boot, name, OURS) if comparable else None,
+            "against_ours": evaluation.compare(boot, observed, name, OURS) if comparable else None,
         }
     return measured
 
@@ -255,8 +260,8 @@ OpenMP thread (on which small networks train fastest) where it does not set its 
 and is timed from raw events: scaling included, imports not. IsolationForest and OneClassSVM are
 scikit-learn's; HalfSpaceTrees is River's, and scores each event of the window before it learns it; the
 other peers are PyOD's.
-AP is average precision with a 95 % block-bootstrap interval; "equal" to ours means that the interval of
-the difference spans zero. The budget is {budget}. Peak memory is the whole process's; in
+AP is average precision with an interval from a bootstrap over episodes; "cannot tell" means that the
+interval of the difference to ours spans zero. The budget is {budget}. Peak memory is the whole process's; in
 brackets what libraries and data had taken before the fit.
 
 ![Average precision against fit time, one panel a window](benchmark.png)
@@ -336,7 +341,7 @@ def _finding(start: int, drawn: dict[str, dict[str, Any]]) -> str:
     if OURS not in drawn or not ranks:
         return f"From event {start:,}"
     best = max(ranks, key=lambda name: ranks[name]["average_precision"])
-    chance = "within" if ranks[best]["against_ours"]["verdict"] == "equal" else "beyond"
+    chance = "within" if ranks[best]["against_ours"]["verdict"] == "cannot tell" else "beyond"
     return (
         f"From event {start:,}: ours {drawn[OURS]['average_precision']:.3f}, best peer "
         f"{ranks[best]['average_precision']:.3f} ({best})\nThe difference is {chance} chance"

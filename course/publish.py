@@ -13,10 +13,11 @@ from typing import NamedTuple
 import nbformat
 
 from course.notebooks import notebook_path, notebooks
-from course.results import README, with_block
+from course.results import with_block
 from helpers.files import CourseError, writing
 from helpers.settings import ROOT
 
+README = ROOT / "README.md"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 BOOTSTRAP = """\
 # @title Find the course, or fetch it where only this notebook is (Colab)

@@ -1,4 +1,4 @@
-"""What a run is shown as: its summary, results/, and the tables in README and guide."""
+"""What a run is shown as: its summary, results/, and the tables in results/README.md and the guide."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from helpers.files import CourseError, load_json, replace, writing
 from helpers.runs import checked_artifact, read_manifest
-from helpers.settings import BUDGET, BUDGET_IN_WORDS, ROOT, TRAIN_SHARE
+from helpers.settings import BUDGET, BUDGET_IN_WORDS, RESULTS, ROOT, TRAIN_SHARE
 
-README = ROOT / "README.md"
+TABLES = RESULTS / "README.md"
 GUIDE = ROOT / "docs" / "instructor-guide.md"
 PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "xgboost", "matplotlib", "papermill")
 
@@ -123,14 +123,14 @@ def write_block(path: Path, name: str, block: str | None = None) -> None:
 
 
 def results_block(summary: dict[str, Any]) -> str:
-    """README's first table, and what it is measured on."""
+    """The first table of results/README.md, and what it is measured on."""
     data = summary["data"]
     tested = data["rows"] - int(TRAIN_SHARE * data["rows"])
     return (
         f"{results_table(summary)}\n\n"
         f"*Test part of the first window: {tested:,} events, "
         f"{data['frauds_test']} frauds in some twenty episodes, so intervals are wide. AP is average "
-        f"precision with a 95 % block-bootstrap interval; the budget is {BUDGET_IN_WORDS}, "
+        f"precision with a 95 % interval from a bootstrap over episodes; the budget is {BUDGET_IN_WORDS}, "
         f"{int(tested * BUDGET)} alerts. `seed_rules` is the one-line rule that this course's predecessor "
         "used, `oracle` is trained on true labels and is a yardstick, not a product. Written by `make "
         "reference`.*"

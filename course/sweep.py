@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pandas as pd
+from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score
 
 from course.notebooks import notebook_path
@@ -22,7 +23,7 @@ from helpers.detector import Detector
 from helpers.features import Profile, Scaling, behaviour
 from helpers.files import CourseError, load_json, replace
 from helpers.headless import kernels, run_as_far_as_the_exercises
-from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs
+from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs, pool
 from helpers.rules import (
     NORMAL,
     RULES,
@@ -37,15 +38,19 @@ from helpers.rules import (
     refine_labels,
     suspicion,
 )
-from helpers.settings import RESULTS, ROOT, WARM_UP, WINDOW_ROWS, WINDOWS
+from helpers.schema import CARDS
+from helpers.settings import COMPLAINED, CROWDS, DELAY, RADIUS, RESULTS, ROOT, WARM_UP, WINDOW_ROWS, WINDOWS
 
 TABLE = RESULTS / "sweep.csv"
 STREAM_TABLE = RESULTS / "stream.csv"
 WORLDS_TABLE = RESULTS / "worlds.csv"
 SEEDS = tuple(range(5))
+STARTS = tuple(range(0, 60_000, 10_000))  # of overlapping windows; the two that do not overlap get all seeds
+PLACES = [(start, seed) for start in STARTS for seed in (SEEDS if start in WINDOWS else SEEDS[:1])]
+STREAMS = [(start, seed) for start, seed in PLACES if seed < 2]
 WORLDS = tuple(range(20))
 WORLDS_NOTEBOOK = "09_streaming_sessions"
-FULL = "judge"  # what every other variant is compared with
+FULL = "detector"  # what every other variant is compared with
 
 
 @dataclass
@@ -71,7 +76,7 @@ class Study:
 
     @cached_property
     def signals(self) -> pd.DataFrame:
-        return behaviour(self.events, Profile.fit(self.train))
+        return behaviour(self.events, self.fitted.profile)
 
     @cached_property
     def votes(self) -> pd.DataFrame:
@@ -101,13 +106,33 @@ class Study:
     def judged(self, labels: np.ndarray, rounds: int = 2, extra: pd.DataFrame | None = None) -> np.ndarray:
         """Risk of all events by a judge of such labels; `extra` columns are shown to it too."""
         errors, refined = self.refined(labels, rounds)
-        seen, names = judge_inputs(self.inputs, errors), list(JUDGE_INPUTS)
+        seen, names = self.seen(errors), list(JUDGE_INPUTS)
         if extra is not None:
             seen, names = np.column_stack([seen, extra]), [*names, *extra]
-        return Judge(seed=self.seed, names=names).fit(seen[: len(self.train)], refined).risk(seen)
+        return self.pooled(Judge(seed=self.seed, names=names), seen, refined)
+
+    def seen(self, errors: np.ndarray) -> np.ndarray:
+        return judge_inputs(self.inputs, errors, self.distance_only())
+
+    def pooled(self, judge: Judge, seen: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Risk of all events by judge and crowds, as `Detector` pools them."""
+        n, distance = len(self.train), self.distance_only()
+        risk = judge.fit(seen[:n], labels).risk(seen)
+        training = np.sort([judge.out_of_fold(seen[:n], labels), distance[:n]])
+        return pool((risk, distance), training)
+
+    @cached_property
+    def fitted(self) -> Detector:
+        return Detector.fit(self.train, self.seed)
 
     def detector(self) -> np.ndarray:
-        return Detector.fit(self.train, self.seed).score(self.events)
+        return self.fitted.score(self.events)
+
+    def judge_alone(self) -> np.ndarray:
+        return self.fitted.judge.risk(self.fitted.seen(self.events))
+
+    def one_crowd(self) -> np.ndarray:
+        return self.with_rings(crowds=1)
 
     def naive(self) -> np.ndarray:
         return naive_rule(self.events).astype(float)
@@ -121,11 +146,25 @@ class Study:
     def burst_only(self) -> np.ndarray:
         return ((1 + self.signals["burst"]) / (1 + self.signals["usual"])).to_numpy()
 
+    def forest_only(self) -> np.ndarray:
+        forest = IsolationForest(random_state=self.seed).fit(self.inputs[: len(self.train)])
+        return -forest.score_samples(self.inputs)
+
+    def with_rings(self, crowds: int = CROWDS) -> np.ndarray:
+        """The distance, with every crowd in it, those that the rules accuse too."""
+        profile = Profile.fit(self.train, seed=self.seed, crowds=crowds)
+        return profile.distance(profile.z_scores(self.events))
+
     def autoencoder_only(self) -> np.ndarray:
         return self.refined(self.labels)[0]
 
-    def judge_with_votes(self) -> np.ndarray:
-        return self.judged(self.labels, extra=self.signals.join(self.votes.add_prefix("vote: ")))
+    def with_votes(self) -> np.ndarray:
+        signals = self.signals.drop(columns="distance")
+        return self.judged(self.labels, extra=signals.join(self.votes.add_prefix("vote: ")))
+
+    def without_witnesses(self) -> np.ndarray:
+        judge = Judge(seed=self.seed, names=list(CARDS.columns))
+        return self.pooled(judge, self.inputs, self.refined(self.labels)[1])
 
     def no_refinement(self) -> np.ndarray:
         return self.judged(self.labels, rounds=0)
@@ -134,19 +173,19 @@ class Study:
         return self.judged(self.labels, rounds=1)
 
     def presumed(self, normal: np.ndarray) -> np.ndarray:
-        """The judge, with another notion of what is presumed normal."""
+        """The detector, with another notion of what is presumed normal."""
         rest = np.where(self.labels == SUSPICIOUS, SUSPICIOUS, UNDECIDED)
         return self.judged(np.where((self.labels != SUSPICIOUS) & normal, NORMAL, rest).astype(np.int8))
 
     def voted(self, suspicious: np.ndarray) -> np.ndarray:
-        """The judge, with another way from votes to suspicious labels."""
+        """The detector, with another way from votes to suspicious labels."""
         rest = np.where(self.labels == NORMAL, NORMAL, UNDECIDED)
         return self.judged(np.where(suspicious, SUSPICIOUS, rest).astype(np.int8))
 
-    def judge_without_autoencoder(self) -> np.ndarray:
-        """A judge of the rule book's labels that sees the seven inputs alone."""
-        judge = Judge(seed=self.seed, names=JUDGE_INPUTS[:-1])
-        return judge.fit(self.inputs[: len(self.train)], self.labels).risk(self.inputs)
+    def without_autoencoder(self) -> np.ndarray:
+        """A judge of the rule book's labels that sees no reconstruction error."""
+        seen = np.column_stack([self.inputs, self.distance_only()])
+        return self.pooled(Judge(seed=self.seed, names=[*CARDS.columns, "distance"]), seen, self.labels)
 
     def normal_but_organised(self) -> np.ndarray:
         """Presumed normal: training events that no rule about sequences or probing accuses."""
@@ -167,7 +206,7 @@ class Study:
 
     def oracle(self) -> np.ndarray:
         """The judge, taught the true labels of the training part."""
-        seen = judge_inputs(self.inputs, self.refined(self.labels)[0])
+        seen = self.seen(self.refined(self.labels)[0])
         n = len(self.train)
         return Judge(seed=self.seed).fit(seen[:n], self.stream["Class"].to_numpy()[:n]).risk(seen)
 
@@ -184,13 +223,18 @@ def _without(rule: str) -> Callable[[Study], np.ndarray]:
 
 VARIANTS: dict[str, Callable[[Study], np.ndarray]] = {
     FULL: Study.detector,
+    "judge alone": Study.judge_alone,
+    "distance only": Study.distance_only,
+    "distance, rings included": Study.with_rings,
+    "distance from one crowd": Study.one_crowd,
     "naive rule": Study.naive,
     "rules only": Study.rules_only,
-    "distance only": Study.distance_only,
     "burst only": Study.burst_only,
     "autoencoder only": Study.autoencoder_only,
-    "judge without autoencoder": Study.judge_without_autoencoder,
-    "judge with votes": Study.judge_with_votes,
+    "isolation forest": Study.forest_only,
+    "without autoencoder": Study.without_autoencoder,
+    "judge without witnesses": Study.without_witnesses,
+    "judge with votes": Study.with_votes,
     "no refinement": Study.no_refinement,
     "one round of refinement": Study.one_round,
     "normal: all but the extremes": Study.normal_but_extremes,
@@ -206,22 +250,26 @@ def measure(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]:
     """All variants on one window with one seed; one row each, on the test part.
 
     Columns: start, seed, variant, average_precision, found (frauds among the alerts), and the
-    difference to the full judge with its paired 95 % block-bootstrap interval.
+    difference to the full detector with its paired bootstrap interval over episodes.
     """
     study = Study(start, seed, rows)
     n = len(study.train)
     truth = study.stream["Class"].to_numpy()[n:]
     scores = {name: score(study)[n:] for name, score in VARIANTS.items()}
-    boot = evaluation.bootstrap_ap(truth, scores, evaluation.block_draws(len(truth), seed=0))
+    episode = evaluation.episodes(truth, study.fitted.profile.axes(study.events)[n:], radius=RADIUS)
+    boot = evaluation.bootstrap_ap(truth, scores, evaluation.episode_draws(episode))
+    observed = {name: average_precision_score(truth, score) for name, score in scores.items()}
+    rest = evaluation.without_largest(episode, truth)
     rows = []
     for name, score in scores.items():
-        against = evaluation.compare(boot, name, FULL)
+        against = evaluation.compare(boot, observed, name, FULL)
         rows.append(
             {
                 "start": start,
                 "seed": seed,
                 "variant": name,
-                "average_precision": average_precision_score(truth, score),
+                "average_precision": observed[name],
+                "without_largest": average_precision_score(truth[rest], score[rest]),
                 "found": int(truth[evaluation.choose_alerts(score, start=start + n)].sum()),
                 "difference": against["difference"],
                 "low": against["lo"],
@@ -233,36 +281,42 @@ def measure(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]:
 
 
 def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]:
-    """What the learner of notebook 07 and its references find on one window with one seed; a row each.
+    """What the learner of notebook 07 and its references find from one start with one seed; a row each.
 
-    Columns: start, seed, detector, and on the test part found (frauds among the alerts), possible (what
-    the budget allows) and average_precision (pooled over the models of all blocks).
+    Columns: start, seed, detector, and of all events after the warm-up found (frauds among the alerts),
+    possible (what the budget allows) and average_precision (pooled over the models of all blocks).
     """
     events, truth = data.seal(data.load_events("snapshot", rows, start))
-    truth, n = truth.to_numpy(), len(data.split(events)[0])
-    warm = min(WARM_UP, n)
-    detector = Detector.fit(events[:warm], seed)
-    learner = stream.Learner.start(detector, events[:warm], seed=seed)
-    for _ in stream.replay(learner, events[warm:], pd.Series(truth, events.index)):
-        pass
-    seen, first = detector.seen(events), start + n
-    known = stream.oracle_prequential(seen, truth, warm, seed=seed)
-    scores = {
-        "stream": learner.memory["risk"].to_numpy()[n:],
-        "judge": detector.score(events)[n:],
-        "seed_rules": naive_rule(events)[n:].astype(float),
-        "oracle": Judge(seed=seed).fit(seen[:n], truth[:n]).risk(seen[n:]),
-        "oracle_prequential": known[n - warm :],
+    warm = min(WARM_UP, len(data.split(events)[0]))
+    warm_up, live, lived = events[:warm], events[warm:], truth.to_numpy()[warm:]
+    detector = Detector.fit(warm_up, seed)
+    ways = {
+        "stream": {},
+        "complaints": {"complained": COMPLAINED},
+        "told_everything": {"complained": DELAY},
+        "wrong_reviews": {"wrong": 0.1},
+        "wrong_reviews_and_complaints": {"wrong": 0.1, "complained": COMPLAINED},
     }
-    best = int(truth[n:][evaluation.choose_alerts(truth[n:], first)].sum())
+    scores, alerts = {}, {}
+    for name, way in ways.items():
+        learner = stream.Learner.start(detector, warm_up, seed=seed)
+        log = pd.concat([*stream.replay(learner, live, truth, **way), learner.close()])
+        scores[name], alerts[name] = log["risk"].to_numpy(), (log["alert"] == 1).to_numpy()
+    seen, first = detector.seen(events), start + warm
+    scores["detector"] = detector.score(live)
+    scores["seed_rules"] = naive_rule(live).astype(float)
+    scores["oracle_prequential"] = stream.oracle_prequential(
+        seen, truth.to_numpy(), warm, seed=seed, start=start
+    )
+    best = int(lived[evaluation.choose_alerts(lived, first)].sum())
     return [
         {
             "start": start,
             "seed": seed,
             "detector": name,
-            "found": int(truth[n:][evaluation.choose_alerts(score, first)].sum()),
+            "found": int(lived[alerts.get(name, evaluation.choose_alerts(score, first))].sum()),
             "possible": best,
-            "average_precision": average_precision_score(truth[n:], score),
+            "average_precision": average_precision_score(lived, score),
         }
         for name, score in scores.items()
     ]
@@ -273,6 +327,7 @@ def _recipe() -> str:
     method = (
         "settings",
         "schema",
+        "crowds",
         "features",
         "rules",
         "autoencoder",
@@ -303,11 +358,10 @@ def run(folder: Path, workers: int = os.cpu_count() or 1) -> tuple[pd.DataFrame,
     Raises:
         CourseError: if one of the fits fails.
     """
-    windows = [(start, seed) for start in WINDOWS for seed in SEEDS]
     worlds = [(seed,) for seed in WORLDS]
     return (
-        _table(folder, measure, windows, TABLE, workers),
-        _table(folder, measure_stream, windows, STREAM_TABLE, workers),
+        _table(folder, measure, PLACES, TABLE, workers),
+        _table(folder, measure_stream, STREAMS, STREAM_TABLE, workers),
         _table(folder, measure_world, worlds, WORLDS_TABLE, workers),
     )
 

@@ -38,6 +38,7 @@ docs/instructor-guide
 docs/glossary
 docs/where-to-go-next
 docs/contributing
+results/README
 results/summary
 results/benchmark
 data/README

@@ -130,7 +130,8 @@ def reviewed(learner: Learner, path: Path | str) -> pd.Series:
     strangers = reviews.index.difference(alerted)
     if len(strangers):
         raise CourseError(
-            f"{path.name} reviews event {strangers[0]}, which was never alerted; nothing was learned."
+            f"{path.name} reviews event {strangers[0]}, which was never alerted or is long past; nothing was "
+            "learned."
         )
     known = learner.memory.loc[reviews.index, "truth"]
     return reviews[known != reviews]

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors.numpy import load, save
 
 from helpers.autoencoder import Autoencoder
 from helpers.features import Profile, Scaling, behaviour, facts
 from helpers.files import load_bundle, pack, replace, unpack
-from helpers.judge import Judge, judge_inputs
+from helpers.judge import Judge, judge_inputs, pool
 from helpers.rules import (
     NORMAL,
     RULES,
@@ -28,11 +29,12 @@ from helpers.rules import (
     pseudo_labels,
     refine_labels,
     usual_book,
+    without_rings,
 )
 from helpers.schema import CARDS, Schema
 
-BUNDLE = "domain-driven detector, version 1"  # the stamp of a saved detector
-_PARTS = ("settings.json", "autoencoder.safetensors", "judge.ubj")
+BUNDLE = "domain-driven detector, version 2"  # the stamp of a saved detector
+_PARTS = ("settings.json", "autoencoder.safetensors", "judge.ubj", "training.safetensors")
 
 
 @dataclass
@@ -45,8 +47,10 @@ class Detector:
         scaling: mean and standard deviation of the seven inputs.
         autoencoder: rebuilds presumed normal events.
         error_threshold: reconstruction error that the alert budget's share of the presumed normals exceeds.
-        judge: the classifier that gives the risk.
-        alert_threshold: risk above which a served event raises an alert, from out-of-fold risks.
+        judge: the classifier.
+        training: (2, n) what judge (out of fold) and crowds (distance) say of the training part, each in
+            increasing order; the risk is how far above them an event stands.
+        alert_threshold: risk above which a served event raises an alert, the alert budget's.
         rules: the rule book.
     """
 
@@ -56,6 +60,7 @@ class Detector:
     autoencoder: Autoencoder
     error_threshold: float
     judge: Judge
+    training: np.ndarray
     alert_threshold: float
     rules: Sequence[Rule] = RULES
 
@@ -73,21 +78,24 @@ class Detector:
         rules: Sequence[Rule] | None = None,
         rounds: int = 2,
         schema: Schema = CARDS,
+        profile: Profile | None = None,
     ) -> Detector:
         """Learn from a training part, without a true label.
 
         Args:
             events: (n, ...) with the schema's columns, in time order, some thousands or more.
-            seed: of the autoencoder and the judge.
+            seed: of the crowds, the autoencoder and the judge.
             device: where torch trains: "cpu", "cuda" or "auto".
             rules: the rule book; without one, those of the course's rules that the schema has columns for.
             rounds: how often the autoencoder corrects the labels and is refitted.
             schema: what the columns are; those with one value in all these events are left out.
+            profile: what `Profile.fit` learned of the same events, if several rule books are to share it.
         """
-        schema = schema.varying(events)
+        schema = profile.schema if profile else schema.varying(events)
         rules = usual_book(schema) if rules is None else tuple(rules)
-        profile = Profile.fit(events, schema)
-        known = facts(behaviour(events, profile), events, schema)
+        profile = without_rings(profile or Profile.fit(events, schema, seed), events, rules)
+        signals = behaviour(events, profile)
+        known = facts(signals, events, schema)
         thresholds = fit_thresholds(known, rules)
         votes = apply_rules(known, thresholds, rules)
         labels = pseudo_labels(votes, known, thresholds, rules)
@@ -100,23 +108,32 @@ class Detector:
             error_threshold = budget_threshold(errors[labels == NORMAL])
             labels = refine_labels(labels, votes, errors, error_threshold)
 
-        seen = judge_inputs(inputs, errors)
+        seen = judge_inputs(inputs, errors, signals["distance"].to_numpy())
         judge = Judge(seed=seed, names=schema.inputs_of_judge).fit(seen, labels)
-        alert_threshold = budget_threshold(judge.out_of_fold(seen, labels))
-        return cls(profile, thresholds, scaling, autoencoder, error_threshold, judge, alert_threshold, rules)
+        opinions = judge.out_of_fold(seen, labels), seen[:, -1]
+        training = np.sort(np.array(opinions, dtype=np.float32))
+        threshold = budget_threshold(pool(opinions, training))
+        return cls(
+            profile, thresholds, scaling, autoencoder, error_threshold, judge, training, threshold, rules
+        )
 
     def facts(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
         """What the rules look at, of events that follow `history`."""
         return facts(behaviour(events, self.profile, history), events, self.schema)
 
     def seen(self, events: pd.DataFrame) -> np.ndarray:
-        """What the judge sees of events: the k scaled inputs and the reconstruction error; (n, k + 1)."""
+        """What the judge sees of events: k scaled inputs, reconstruction error and distance; (n, k + 2)."""
         inputs = self.scaling.transform(events)
-        return judge_inputs(inputs, self.autoencoder.reconstruction_error(inputs))
+        distance = self.profile.distance(self.profile.z_scores(events))
+        return judge_inputs(inputs, self.autoencoder.reconstruction_error(inputs), distance)
 
     def score(self, events: pd.DataFrame) -> np.ndarray:
-        """Risk of events; (n,) float32 in [0, 1], bit for bit the same for any cut into batches."""
-        return self.judge.risk(self.seen(events))
+        """Risk of events, pooled from judge and crowds; (n,) in [0, 1], the same bits for any batches."""
+        return self.risk(self.seen(events))
+
+    def risk(self, seen: np.ndarray) -> np.ndarray:
+        """The risk of what the judge sees, (n, k + 2) -> (n,)."""
+        return pool((self.judge.risk(seen), seen[:, -1]), self.training)
 
     def reasons(
         self, events: pd.DataFrame, history: pd.DataFrame | None = None, above: float = -np.inf
@@ -135,12 +152,12 @@ class Detector:
             worst), pushed_by (the input that raised the judge's answer most).
         """
         seen = self.seen(events)
-        risk = self.judge.risk(seen)
+        risk = self.risk(seen)
         told = risk > above
         known = self.facts(events, history)[told]
         votes = apply_rules(known, self.thresholds, self.rules)
         accusers = [", ".join(votes.columns[row]) for row in (votes == SUSPICIOUS).to_numpy()]
-        inputs = seen[told, :-1]
+        inputs = seen[told, :-2]
         misfit = np.abs(inputs - self.autoencoder.reconstruct(inputs))
         pushes = self.judge.reasons(seen[told]).drop(columns="bias").to_numpy()
         return pd.DataFrame(
@@ -154,20 +171,6 @@ class Detector:
             },
             index=known.index,
         )
-
-    def pseudo_labels(
-        self, events: pd.DataFrame, history: pd.DataFrame | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """What rules and autoencoder conclude of events that follow `history`, the 1,000 before them.
-
-        Returns:
-            (n,) reconstruction errors, and (n,) int8 labels: 1 suspicious, 0 presumed normal, -1 undecided.
-        """
-        known = self.facts(events, history)
-        votes = apply_rules(known, self.thresholds, self.rules)
-        errors = self.seen(events)[:, -1]
-        labels = pseudo_labels(votes, known, self.thresholds, self.rules)
-        return errors, refine_labels(labels, votes, errors, self.error_threshold)
 
     def save(self, path: Path | str) -> None:
         """Write one file, without pickle; a kill leaves the old file or the new one.
@@ -188,7 +191,8 @@ class Detector:
             "alert_threshold": self.alert_threshold,
         }
         text = json.dumps(settings, indent=1, sort_keys=True).encode()
-        parts = (text, self.autoencoder.to_bytes(), self.judge.to_bytes())
+        training = save({"training": self.training})
+        parts = (text, self.autoencoder.to_bytes(), self.judge.to_bytes(), training)
         return pack(BUNDLE, dict(zip(_PARTS, parts, strict=True)))
 
     @classmethod
@@ -214,10 +218,9 @@ class Detector:
     @classmethod
     def from_bytes(cls, content: bytes, rules: Sequence[Rule] = RULES) -> Detector:
         """The detector that `to_bytes` wrote."""
-        settings, network, trees = unpack(BUNDLE, content, _PARTS)
+        settings, network, trees, training = unpack(BUNDLE, content, _PARTS)
         settings = json.loads(settings)
         profile = Profile.from_dict(settings["profile"])
-        saved = settings.get("rules", book_to_json(RULES))  # the first version saved none
         return cls(
             profile=profile,
             thresholds=settings["thresholds"],
@@ -225,6 +228,7 @@ class Detector:
             autoencoder=Autoencoder.from_bytes(network),
             error_threshold=settings["error_threshold"],
             judge=Judge.from_bytes(trees, profile.schema.inputs_of_judge),
+            training=load(training)["training"],
             alert_threshold=settings["alert_threshold"],
-            rules=book_from_json(saved, rules),
+            rules=book_from_json(settings["rules"], rules),
         )

@@ -163,56 +163,82 @@ def at_recall(truth: ArrayLike, score: ArrayLike, recall: float) -> dict[str, in
     return {"recall": float(reached[point]), "false_positives": false_positives}
 
 
-def block_draws(n: int, draws: int = 1_000, block: int = 1_000, seed: int = 0) -> np.ndarray:
-    """Draw the resamples of a circular block bootstrap (Politis and Romano, 1992).
+def episode_draws(episode: np.ndarray, draws: int = 1_000, seed: int = 0) -> np.ndarray:
+    """Draw the resamples of a bootstrap (Efron, 1979) over episodes.
 
-    Frauds come in episodes, so whole stretches of the stream are drawn, not single events; the
-    stream is bent into a circle so that every event is equally likely.
+    The frauds of an episode are one trick, not independent evidence, so whole episodes are drawn with
+    replacement, as many as there are. Honest events are so many that they are taken as they are.
+
+    Args:
+        episode: (number of frauds,) int, from `episodes`.
+        draws: how many.
+        seed: of the draws.
 
     Returns:
-        (draws, ceil(n / block)) int: where each block begins, 0 to n - 1.
+        (draws, number of frauds) int: how often each fraud is drawn.
 
     Raises:
-        ValueError: if there are fewer events than two blocks, or a setting is not in range.
+        ValueError: if there is no fraud, or a setting is not in range.
     """
-    for name, value, least in (("draws", draws, 1), ("block", block, 1), ("seed", seed, 0)):
+    for name, value, least in (("draws", draws, 1), ("seed", seed, 0)):
         _whole(name, value, least)
-    if n < 2 * block:
-        raise ValueError(
-            f"A block bootstrap needs at least two blocks, {2 * block:,} events, but there are "
-            f"{n:,}: take more rows."
-        )
-    return np.random.default_rng(seed).integers(0, n, size=(draws, -(-n // block)))
+    if not len(episode):
+        raise ValueError("There is nothing to draw from: no event is a fraud, take more rows.")
+    many = int(np.max(episode)) + 1
+    return np.random.default_rng(seed).multinomial(many, np.full(many, 1 / many), size=draws)[:, episode]
 
 
-def bootstrap_ap(
-    truth: ArrayLike, scores: Mapping[str, ArrayLike], draws: np.ndarray, block: int = 1_000
-) -> pd.DataFrame:
+def bootstrap_ap(truth: ArrayLike, scores: Mapping[str, ArrayLike], draws: np.ndarray) -> pd.DataFrame:
     """Average precision of every detector on the same resamples.
 
     Args:
         truth: (n,) of 0 and 1.
         scores: detector -> (n,) score.
-        draws: from `block_draws(n, block=block)`.
-        block: events in a block.
+        draws: (draws, number of frauds) int, from `episode_draws`.
 
     Returns:
-        One row per draw, one column per detector; NaN in a draw that caught no fraud.
+        One row per draw, one column per detector.
 
     Raises:
-        ValueError: if there is no fraud, or the draws were made for other events.
+        ValueError: if there is no fraud, or the draws were made for other frauds.
     """
     truth = _binary("truth", truth)
     _need("Average precision", truth)
-    n = len(truth)
-    if draws.shape[1] != -(-n // block) or draws.max() >= n:
+    if draws.shape[1] != truth.sum():
         raise ValueError(
-            f"The draws do not fit {n:,} events in blocks of {block:,}: make them with "
-            f"block_draws({n}, block={block})."
+            f"The draws are of {draws.shape[1]} frauds, but there are {truth.sum()}: make them with "
+            "episode_draws for these events."
         )
-    return pd.DataFrame(
-        {name: _resampled_ap(*_pair(truth, score), draws, block) for name, score in scores.items()}
-    )
+    return pd.DataFrame({name: _resampled_ap(*_pair(truth, score), draws) for name, score in scores.items()})
+
+
+def coverage(
+    truth: ArrayLike, score: ArrayLike, episode: np.ndarray, times: int = 300, seed: int = 0
+) -> float:
+    """How often a "95 %" interval holds the value it is meant to hold, by a double bootstrap.
+
+    The events at hand play the world. `times` samples are drawn from them by episodes, each gets its interval
+    by the same bootstrap, and the share of intervals that hold the world's average precision is counted.
+    """
+    truth, score = _pair(truth, score)
+    many = int(np.max(episode)) + 1
+    world = average_precision_score(truth, score)
+    random, held = np.random.default_rng(seed), 0
+    for _ in range(times):
+        sample = random.integers(0, many, many)
+        counts = random.multinomial(many, np.full(many, 1 / many), size=times)
+        drawn = np.zeros((times, many), dtype=int)
+        np.add.at(drawn.T, sample, counts.T)
+        lo, hi = interval(_resampled_ap(truth, score, drawn[:, episode]))
+        held += lo <= world <= hi
+    return held / times
+
+
+def without_largest(episode: np.ndarray, truth: ArrayLike) -> np.ndarray:
+    """(n,) bool: all events but the frauds of the largest episode."""
+    keep = np.ones(len(truth), dtype=bool)
+    keep[_binary("truth", truth)] = episode != np.bincount(episode).argmax()
+    return keep
 
 
 def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -227,20 +253,27 @@ def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     return float(lo), float(hi)
 
 
-def compare(boot: pd.DataFrame, a: str, b: str, level: float = 0.95) -> dict[str, float | str]:
-    """Is detector `a` better than `b`? Both are columns of `boot`, from `bootstrap_ap`.
+def compare(
+    boot: pd.DataFrame, observed: Mapping[str, float], a: str, b: str, level: float = 0.95
+) -> dict[str, float | str]:
+    """Is detector `a` better than `b`?
+
+    Args:
+        boot: from `bootstrap_ap`.
+        observed: detector -> its average precision on the events themselves.
+        a, b: two of the detectors.
+        level: of the interval.
 
     Returns:
-        difference: the median of a minus b over the draws; lo, hi: its interval; verdict: "better",
-        "worse", or "equal" when zero is inside.
+        difference: that of the observed values; lo, hi: its interval over the draws; verdict: "better",
+        "worse", or "cannot tell" when zero is inside.
     """
     for name in (a, b):
         if name not in boot:
             raise ValueError(f"{name!r} was not bootstrapped: choose from {', '.join(boot)}.")
-    difference = boot[a] - boot[b]
-    lo, hi = interval(difference, level)
-    verdict = "better" if lo > 0 else "worse" if hi < 0 else "equal"
-    return {"difference": float(difference.median()), "lo": lo, "hi": hi, "verdict": verdict}
+    lo, hi = interval(boot[a] - boot[b], level)
+    verdict = "better" if lo > 0 else "worse" if hi < 0 else "cannot tell"
+    return {"difference": observed[a] - observed[b], "lo": lo, "hi": hi, "verdict": verdict}
 
 
 def episodes(truth: ArrayLike, axes: ArrayLike, window: int = 1_000, *, radius: float) -> np.ndarray:
@@ -303,22 +336,25 @@ def episode_table(
 def evaluate(
     truth: ArrayLike,
     scores: Mapping[str, ArrayLike],
+    episode: np.ndarray,
     start: int = 0,
     seed_name: str = "seed_rules",
-    draws: np.ndarray | None = None,
+    seed: int = 0,
 ) -> dict[str, dict]:
     """Measure every detector: the `detectors` of summary.json, plain unrounded numbers.
 
     Args:
         truth: (n,) of 0 and 1.
         scores: detector -> (n,) score, or (n,) bool for one that only says yes or no.
+        episode: (number of frauds,) int, from `episodes`.
         start: number of the first event.
         seed_name: the yes/no detector whose recall the others are held to.
-        draws: from `block_draws(n)`, which is the default.
+        seed: of the bootstrap.
 
     Returns:
-        detector -> average_precision, average_precision_ci [lo, hi], roc_auc, budget (None for a
-        yes/no detector, which ranks nothing), at_seed_recall.
+        detector -> average_precision, average_precision_ci [lo, hi], without_largest (average precision
+        without the largest episode; None if there is no other), roc_auc, budget (None for a yes/no
+        detector, which ranks nothing), at_seed_recall.
 
     Raises:
         ValueError: if the seed is missing or not bool, or where a metric does not exist.
@@ -326,13 +362,18 @@ def evaluate(
     truth = _binary("truth", truth)
     if seed_name not in scores or np.asarray(scores[seed_name]).dtype != bool:
         raise ValueError(f"scores must contain {seed_name!r} as a yes/no array of dtype bool.")
-    boot = bootstrap_ap(truth, scores, block_draws(len(truth)) if draws is None else draws)
+    _need("Average precision", truth)
+    boot = bootstrap_ap(truth, scores, episode_draws(episode, seed=seed))
+    rest = without_largest(episode, truth)
     _need("ROC-AUC", truth, both=True)
     seed_recall = float(np.asarray(scores[seed_name])[truth].mean())
     return {
         name: {
             "average_precision": float(average_precision_score(truth, _score(score))),
             "average_precision_ci": list(interval(boot[name])),
+            "without_largest": float(average_precision_score(truth[rest], _score(score)[rest]))
+            if truth[rest].any()
+            else None,
             "roc_auc": float(roc_auc_score(truth, _score(score))),
             "budget": _budget_entry(truth, score, start),
             "at_seed_recall": at_recall(truth, score, seed_recall),
@@ -346,10 +387,11 @@ def results_table(detectors: Mapping[str, dict]) -> pd.DataFrame:
     rows = {}
     for name, entry in sorted(detectors.items(), key=lambda item: item[1]["average_precision"]):
         low, high = entry["average_precision_ci"]
-        budget = entry["budget"]
+        budget, rest = entry["budget"], entry["without_largest"]
         rows[name] = {
             "AP": f"{entry['average_precision']:.3f}",
             "95 % interval": f"{low:.3f} to {high:.3f}",
+            "AP without the largest episode": "-" if rest is None else f"{rest:.3f}",
             "ROC-AUC": f"{entry['roc_auc']:.3f}",
             "precision at the budget": f"{budget['precision']:.3f}" if budget else "-",
             "recall at the budget": f"{budget['recall']:.3f}" if budget else "-",
@@ -359,20 +401,29 @@ def results_table(detectors: Mapping[str, dict]) -> pd.DataFrame:
 
 
 def over_windows(table: pd.DataFrame, by: str, column: str) -> pd.DataFrame:
-    """A column of results/sweep.csv or results/stream.csv, both windows side by side as text.
+    """A column of results/sweep.csv or results/stream.csv, window beside window as text.
 
     Returns:
-        One row each of `by`, best last: mean (lowest to highest) over the seeds.
+        One row each of `by`, best last: for the two windows that do not overlap mean (lowest to highest)
+        over the seeds; then the mean over all starts of the first seed, of average precision the geometric
+        one, and on how many starts each is no worse than the detector that never learns.
     """
-    digits = 3 if column == "average_precision" else 1
+    ratio = column == "average_precision"
+    digits, style = (3, ".3f") if ratio else (1, ".0f")
     grouped = table.groupby(["start", by])[column].agg(["mean", "min", "max"])
-    style = f".{digits}f" if digits == 3 else ".0f"
     text = grouped.apply(
         lambda r: f"{r['mean']:.{digits}f} ({r['min']:{style}} to {r['max']:{style}})", axis=1
     )
-    order = grouped["mean"].loc[WINDOWS[0]].sort_values(kind="stable").index
+    first = table[table["seed"] == table["seed"].min()]
+    each = first.groupby([by, "start"])[column].mean().unstack()
+    middle = np.exp(np.log(each.clip(lower=1e-9)).mean(axis=1)) if ratio else each.mean(axis=1)
+    order = middle.sort_values(kind="stable").index
     sides = {f"events {s:,} to {s + WINDOW_ROWS - 1:,}": text.loc[s].loc[order] for s in WINDOWS}
-    return pd.DataFrame(sides)
+    starts = f"{'geometric mean' if ratio else 'mean'} over {each.shape[1]} starts"
+    ahead = (each >= each.loc["detector"]).sum(axis=1)[order]
+    sides[starts] = middle[order].map(f"{{:.{digits}f}}".format)
+    sides["not behind the detector"] = [f"{count} of {each.shape[1]}" for count in ahead]
+    return pd.DataFrame(sides, index=order)
 
 
 def found_over_windows(table: pd.DataFrame) -> pd.DataFrame:
@@ -389,22 +440,15 @@ def _budget_entry(truth: np.ndarray, score: ArrayLike, start: int) -> dict | Non
     return report
 
 
-def _resampled_ap(truth: np.ndarray, score: np.ndarray, draws: np.ndarray, block: int) -> np.ndarray:
-    """Average precision of every draw, without building one: recall grows only at the distinct
-    scores of frauds, and the two counts needed there are sums over the draw's blocks."""
-    weighted, before = np.zeros(len(draws)), np.zeros(len(draws))
-    for threshold in np.unique(score[truth])[::-1]:
-        above = score >= threshold
-        found = _count_in_draws(above & truth, draws, block)
-        alerted = _count_in_draws(above, draws, block)
-        weighted += (found - before) * found / np.maximum(alerted, 1)
-        before = found
-    return np.where(before > 0, weighted / np.maximum(before, 1), np.nan)
-
-
-def _count_in_draws(flags: np.ndarray, draws: np.ndarray, block: int) -> np.ndarray:
-    total = np.concatenate([[0], np.cumsum(np.concatenate([flags, flags[:block]]))])
-    return (total[block:] - total[:-block])[draws].sum(axis=1)
+def _resampled_ap(truth: np.ndarray, score: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Average precision of every draw, without building one: at a fraud's score lie so many drawn frauds and
+    honest events, those of the same score included."""
+    honest, order = np.sort(score[~truth]), np.argsort(-score[truth], kind="stable")
+    fraud, drawn = score[truth][order], draws[:, order]
+    ties_end = np.searchsorted(-fraud, -fraud, side="right") - 1
+    above = drawn.cumsum(axis=1)[:, ties_end]
+    alerted = above + len(honest) - np.searchsorted(honest, fraud)
+    return (drawn * above / np.maximum(alerted, 1)).sum(axis=1) / drawn.sum(axis=1)
 
 
 def _pair(truth: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

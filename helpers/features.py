@@ -13,8 +13,18 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import KDTree
 
+from helpers.crowds import Crowds
 from helpers.schema import CARDS, Schema
-from helpers.settings import BUDGET, RADIUS, REPEAT_RADIUS, UNUSUAL_AXES, UNUSUAL_SD, UNUSUAL_SHARE, WINDOW
+from helpers.settings import (
+    BUDGET,
+    CROWDS,
+    RADIUS,
+    REPEAT_RADIUS,
+    UNUSUAL_AXES,
+    UNUSUAL_SD,
+    UNUSUAL_SHARE,
+    WINDOW,
+)
 
 DWARFED = 1e6  # a variance in robust units that no sound column reaches: a standard deviation of 1,000
 
@@ -44,16 +54,14 @@ def row_sums(x: np.ndarray) -> np.ndarray:
 class Profile:
     """Ordinary behaviour, learned once from the training part and then frozen.
 
-    k columns are looked at, d of them as axes of the distance (all but the amounts); for the cards 7 and 6.
+    k columns are looked at, d of them as axes (all but the amounts); for the cards 7 and 6.
 
     Attributes:
         centre: (k,) medians of the inputs, such as log(1 + Amount), V1..V6.
         scale: (k,) robust standard deviations, 1.4826 times the median absolute deviation; where that is 0
             (most events have one value), the standard deviation.
-        ordinary_mean: (d,) mean of the ordinary events' robust z-scores of the axes.
-        whitening: (d, r) turns those z-scores into r uncorrelated ones of unit variance; r is d but where
-            axes are copies or sums of one another.
-        crowd: (m, d) z-scores of the training part's unusual events.
+        crowds: the groups that the training part's events form, by their robust z-scores.
+        oddities: (m, d) z-scores of the axes of the training part's unusual events.
         events: size of the training part.
         schema: what the columns are.
         beyond: robust standard deviations beyond which an axis is out of the ordinary: 3, or as many as it
@@ -63,16 +71,23 @@ class Profile:
 
     centre: np.ndarray
     scale: np.ndarray
-    ordinary_mean: np.ndarray
-    whitening: np.ndarray
-    crowd: np.ndarray
+    crowds: Crowds
+    oddities: np.ndarray
     events: int
     schema: Schema = CARDS
     beyond: float = UNUSUAL_SD
 
     @classmethod
-    def fit(cls, events: pd.DataFrame, schema: Schema = CARDS) -> Profile:
+    def fit(
+        cls, events: pd.DataFrame, schema: Schema = CARDS, seed: int = 0, crowds: int = CROWDS
+    ) -> Profile:
         """Learn the profile from the training part; no label is needed.
+
+        Args:
+            events: (n, ...) with the schema's columns.
+            schema: what the columns are.
+            seed: where the search for crowds begins.
+            crowds: how many there may be.
 
         Raises:
             ValueError: with fewer than 1,000 events, or where a column has one value.
@@ -91,66 +106,59 @@ class Profile:
                 f"Column {column} has one value in all training events, so it has no scale: leave it out of "
                 "the schema or choose another window."
             )
-        z = ((values - centre) / scale)[:, schema.behaviour]
-        needed = min(UNUSUAL_AXES, z.shape[1])
-        last_needed = np.partition(np.abs(z), -needed, axis=1)[:, -needed]
+        z = (values - centre) / scale
+        if z.var(axis=0).max() > DWARFED:
+            raise ValueError("One value dwarfs all others in the training part: check the file.")
+        axes = z[:, schema.behaviour]
+        needed = min(UNUSUAL_AXES, axes.shape[1])
+        last_needed = np.partition(np.abs(axes), -needed, axis=1)[:, -needed]
         few, many = np.quantile(last_needed, [1 - UNUSUAL_SHARE, 1 - BUDGET])
         beyond = float(np.clip(UNUSUAL_SD, few, many))
-        unusual = is_unusual(z, beyond)
-        ordinary = z[~unusual]
-        eigenvalues, vectors = np.linalg.eigh(np.atleast_2d(np.cov(ordinary, rowvar=False)))
-        if eigenvalues[-1] <= 0:
-            raise ValueError(
-                "All ordinary training events have one value in every axis, so nothing says how far "
-                "from them another is: add a column, or ask for more rows."
-            )
-        if eigenvalues[-1] > DWARFED:
-            raise ValueError("One value dwarfs all others in the training part: check the file.")
-        spread = eigenvalues > 1e-9 * eigenvalues[-1]  # not so where one axis is a sum of others
-        whitening = vectors[:, spread] / np.sqrt(eigenvalues[spread])
-        return cls(centre, scale, ordinary.mean(axis=0), whitening, z[unusual], len(events), schema, beyond)
+        oddities = axes[is_unusual(axes, beyond)]
+        return cls(centre, scale, Crowds.fit(z, seed, crowds), oddities, len(events), schema, beyond)
 
     def z_scores(self, events: pd.DataFrame) -> np.ndarray:
         """Robust z-scores of the inputs; (n, k) in robust standard deviations."""
         return (self.schema.inputs(events) - self.centre) / self.scale
 
     def axes(self, events: pd.DataFrame) -> np.ndarray:
-        """Robust z-scores of the axes of the distance alone; (n, d)."""
+        """Robust z-scores of the axes alone; (n, d)."""
         return self.z_scores(events)[:, self.schema.behaviour]
 
     def distance(self, z: np.ndarray) -> np.ndarray:
-        """Mahalanobis distance of (n, d) z-scores of the axes from ordinary behaviour; (n,)."""
-        return np.sqrt(row_sums(linear(z - self.ordinary_mean, self.whitening) ** 2))
+        """How far (n, k) robust z-scores lie from all crowds; (n,)."""
+        return self.crowds.distance(z)
 
     def usual_rate(self, z: np.ndarray, radius: float = RADIUS) -> np.ndarray:
         """How many events like these (n, d) the training part holds, per 1,000 of its events; (n,)."""
-        if not len(self.crowd):
+        if not len(self.oddities):
             return np.zeros(len(z))
         reach = radius * np.sqrt(row_sums(z**2))
         return self._tree.query_ball_point(z, reach, return_length=True) * (WINDOW / self.events)
 
     @cached_property
     def _tree(self) -> KDTree:
-        return KDTree(self.crowd)
+        return KDTree(self.oddities)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, ready for JSON."""
-        numbers = {name: np.asarray(getattr(self, name)).tolist() for name in _NUMBERS}
-        return numbers | {"schema": self.schema.to_dict(), "beyond": self.beyond}
+        plain = {name: np.asarray(getattr(self, name)).tolist() for name in ("centre", "scale", "oddities")}
+        described = {"crowds": self.crowds.to_dict(), "schema": self.schema.to_dict()}
+        return plain | described | {"events": self.events, "beyond": self.beyond}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Profile:
-        """The profile that `to_dict` described; files of the first version are of cards and do not say so."""
-        schema = Schema.from_dict(values["schema"]) if "schema" in values else CARDS
-        beyond = values.get("beyond", UNUSUAL_SD)
-        arrays = {name: np.array(values[name]) for name in _NUMBERS}
-        crowd = arrays["crowd"].reshape(-1, len(arrays["ordinary_mean"]))
+        """The profile that `to_dict` described."""
+        schema = Schema.from_dict(values["schema"])
         return cls(
-            **arrays | {"crowd": crowd, "events": values["events"], "schema": schema, "beyond": beyond}
+            np.array(values["centre"]),
+            np.array(values["scale"]),
+            Crowds.from_dict(values["crowds"]),
+            np.array(values["oddities"]).reshape(-1, len(schema.behaviour_axes)),
+            values["events"],
+            schema,
+            values["beyond"],
         )
-
-
-_NUMBERS = ("centre", "scale", "ordinary_mean", "whitening", "crowd", "events")
 
 
 def count_axes_beyond(z: np.ndarray, beyond: float = UNUSUAL_SD) -> np.ndarray:
@@ -223,7 +231,7 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
 
     Returns:
         (n, 7) one row an event: amount (the first one, as charged), amount_z (robust standard deviations of
-        the amount that lies highest), axes_beyond (count), distance (from the profile), usual (similar
+        the amount that lies highest), axes_beyond (count), distance (from the crowds), usual (similar
         unusual events per 1,000 of the training part), burst (similar ones within the window) and repeats
         (near-identical ones, amounts included); the last three are 0 for ordinary events. Without amounts
         (n, 5).
@@ -245,7 +253,7 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
         amounts["amount_z"] = z[past:, : len(schema.amounts)].max(axis=1)
     columns = {
         "axes_beyond": count_axes_beyond(axes[past:], profile.beyond),
-        "distance": profile.distance(axes[past:]),
+        "distance": profile.distance(z[past:]),
         "usual": usual[past:],
         "burst": burst_count(unusual, axes, window, RADIUS, moments, keys)[past:],
         "repeats": burst_count(unusual, z, window, REPEAT_RADIUS, moments, keys)[past:],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.stats import chi2
 
 from helpers.rules import NORMAL, SUSPICIOUS, UNDECIDED
 from helpers.schema import CARDS
@@ -15,12 +17,33 @@ if TYPE_CHECKING:
     import xgboost
 
 JUDGE_INPUTS = CARDS.inputs_of_judge
+WITNESSES = JUDGE_INPUTS[-2:]  # reconstruction error and distance
 FOLDS = 5
 
 
-def judge_inputs(inputs: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """(n, k + 1) what the judge sees: the k scaled inputs and the reconstruction error, nothing else."""
-    return np.column_stack([inputs, errors])
+def judge_inputs(inputs: np.ndarray, errors: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """(n, k + 2) what the judge sees: the k scaled inputs and two witnesses, the reconstruction error and
+    the distance from the crowds; nothing else."""
+    return np.column_stack([inputs, errors, distance])
+
+
+def pool(opinions: Sequence[np.ndarray], training: Sequence[np.ndarray]) -> np.ndarray:
+    """Join opinions that have no common unit, by Fisher's method of combining p-values (1925).
+
+    An opinion's p-value is the share of the training events that it finds at least as suspicious. If the
+    opinions were independent, the result would say how rarely an ordinary event looks so suspicious to all.
+
+    Args:
+        opinions: each (n,) numbers, higher = more suspicious.
+        training: each (m,) the same of the training events, in increasing order.
+
+    Returns:
+        (n,) 1 minus the combined p-value, in [0, 1].
+    """
+    log_p = 0.0
+    for said, known in zip(opinions, training, strict=True):
+        log_p = log_p + np.log((len(known) - np.searchsorted(known, said) + 1) / (len(known) + 1))
+    return chi2.cdf(-2 * log_p, 2 * len(opinions))
 
 
 @dataclass

@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from helpers.settings import ALERTS, BLOCK, BUDGET, UNUSUAL_SD, WINDOW
 
 GREY, ORANGE, SKY, GREEN = "#666666", "#e69f00", "#56b4e9", "#009e73"
 BLUE, RED, PINK, YELLOW = "#0072b2", "#d55e00", "#cc79a7", "#c6d045"
+BROWN, VIOLET = "#602000", "#6000e0"  # of the two opinions that the detector pools
 DETECTORS = {
     "seed_rules": ("naive rule", GREY),
     "rules": ("rule book", ORANGE),
@@ -28,7 +30,9 @@ DETECTORS = {
     "autoencoder_all_rows": ("autoencoder, all events", SKY),
     "autoencoder": ("autoencoder, presumed normals", BLUE),
     "judge_circular": ("judge that sees the rules", RED),
-    "judge": ("judge", GREEN),
+    "crowds": ("distance from the crowds", BROWN),
+    "judge": ("judge", VIOLET),
+    "detector": ("detector (judge and crowds)", GREEN),
     "oracle": ("oracle (true labels)", "#000000"),
 }
 VARIANTS = {  # of the sweep, where they are detectors of the table
@@ -36,7 +40,9 @@ VARIANTS = {  # of the sweep, where they are detectors of the table
     "rules only": "rules",
     "autoencoder only": "autoencoder",
     "judge with votes": "judge_circular",
-    "judge": "judge",
+    "distance only": "crowds",
+    "judge alone": "judge",
+    "detector": "detector",
     "oracle": "oracle",
 }
 LABELS = {1: ("suspicious", RED), -1: ("undecided", GREY), 0: ("presumed normal", BLUE)}
@@ -177,6 +183,34 @@ def profile_map(events: pd.DataFrame, unusual: np.ndarray) -> Figure:
     limits = [0.0005, 0.9995]
     axes.set(xlim=events[x].quantile(limits), ylim=events[y].quantile(limits))
     axes.legend(markerscale=4)
+    return figure
+
+
+def crowds(z: pd.DataFrame, means: np.ndarray, covariances: np.ndarray, distance: np.ndarray) -> Figure:
+    """Crowds, and one crowd for all, as ellipses of two standard deviations, on the two inputs along which
+    the crowds stand farthest apart."""
+    x, y = np.sort(np.argsort(means.var(axis=0))[-2:])
+    far = distance > np.quantile(distance, 1 - BUDGET)
+    figure, axes = _single(
+        f"{len(means)} crowds; red: the {ALERTS} of {BLOCK:,} events that lie farthest from all of them",
+        f"{z.columns[x]} (robust standard deviations)",
+        f"{z.columns[y]} (robust standard deviations)",
+        figsize=(8, 5),
+    )
+    both = z.iloc[:, [x, y]].to_numpy()
+    axes.scatter(*both.T, s=4, color=GREY, alpha=0.25, lw=0)
+    axes.scatter(*both[far].T, s=14, color=RED, alpha=0.8, lw=0)
+    shapes = [
+        (mean[[x, y]], spread[np.ix_([x, y], [x, y])])
+        for mean, spread in zip(means, covariances, strict=True)
+    ]
+    for mean, spread in [*shapes, (both.mean(axis=0), np.cov(both, rowvar=False))]:
+        (small, large), vectors = np.linalg.eigh(spread)
+        angle = np.degrees(np.arctan2(*vectors[::-1, 1]))
+        style = {"color": BLUE} if len(axes.patches) < len(means) else {"color": "black", "ls": "--"}
+        axes.add_patch(Ellipse(mean, 4 * large**0.5, 4 * small**0.5, angle=angle, fill=False, lw=2, **style))
+    low, high = np.quantile(both, [0.002, 0.998], axis=0)
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     return figure
 
 
@@ -433,7 +467,7 @@ def precision_recall(
 
 
 def average_precision(detectors: Mapping[str, dict]) -> Figure:
-    """Average precision of every detector with its block-bootstrap interval."""
+    """Average precision of every detector with its bootstrap interval."""
     label_free = [name for name in detectors if name != "oracle"]
     best = max(label_free, key=lambda name: detectors[name]["average_precision"])
     value = detectors[best]["average_precision"]
@@ -441,7 +475,7 @@ def average_precision(detectors: Mapping[str, dict]) -> Figure:
     figure, axes = _single(
         f"Without labels the {DETECTORS[best][0]} comes first at {value:.2f}; "
         f"the intervals of {reach} others reach as far",
-        "average precision (bar: 95 % block-bootstrap interval)",
+        "average precision (bar: 95 % interval, whole episodes drawn)",
     )
     for row, (name, values) in enumerate(detectors.items()):
         colour = DETECTORS[name][1]
@@ -513,14 +547,14 @@ def episodes_found(table: pd.DataFrame, names: Sequence[str]) -> Figure:
 
 
 def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, found: np.ndarray) -> Figure:
-    """Distance from the profile: honest events, found frauds, missed frauds."""
+    """Distance from the crowds: honest events, found frauds, missed frauds."""
     fraud = truth == 1
     missed = fraud & ~found
     typical = (distance[missed] < np.quantile(distance[~fraud], 0.99)).mean() if missed.any() else 0.0
     figure, axes = _single(
         f"{missed.sum()} frauds are missed by every label-free detector; "
         f"{typical:.0%} of these lie within 99 % of honest events",
-        "distance from the profile (log scale)",
+        "distance from the crowds (log scale)",
         figsize=(9, 3.2),
     )
     groups = (
@@ -543,7 +577,7 @@ def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
     middle = " and by ".join(f"{np.median(values):.1%}" for values in ranks.values())
     figure, axes = _single(
         f"The median fraud is outdone by {middle} of the honest events",
-        "share of honest events farther from the profile (log scale)",
+        "share of honest events farther from the crowds (log scale)",
         "share of the frauds",
         figsize=(9, 3.6),
     )
@@ -559,23 +593,28 @@ def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
 
 
 def ablation(table: pd.DataFrame, reference: str) -> Figure:
-    """Average precision of every variant, mean and range over seeds; one panel a window."""
-    spread = table.groupby(["start", "variant"])["average_precision"].agg(["mean", "min", "max"])
-    starts = sorted(table["start"].unique())
-    variants = spread.loc[starts[0]].sort_values("mean").index
-    fill = [DETECTORS[VARIANTS[name]][1] if name in VARIANTS else "white" for name in variants]
+    """Average precision (geometric mean over the starts) and frauds found of every variant, first seed;
+    beside the mean the range over the starts."""
+    first = table[table["seed"] == table["seed"].min()]
+    starts = first["start"].nunique()
+    log_ap = first.assign(ap=np.log(first["average_precision"].clip(lower=1e-4)))
+    spread = np.exp(log_ap.groupby("variant")["ap"].agg(["mean", "min", "max"])).sort_values("mean")
+    found = first.groupby("variant")["found"].agg(["mean", "min", "max"]).loc[spread.index]
+    fill = [DETECTORS[VARIANTS[name]][1] if name in VARIANTS else "white" for name in spread.index]
     edge = ["black" if colour == "white" else colour for colour in fill]
-    figure, axes = plt.subplots(1, len(starts), figsize=(11, 6), sharey=True, squeeze=False)
-    for axis, start in zip(axes[0], starts, strict=True):
-        window = spread.loc[start].loc[variants]
-        full, oracle = window.loc[reference], window.loc["oracle"]
-        axis.axvspan(full["min"], full["max"], color=GREEN, alpha=0.15, lw=0)
-        axis.hlines(variants, window["min"], window["max"], color=GREY, lw=3, alpha=0.7)
-        axis.scatter(window["mean"], variants, c=fill, edgecolors=edge, zorder=3)
-        title = f"From {start:,}: {reference} {full['mean']:.2f}, oracle {oracle['mean']:.2f}"
-        axis.set_title(title, fontsize="medium")
-        x = "average precision (log scale; bar: range\nover seeds; green band: that of the judge)"
-        axis.set(xscale="log", xlabel=x)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 7), sharey=True)
+    for axis, values, x in ((left, spread, "average precision (log scale)"), (right, found, "frauds found")):
+        axis.hlines(values.index, values["min"], values["max"], color=GREY, lw=2, alpha=0.5)
+        axis.scatter(values["mean"], values.index, c=fill, edgecolors=edge, zorder=3)
+        axis.axvline(values.loc[reference, "mean"], color=GREEN, alpha=0.5)
+        axis.set_xlabel(x)
+    left.set_xscale("log")
+    ahead = (spread["mean"] > spread.loc[reference, "mean"]).drop("oracle", errors="ignore").sum()
+    figure.suptitle(
+        f"{ahead} label-free variants are ahead of the {reference} (green line)\n"
+        f"in the mean over {starts} starts; bars show the range",
+        fontweight="bold",
+    )
     return figure
 
 
@@ -633,7 +672,11 @@ def budget_choice(curve: pd.DataFrame, cost: pd.Series, alerts: int, name: str, 
 
 STREAM = {  # label, colour, line; the wine and the olive are Paul Tol's
     "stream": ("learns from its reviews", "#882255", "-"),
-    "judge": ("label-free judge", DETECTORS["judge"][1], "-"),
+    "complaints": ("learns from reviews and complaints", "#999933", "-"),
+    "told_everything": ("the same, told everything", "#882255", ":"),
+    "wrong_reviews": ("a tenth of its reviews wrong", "#882255", "--"),
+    "wrong_reviews_and_complaints": ("a tenth wrong, and complaints", "#999933", "--"),
+    "detector": ("label-free detector", DETECTORS["detector"][1], "-"),
     "seed_rules": ("naive rule", DETECTORS["seed_rules"][1], "-"),
     "oracle": ("oracle, trained once", DETECTORS["oracle"][1], "-"),
     "oracle_prequential": ("oracle, told every older label", DETECTORS["oracle"][1], "--"),
@@ -647,7 +690,7 @@ def found_per_review(found: Mapping[str, np.ndarray]) -> Figure:
     totals = {name: int(values.sum()) for name, values in found.items()}
     figure, axes = _single(
         f"After {max(map(len, found.values())):,} reviews the learner has found {totals['stream']} frauds, "
-        f"the label-free judge {totals['judge']}",
+        f"the label-free detector {totals['detector']}",
         "alerts reviewed",
         "frauds found",
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from helpers.features import Profile, behaviour, facts
 from helpers.files import CourseError
 from helpers.schema import CARDS, Schema
 from helpers.settings import BUDGET, UNUSUAL_AXES, UNUSUAL_SD
@@ -119,7 +120,7 @@ RULES = (
         "probing_amount",
         "A tiny, unusual charge: somebody tests whether the card is alive.",
         "a licence requested and never played",
-        "the smallest charge, 1 euro, on an event with two axes beyond 3 robust standard deviations",
+        "the smallest charge, 1 euro, on an event with two axes beyond the profile's limit",
         SUSPICIOUS,
         probing_amount,
         needs=("amount",),
@@ -137,7 +138,7 @@ RULES = (
         "ordinary_profile",
         "Looks like everybody else.",
         "a known device, a usual title, a usual hour",
-        "fewer than two axes beyond 3 robust standard deviations",
+        "fewer than two axes beyond the profile's limit",
         NORMAL,
         ordinary_profile,
         clears=True,
@@ -241,6 +242,20 @@ def _fires(rule: Rule, signals: pd.DataFrame, thresholds: dict[str, float]) -> A
     )
 
 
+def without_rings(profile: Profile, events: pd.DataFrame, rules: Sequence[Rule] = RULES) -> Profile:
+    """The profile without the crowds that the rules accuse: an attack that goes on is a ring, not a crowd.
+
+    Args:
+        profile: ordinary behaviour.
+        events: (n, ...) the training part that it was learned from.
+        rules: the rule book; what it says of the distance from the crowds does not count here.
+    """
+    known = facts(behaviour(events, profile), events, profile.schema).assign(distance=0.0)
+    votes = apply_rules(known, fit_thresholds(known, rules), rules)
+    accused = (votes == SUSPICIOUS).any(axis=1).to_numpy()
+    return replace(profile, crowds=profile.crowds.without_rings(profile.z_scores(events), accused))
+
+
 def rule_summary(votes: pd.DataFrame) -> pd.DataFrame:
     """Each rule's votes and how they meet the others', under the column names of Snorkel's LFAnalysis.
 
@@ -299,7 +314,8 @@ def refine_labels(
     """Let the autoencoder correct the rule book.
 
     Suspicious but well rebuilt, or presumed normal but badly rebuilt: undecided. Undecided, well rebuilt
-    and accused by no rule: presumed normal.
+    and accused by no rule: presumed normal. Where it would acquit every suspicious event, it acquits none:
+    it has learned the trick itself, and a judge needs examples.
 
     Args:
         labels: (n,) 1 suspicious, 0 presumed normal, -1 undecided.
@@ -313,7 +329,9 @@ def refine_labels(
     badly_rebuilt = errors > threshold
     accused = (votes == SUSPICIOUS).any(axis=1).to_numpy()
     refined = labels.copy()
-    refined[(labels == SUSPICIOUS) & ~badly_rebuilt] = UNDECIDED
+    suspicious = labels == SUSPICIOUS
+    if badly_rebuilt[suspicious].any():
+        refined[suspicious & ~badly_rebuilt] = UNDECIDED
     refined[(labels == NORMAL) & badly_rebuilt] = UNDECIDED
     refined[(labels == UNDECIDED) & ~badly_rebuilt & ~accused] = NORMAL
     return refined

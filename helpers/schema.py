@@ -18,7 +18,7 @@ from helpers.settings import AXES, UNUSUAL_AXES, WINDOW
 ROLES = ("amounts", "counts", "shares", "axes")
 TAKEN = {  # what the course itself calls what it finds out about an event
     *("amount", "amount_z", "axes_beyond", "distance", "usual", "burst", "repeats"),
-    *("reconstruction_error", "label", "risk", "alert", "truth", "why"),
+    *("reconstruction_error", "label", "risk", "place", "alert", "truth", "why"),
 }
 
 
@@ -94,14 +94,14 @@ class Schema:
         return slice(len(self.amounts) if others >= UNUSUAL_AXES else 0, None)
 
     @property
-    def axes_of_distance(self) -> list[str]:
+    def behaviour_axes(self) -> list[str]:
         """The names of the columns that `behaviour` picks."""
         return list(self.columns[self.behaviour])
 
     @property
     def inputs_of_judge(self) -> list[str]:
         """The names of what the judge sees."""
-        return [*self.columns, "reconstruction_error"]
+        return [*self.columns, "reconstruction_error", "distance"]
 
     def inputs(self, events: pd.DataFrame) -> np.ndarray:
         """The inputs before scaling: amounts and counts as logarithms, the rest as it is; (n, k) float64.

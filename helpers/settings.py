@@ -20,10 +20,17 @@ BUDGET = ALERTS / BLOCK
 BUDGET_IN_WORDS = f"{ALERTS} of every {BLOCK:,} events"
 WINDOW = 1_000  # events that count as "recent"
 DELAY = 1_000  # events between an alerted event and its review
+COMPLAINED = 10_000  # events until a customer complains of a fraud that nobody reviewed
+EXPLORE = 0.2  # share of the alerts spent on novel events until the first frauds are confirmed
+KEEP = COMPLAINED + 2 * BLOCK  # of the latest events that the learner remembers, reviewed or not
+REVIEWED = 100 * ALERTS  # of the latest reviewed ones, however old
 WARM_UP = 10_000  # events that the learner is fitted on before its first alert
 
 UNUSUAL_SD = 3.0  # robust standard deviations beyond which one axis is out of the ordinary
 UNUSUAL_AXES = 2  # axes that must be out of the ordinary before an event is
 UNUSUAL_SHARE = 0.1  # no more of a training part may be called unusual
+CROWDS = 10  # groups that ordinary events may form, before those below the alert budget's share go
+MIXTURES = 5  # fits whose densities are averaged, since where a fit begins is chance
+RING = 0.25  # share of a crowd that experts accuse, from which it is none; chosen with labels in view
 RADIUS = 0.25  # "similar": within a quarter of the event's own length; chosen with labels in view
 REPEAT_RADIUS = RADIUS / 5  # "near-identical"

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 JAVA = 17  # the oldest that Spark 4 runs on
 INSTALL = "pip install -c constraints.txt -r requirements-spark.txt"
 STATE = "last long, recent binary"
-RISKS = "key long, event long, risk float"
+RISKS = "key long, event long, risk double"
 ALERTS = f"{RISKS}, rules string, burst long, repeats long, worst_input string, pushed_by string"
 
 
@@ -130,7 +130,7 @@ def score_file(detector: Detector, source: Path, target: Path) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema({"key": pa.int64(), "event": pa.int64(), "risk": pa.float32()})
+    schema = pa.schema({"key": pa.int64(), "event": pa.int64(), "risk": pa.float64()})
     part = target.with_name(f".{target.name}.tmp")
     try:
         plain = pq.ParquetWriter(part, schema, use_dictionary=False)

@@ -19,18 +19,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
+from scipy.special import expit, logit
 
 from helpers.detector import Detector
 from helpers.features import is_unusual, linear, row_sums
 from helpers.files import CourseError, load_bundle, pack, unpack
 from helpers.files import replace as replace_file
-from helpers.judge import Judge, judge_inputs
-from helpers.rules import RULES, SUSPICIOUS, Rule
+from helpers.judge import WITNESSES, Judge, judge_inputs
+from helpers.rules import RULES, Rule
 from helpers.schema import CARDS, Schema
-from helpers.settings import ALERTS, BLOCK, DELAY, RADIUS
+from helpers.settings import ALERTS, BLOCK, DELAY, EXPLORE, KEEP, RADIUS, REVIEWED
 
 UNKNOWN = -1  # an alert not yet decided, a truth not yet learned
-LEARNER = "domain-driven learner, version 1"  # the stamp of a saved learner
+LEARNER = "domain-driven learner, version 2"  # the stamp of a saved learner
 _PARTS = ("detector.zip", "memory.parquet", "judge.ubj", "settings.json")
 DRIFT_BINS = 10  # tenths of the reference: the usual choice for the population stability index
 
@@ -92,9 +93,25 @@ def _times(column: pd.Series) -> pd.Series:
     return pd.to_datetime(column, errors="coerce") if dates else numbers
 
 
-def review(truth: pd.Series, alerted: pd.Index, now: int, delay: int = DELAY) -> pd.Series:
-    """What analysts say of alerted events, `delay` events later: their truth, and nobody else's."""
-    return truth.loc[alerted[alerted + delay <= now]]
+def review(
+    truth: pd.Series, alerted: pd.Index, now: int, delay: int = DELAY, wrong: float = 0.0, seed: int = 0
+) -> pd.Series:
+    """What analysts say of alerted events, `delay` events later: their truth, and nobody else's.
+
+    `wrong` is the share of reviews that say the opposite; which ones, the seed and the event decide.
+    """
+    told = truth.loc[alerted[alerted + delay <= now]]
+    slips = [np.random.default_rng([seed, event]).random() < wrong for event in told.index]
+    return told.where(~np.array(slips, dtype=bool), 1 - told)
+
+
+def complaints(truth: pd.Series, unknown: pd.Index, now: int, delay: int) -> pd.Series:
+    """What customers say: `delay` events later, a long time, every fraud that nobody has reviewed.
+
+    Dal Pozzolo et al. (2015, 2018) call these delayed samples, and reviews feedback.
+    """
+    late = truth.loc[unknown[unknown + delay <= now]]
+    return late[late == 1]
 
 
 @dataclass
@@ -103,23 +120,29 @@ class Learner:
 
     Attributes:
         detector: label-free, frozen.
-        memory: every event so far, in time order: its columns, reconstruction_error, label (the pseudo-label
-            of rules and autoencoder), risk (as scored on arrival), alert (1, 0; -1 until its block is over)
-            and truth (1, 0; -1 unless reviewed).
-        weights: (k + 2,) the linear judge, a logistic regression on what the judge sees; last, its bias.
-        judge: the judge of trees, which learns from the same labels.
-        explore: share of the alert budget that goes to novel events.
+        memory: the latest events and reviewed older ones, in time order: columns, place (in the stream; 1,000
+            are a block), reconstruction_error and distance, risk (as scored on arrival), alert (1, 0; -1
+            until its block is over) and truth (1, 0; -1 unless reviewed).
+        weights: (k + 1,) the linear judge, a logistic regression on the scaled inputs; last, its bias. (The
+            witnesses have long tails, which a plane cannot bear.)
+        judge: the judge of trees, which learns from the same labels. Until the first confirmed fraud there is
+            nothing to learn, and the detector's risk counts.
+        explore: share of the alert budget that goes to novel events, until as many frauds are confirmed as a
+            block has alerts: an insurance against a detector that looks the wrong way.
         seed: of the judges to come.
         alerts: the alert budget, of every 1,000 events.
+        keep: how many of the latest events are remembered; of older ones the latest reviewed (`REVIEWED`),
+            so that a block costs the same however old the stream is.
     """
 
     detector: Detector
     memory: pd.DataFrame
     weights: np.ndarray
     judge: Judge
-    explore: float = 0.0
+    explore: float = EXPLORE
     seed: int = 0
     alerts: int = ALERTS
+    keep: int = KEEP
 
     def __post_init__(self) -> None:
         self._recall()
@@ -129,9 +152,10 @@ class Learner:
         cls,
         detector: Detector,
         warm_up: pd.DataFrame,
-        explore: float = 0.0,
+        explore: float = EXPLORE,
         seed: int = 0,
         alerts: int = ALERTS,
+        keep: int = KEEP,
     ) -> Learner:
         """Begin after the events that the detector was fitted on; they are remembered, not scored.
 
@@ -139,11 +163,10 @@ class Learner:
             CourseError: if their numbers do not rise.
         """
         _check_clock(warm_up.index)
-        memory = _described(detector, warm_up).assign(risk=np.nan, alert=0, truth=UNKNOWN)
-        weights = np.zeros(len(detector.judge.names) + 1)
-        learner = cls(detector, memory, weights, detector.judge, explore, seed, alerts)
-        learner._refit()
-        return learner
+        places = int(warm_up.index[0]) % BLOCK + np.arange(len(warm_up))
+        memory = _described(detector, warm_up, detector.seen(warm_up), places)
+        weights = np.zeros(len(detector.schema.columns) + 1)
+        return cls(detector, memory.assign(alert=0), weights, detector.judge, explore, seed, alerts, keep)
 
     def _recall(self) -> None:
         """Keep the reviewed events and their robust z-scores at hand."""
@@ -157,15 +180,20 @@ class Learner:
         return int(self.memory.index[-1]) + 1
 
     @property
-    def places(self) -> np.ndarray:
-        """(n,) where in the stream the remembered events stand; 1,000 places are a block. The first place is
-        the first number's place in its thousand; numbers may leave gaps, places do not."""
-        return int(self.memory.index[0]) % BLOCK + np.arange(len(self.memory))
+    def place(self) -> int:
+        """The next event's place in the stream. The first place is the first number's place in its thousand;
+        numbers may leave gaps, places do not."""
+        return int(self.memory["place"].iloc[-1]) + 1
 
     @property
     def blocks(self) -> int:
         """How many blocks are over."""
-        return int(self.places[-1] + 1) // BLOCK
+        return self.place // BLOCK
+
+    @property
+    def unknown(self) -> pd.Index:
+        """Remembered events that nobody has said anything of yet."""
+        return self.memory.index[self.memory["truth"] == UNKNOWN]
 
     @property
     def pending(self) -> pd.Index:
@@ -175,12 +203,19 @@ class Learner:
     def score(self, events: pd.DataFrame) -> np.ndarray:
         """Risk of (n, k) events; (n,) in [0, 1], bit for bit the same for any cut into batches.
 
-        Both judges count alike: their log-odds are averaged, a logarithmic opinion pool (Genest and Zidek,
-        1986).
+        The detector's risk, until a fraud is confirmed. From then on it and the two judges that learn from
+        the reviews count alike: their log-odds are averaged, a logarithmic opinion pool (Genest and Zidek,
+        1986). One member whom no review can mislead is a brake on wrong ones.
         """
-        seen = self.detector.seen(events)
-        line = linear(seen, self.weights[:-1, None])[:, 0] + self.weights[-1]
-        return 1 / (1 + np.exp(-(line + self.judge.log_odds(seen)) / 2))
+        return self._risk(self.detector.seen(events))
+
+    def _risk(self, seen: np.ndarray) -> np.ndarray:
+        unlearned = self.detector.risk(seen)
+        if not self._fraud.any():
+            return unlearned
+        inputs = seen[:, : -len(WITNESSES)]
+        line = linear(inputs, self.weights[:-1, None])[:, 0] + self.weights[-1]
+        return expit((line + self.judge.log_odds(seen) + logit(unlearned)) / 3)
 
     def _unlikeness(self, events: pd.DataFrame) -> np.ndarray:
         """Distance to every reviewed event, relative to the event's own length; (n, reviewed), no unit."""
@@ -189,8 +224,11 @@ class Learner:
         with np.errstate(over="ignore"):  # an event in the very middle is unlike all others
             return cdist(z, self._z) / length
 
-    def watch(self, events: pd.DataFrame) -> None:
+    def watch(self, events: pd.DataFrame) -> pd.DataFrame:
         """Score a micro-batch of new events, remember it, and alert where a block is over.
+
+        Returns:
+            What was decided, one row an event of the blocks that are over now: risk and alert (1 or 0).
 
         Raises:
             CourseError: if the numbers do not rise, or begin again; nothing is remembered then.
@@ -198,31 +236,34 @@ class Learner:
         """
         if len(events):
             _check_clock(events.index, self.now)
-            fresh = _described(self.detector, events, self.memory)
-            fresh = fresh.assign(risk=self.score(events), alert=UNKNOWN, truth=UNKNOWN)
+            seen, places = self.detector.seen(events), self.place + np.arange(len(events))
+            fresh = _described(self.detector, events, seen, places).assign(risk=self._risk(seen))
             self.memory = pd.concat([self.memory, fresh])
-            self._decide(self.blocks * BLOCK)
+        return self._decide(self.blocks * BLOCK)
 
-    def close(self) -> None:
-        """Alert in the block that the stream has ended in, too: it gets its share of the budget."""
-        self._decide(self.places[-1] + 1)
+    def close(self) -> pd.DataFrame:
+        """Alert in the block that the stream has ended in, too: it gets its share of the budget. Returns what
+        was decided, as `watch` does."""
+        return self._decide(self.place)
 
-    def _decide(self, end: int) -> None:
+    def _decide(self, end: int) -> pd.DataFrame:
         """Spend the budget of every block before the place `end`, of a part of one in proportion."""
-        due = (self.memory["alert"] == UNKNOWN).to_numpy() & (self.places < end)
-        for _, block in self.memory[due].groupby(self.places[due] // BLOCK):
+        due = self.memory[(self.memory["alert"] == UNKNOWN) & (self.memory["place"] < end)]
+        for _, block in due.groupby(due["place"] // BLOCK):
             alerts = self.alerts * len(block) // BLOCK
             self.memory.loc[block.index, "alert"] = self._chosen(block, alerts).astype(int)
+        return self.memory.loc[due.index, ["risk", "alert"]]
 
     def _chosen(self, block: pd.DataFrame, alerts: int) -> np.ndarray:
-        """Spend one block's budget: the riskiest, and for the explored share what the label-free judge finds
-        riskiest among events that look like none reviewed."""
-        explored = round(self.explore * alerts)
+        """Spend one block's budget: the riskiest, and for the explored share what the label-free detector
+        finds riskiest among events that look like none reviewed."""
+        explored = 0 if self._fraud.sum() >= self.alerts else round(self.explore * alerts)
         chosen = np.zeros(len(block), dtype=bool)
         chosen[np.argsort(-block["risk"], kind="stable")[: alerts - explored]] = True
-        familiar = chosen | (self._unlikeness(block) <= RADIUS).any(axis=1)
-        novelty = np.where(familiar, -1, self.detector.score(block))
-        chosen[np.argsort(-novelty, kind="stable")[:explored]] = True
+        if explored:
+            familiar = chosen | (self._unlikeness(block) <= RADIUS).any(axis=1)
+            novelty = np.where(familiar, -1, self.detector.score(block))
+            chosen[np.argsort(-novelty, kind="stable")[:explored]] = True
         return chosen
 
     def learn(self, reviews: pd.Series) -> None:
@@ -241,31 +282,38 @@ class Learner:
             if bad.any():
                 raise CourseError(f"The review of event {reviews.index[bad][0]} {what}: correct or drop it.")
         self.memory.loc[reviews.index, "truth"] = told.astype(int)
+        self._forget()
         self._recall()
-        self._refit()
+        if self._fraud.any():
+            self._refit()
+
+    def _forget(self) -> None:
+        """Drop what is neither among the latest, nor the latest reviewed, nor needed for what comes next."""
+        kept = (self.memory["alert"] == UNKNOWN).to_numpy()
+        kept[-self.keep :] = True
+        kept[np.flatnonzero(self.memory["truth"] != UNKNOWN)[-REVIEWED:]] = True
+        kept |= self.memory.index.isin(self.detector.schema.recent(self.memory).index)
+        self.memory = self.memory[kept]
 
     def labels(self) -> np.ndarray:
         """What the judges are taught of every remembered event; (n,) of 0 and 1.
 
-        Reviewed events: their truth. Until the first fraud is confirmed, the pseudo-labels of rules and
-        autoencoder stand for the others; from then on, unusual events that look like more confirmed frauds
-        than false alarms are suspicious. What remains is presumed normal: frauds are rarer than the budget.
+        Reviewed events: their truth. Unusual events that look like more confirmed frauds than false alarms
+        are suspicious. What remains is presumed normal: frauds are rarer than the budget.
         """
-        labels = (self.memory["label"] == SUSPICIOUS).to_numpy()
-        if self._fraud.any():
-            profile = self.detector.profile
-            unusual = is_unusual(profile.axes(self.memory), profile.beyond)
-            alike = self._unlikeness(self.memory[unusual]) <= RADIUS
-            labels = np.zeros(len(unusual), dtype=bool)
-            labels[unusual] = alike[:, self._fraud].sum(axis=1) > alike[:, ~self._fraud].sum(axis=1)
+        profile = self.detector.profile
+        unusual = is_unusual(profile.axes(self.memory), profile.beyond)
+        alike = self._unlikeness(self.memory[unusual]) <= RADIUS
+        labels = np.zeros(len(unusual), dtype=bool)
+        labels[unusual] = alike[:, self._fraud].sum(axis=1) > alike[:, ~self._fraud].sum(axis=1)
         return np.where(self.memory["truth"] == UNKNOWN, labels, self.memory["truth"]).astype(np.int8)
 
     def _refit(self) -> None:
         from sklearn.linear_model import LogisticRegression
 
         labels, inputs = self.labels(), self.detector.scaling.transform(self.memory)
-        seen = judge_inputs(inputs, self.memory["reconstruction_error"].to_numpy())
-        line = LogisticRegression(solver="newton-cholesky").fit(seen, labels)
+        seen = judge_inputs(inputs, *(self.memory[name].to_numpy() for name in WITNESSES))
+        line = LogisticRegression(solver="newton-cholesky").fit(inputs, labels)
         self.weights = np.append(line.coef_[0], line.intercept_)
         self.judge = Judge(seed=self.seed, names=self.detector.judge.names).fit(seen, labels)
 
@@ -285,9 +333,8 @@ class Learner:
         Raises:
             CourseError: if the file cannot be written.
         """
-        memory, settings = io.BytesIO(), {"explore": self.explore, "seed": self.seed}
-        if self.alerts != ALERTS:  # earlier versions know no other
-            settings["alerts"] = self.alerts
+        memory = io.BytesIO()
+        settings = {name: getattr(self, name) for name in ("explore", "seed", "alerts", "keep")}
         self.memory.to_parquet(memory)
         settings = json.dumps(settings | {"weights": self.weights.tolist()}, sort_keys=True)
         parts = (self.detector.to_bytes(), memory.getvalue(), self.judge.to_bytes(), settings.encode())
@@ -313,10 +360,13 @@ class Learner:
         return cls(detector, memory, np.array(settings.pop("weights")), judge, **settings)
 
 
-def _described(detector: Detector, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Events with what the label-free detector says of them: reconstruction error and pseudo-label."""
-    errors, labels = detector.pseudo_labels(events, history)
-    return events[detector.schema.carried].assign(reconstruction_error=errors, label=labels)
+def _described(
+    detector: Detector, events: pd.DataFrame, seen: np.ndarray, places: np.ndarray
+) -> pd.DataFrame:
+    """New events as they are remembered: with what the witnesses say, neither alerted nor reviewed."""
+    said = dict(zip(WITNESSES, seen.T[-len(WITNESSES) :], strict=True))
+    blank = {"risk": np.nan, "alert": UNKNOWN, "truth": UNKNOWN}
+    return events[detector.schema.carried].assign(place=places, **said, **blank)
 
 
 def _check_clock(numbers: pd.Index, least: int | None = None) -> None:
@@ -332,23 +382,51 @@ def _check_clock(numbers: pd.Index, least: int | None = None) -> None:
 
 
 def replay(
-    learner: Learner, events: pd.DataFrame, truth: pd.Series, batch: int = BLOCK, delay: int = DELAY
-) -> Iterator[int]:
+    learner: Learner,
+    events: pd.DataFrame,
+    truth: pd.Series,
+    batch: int = BLOCK,
+    delay: int = DELAY,
+    complained: int | None = None,
+    wrong: float = 0.0,
+) -> Iterator[pd.DataFrame]:
     """Play events to the learner in micro-batches: score first, learn afterwards.
+
+    Args:
+        learner: it learns as the stream goes.
+        events: what follows on what it has seen.
+        truth: of these and earlier events; read by `review` and `complaints` alone.
+        batch: events at a time.
+        delay: events between an alert and its review.
+        complained: events until customers complain of what nobody reviewed; None if they never do.
+        wrong: share of the reviews that are wrong.
 
     Batches end with their block of 1,000, between whose ends the judge is frozen: the
     scores do not depend on `batch`.
 
     Yields:
-        The clock after each batch; stop early to interrupt the stream.
+        After each batch what `watch` decided; stop early to interrupt the stream.
+
+    Raises:
+        CourseError: if the learner would have forgotten an event before anybody says something of it.
     """
-    places = learner.places[-1] + 1 + np.arange(len(events))
+    latest = max(delay, complained or 0)
+    if latest > learner.keep:
+        raise CourseError(
+            f"The truth may come {latest:,} events late, and the learner remembers "
+            f"{learner.keep:,}: let it keep more."
+        )
+    places = learner.place + np.arange(len(events))
     for _, part in events.groupby([places // BLOCK, places % BLOCK // batch]):
         before = learner.blocks
-        learner.watch(part)
+        decided = learner.watch(part)
         if learner.blocks > before:
-            learner.learn(review(truth, learner.pending, learner.now, delay))
-        yield learner.now
+            told = review(truth, learner.pending, learner.now, delay, wrong)
+            if complained is not None:
+                heard = complaints(truth, learner.unknown.difference(told.index), learner.now, complained)
+                told = pd.concat([told, heard])
+            learner.learn(told)
+        yield decided
 
 
 def oracle_prequential(

@@ -11,6 +11,8 @@ import signal
 
 import pandas as pd
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from helpers import data, runs, spark
 from helpers.detector import Detector
@@ -26,6 +28,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     problem = spark.lacking() if needy and os.environ.get("COURSE_SPARK") != "required" else ""
     for item in needy if problem else []:
         item.add_marker(pytest.mark.skip(reason=problem))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Hand out tests file by file, and all notebooks, which share one run, to one process."""
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return "notebooks" if file.endswith(".ipynb") else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -23,10 +23,13 @@ def stream(n: int = 3_000, frauds: int = 12, seed: int = 0) -> tuple[np.ndarray,
     return truth, np.round(rng.normal(size=n) + 2 * truth, 1)
 
 
+ALONE = np.arange(12)  # every fraud of `stream` an episode
+
+
 def test_metrics_are_scikit_learns_for_arrays_series_and_float32():
     truth, score = stream()
     for t, s in [(truth, score), (pd.Series(truth, index=range(9, 3_009)), score.astype("f4"))]:
-        judge = ev.evaluate(t, {"seed_rules": score > 1, "judge": s})["judge"]
+        judge = ev.evaluate(t, {"seed_rules": score > 1, "judge": s}, ALONE)["judge"]
         assert judge["average_precision"] == pytest.approx(average_precision_score(truth, score))
         assert judge["roc_auc"] == pytest.approx(roc_auc_score(truth, score))
 
@@ -34,21 +37,19 @@ def test_metrics_are_scikit_learns_for_arrays_series_and_float32():
 def test_all_equal_scores_know_nothing():
     truth, _ = stream()
     flat = np.zeros(len(truth))
-    flat_one = ev.evaluate(truth, {"seed_rules": flat > 0, "flat": flat})["flat"]
+    flat_one = ev.evaluate(truth, {"seed_rules": flat > 0, "flat": flat}, ALONE)["flat"]
     assert flat_one["average_precision"] == pytest.approx(12 / 3_000) and flat_one["roc_auc"] == 0.5
     assert ev.at_recall(truth, flat, 0.1) == {"recall": 1.0, "false_positives": 2_988}
-    boot = ev.bootstrap_ap(truth, {"a": flat, "b": flat + 7}, ev.block_draws(3_000, draws=50))
-    assert ev.compare(boot, "a", "b") == {"difference": 0, "lo": 0, "hi": 0, "verdict": "equal"}
+    boot = ev.bootstrap_ap(truth, {"a": flat, "b": flat + 7}, ev.episode_draws(ALONE, draws=50))
+    told = ev.compare(boot, {"a": 0.5, "b": 0.5}, "a", "b")
+    assert told == {"difference": 0, "lo": 0, "hi": 0, "verdict": "cannot tell"}
 
 
 def test_one_fraud_is_enough():
     truth, score = np.zeros(4_000, dtype=int), np.arange(4_000.0)
     truth[3_990] = 1
-    boot = ev.bootstrap_ap(truth, {"a": score}, ev.block_draws(4_000, draws=200))
-    assert 0 < boot["a"].isna().sum() < 200
-    lo, hi = ev.interval(boot["a"])
-    assert lo == pytest.approx(boot["a"].quantile(0.025))
-    assert hi == pytest.approx(boot["a"].quantile(0.975))
+    boot = ev.bootstrap_ap(truth, {"a": score}, ev.episode_draws(np.array([0]), draws=200))
+    assert ev.interval(boot["a"]) == (0.1, 0.1)
     assert ev.budget_report(truth, score)["true_positives"] == 0
     assert ev.budget_report(truth, score)["f1"] == 0
     assert ev.budget_report(truth, score)["best_recall"] == 1
@@ -167,37 +168,51 @@ def test_at_recall_of_a_rule_that_finds_nothing_or_everything():
     assert ev.at_recall(truth, score, 1.0)["false_positives"] == expected
 
 
-def materialised(values: np.ndarray, starts: np.ndarray, block: int) -> np.ndarray:
-    """The resample that one row of draws stands for."""
-    return values[(starts[:, None] + np.arange(block)).ravel() % len(values)]
-
-
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(-3, 3)), min_size=2, max_size=50),
-    st.integers(1, 25),
+    st.integers(1, 6),
     st.integers(0, 1_000),
 )
-def test_bootstrap_equals_scikit_learn_on_the_materialised_resample(events, block, seed):
+def test_bootstrap_equals_scikit_learn_on_the_materialised_resample(events, many, seed):
     truth, score = np.array(events).T
-    assume(truth.any() and len(truth) >= 2 * block)
-    draws = ev.block_draws(len(truth), draws=5, block=block, seed=seed)
-    boot = ev.bootstrap_ap(truth, {"a": score}, draws, block)["a"]
-    for starts, ap in zip(draws, boot, strict=True):
-        labels = materialised(truth, starts, block)
-        if labels.any():
-            expected = average_precision_score(labels, materialised(score, starts, block))
-            assert ap == pytest.approx(expected, abs=1e-12)
-        else:
-            assert np.isnan(ap)
+    assume(truth.any())
+    episode = np.random.default_rng(seed).integers(0, many, truth.sum())
+    episode = np.unique(episode, return_inverse=True)[1]
+    draws = ev.episode_draws(episode, draws=5, seed=seed)
+    assert all((draws[:, episode == e][:, 0] == draws[:, episode == e].T).all() for e in episode)
+    boot = ev.bootstrap_ap(truth, {"a": score}, draws)["a"]
+    for counts, ap in zip(draws, boot, strict=True):
+        often = np.ones(len(truth), dtype=int)
+        often[truth == 1] = counts
+        expected = average_precision_score(np.repeat(truth, often), np.repeat(score, often))
+        assert ap == pytest.approx(expected, abs=1e-12)
 
 
-def test_draws_are_seeded_reach_everywhere_and_cover_the_stream():
-    draws = ev.block_draws(2_500, draws=2_000)
-    assert draws.shape == (2_000, 3)
-    assert draws.min() < 10 and 2_490 < draws.max() < 2_500
-    assert np.array_equal(draws, ev.block_draws(2_500, draws=2_000, seed=0))
-    assert not np.array_equal(draws, ev.block_draws(2_500, draws=2_000, seed=1))
+def test_draws_are_seeded_and_draw_as_many_episodes_as_there_are():
+    episode = np.array([0, 0, 1, 2, 2, 2])
+    draws = ev.episode_draws(episode, draws=2_000)
+    assert draws.shape == (2_000, 6) and (draws[:, [0, 2, 3]].sum(axis=1) == 3).all()
+    np.testing.assert_allclose(draws.mean(axis=0), 1, atol=0.1)
+    assert np.array_equal(draws, ev.episode_draws(episode, draws=2_000, seed=0))
+    assert not np.array_equal(draws, ev.episode_draws(episode, draws=2_000, seed=1))
+
+
+def test_coverage_is_what_it_says_where_episodes_are_many_and_small_where_one_holds_half():
+    truth, score = stream(3_000, 60)
+    many = ev.coverage(truth, score, np.arange(60), times=200)
+    score[np.flatnonzero(truth)[:30]] += 9
+    one_large = ev.coverage(truth, score, np.r_[np.zeros(30, int), 1:21, 1:11], times=200)
+    assert 0.85 < many <= 1 and 0.4 < one_large < 0.75
+    assert ev.coverage(truth, score, np.arange(60), times=50) == ev.coverage(
+        truth, score, np.arange(60), times=50
+    )
+
+
+def test_without_the_largest_episode_its_frauds_alone_are_gone():
+    truth = np.array([1, 0, 1, 1, 0, 1])
+    keep = ev.without_largest(np.array([0, 1, 1, 2]), truth)
+    assert keep.tolist() == [True, True, False, False, True, True]
 
 
 def test_compare_is_paired_and_signed():
@@ -207,18 +222,20 @@ def test_compare_is_paired_and_signed():
         "noise": np.random.default_rng(1).normal(size=6_000),
         "same": -1 / (score - 99),
     }
-    boot = ev.bootstrap_ap(truth, scores, ev.block_draws(6_000, draws=300))
-    better, worse = ev.compare(boot, "good", "noise"), ev.compare(boot, "noise", "good")
+    boot = ev.bootstrap_ap(truth, scores, ev.episode_draws(np.arange(60), draws=300))
+    observed = {name: average_precision_score(truth, score) for name, score in scores.items()}
+    better, worse = (ev.compare(boot, observed, *pair) for pair in (("good", "noise"), ("noise", "good")))
+    assert better["difference"] == observed["good"] - observed["noise"]
     assert (better["verdict"], worse["verdict"]) == ("better", "worse")
     assert better["lo"] == -worse["hi"] and better["lo"] < better["difference"] < better["hi"]
-    assert ev.compare(boot, "good", "same")["hi"] == 0
+    assert ev.compare(boot, observed, "good", "same")["hi"] == pytest.approx(0, abs=1e-12)
 
 
 def test_nine_detectors_bootstrap_in_about_a_second():
     truth, score = stream(20_000, 54)
     scores = {f"detector_{i}": score + i * np.sin(np.arange(20_000)) for i in range(9)}
     begin = time.process_time()
-    ev.bootstrap_ap(truth, scores, ev.block_draws(20_000))
+    ev.bootstrap_ap(truth, scores, ev.episode_draws(np.arange(54)))
     assert time.process_time() - begin < 2
 
 
@@ -261,7 +278,7 @@ def test_episode_table():
 def test_evaluate_gives_the_summary_and_nothing_but_plain_numbers():
     truth, score = stream(4_000, 20)
     seed_rules = score > 1.5
-    detectors = ev.evaluate(truth, {"seed_rules": seed_rules, "judge": score}, start=30_900)
+    detectors = ev.evaluate(truth, {"seed_rules": seed_rules, "judge": score}, np.arange(20), 30_900)
     assert json.loads(json.dumps(detectors, allow_nan=False)) == detectors
     (_, false_positives), (_, found) = confusion_matrix(truth, seed_rules).tolist()
     naive, judge = detectors["seed_rules"], detectors["judge"]
@@ -273,33 +290,38 @@ def test_evaluate_gives_the_summary_and_nothing_but_plain_numbers():
     assert judge["average_precision"] == average_precision_score(truth, score)
     lo, hi = judge["average_precision_ci"]
     assert lo < judge["average_precision"] < hi
-    draws = ev.block_draws(4_000)
-    assert ev.evaluate(truth, {"seed_rules": seed_rules, "judge": score}, 30_900, draws=draws) == (detectors)
+    kept = np.flatnonzero(truth)[0] != np.arange(4_000)  # of equal episodes the first counts as largest
+    assert judge["without_largest"] == average_precision_score(truth[kept], score[kept])
+    one = ev.evaluate(truth, {"seed_rules": seed_rules, "judge": score}, np.zeros(20, int), 30_900)
+    assert one["judge"]["without_largest"] is None
 
 
 def test_results_table_rounds_for_display_only():
     entry = {
         "average_precision": 0.49876,
         "average_precision_ci": [0.1, 0.71239],
+        "without_largest": 0.1234,
         "roc_auc": 0.9,
         "budget": {"precision": 0.25, "recall": 0.5, "f1": 1 / 3},
         "at_seed_recall": {"recall": 0.8, "false_positives": 3_388},
     }
     table = ev.results_table({"judge": entry, "seed_rules": {**entry, "budget": None}})
     assert table.loc["judge"].tolist() == [
-        *("0.499", "0.100 to 0.712", "0.900", "0.250", "0.500", "3,388"),
+        *("0.499", "0.100 to 0.712", "0.123", "0.900", "0.250", "0.500", "3,388"),
     ]
-    assert table.loc["seed_rules"].tolist()[3:5] == ["-", "-"]
+    assert table.loc["seed_rules"].tolist()[4:6] == ["-", "-"]
 
 
 ONE = np.array([0, 1] * 1_500)
 SCORE = np.arange(3_000.0)
-DRAWS = ev.block_draws(3_000, draws=3)
+FEW = np.arange(3)
+DRAWS = ev.episode_draws(np.arange(1_500), draws=3)
 AXES = np.ones((3_000, 6))
 
 
 def evaluated(truth, score) -> dict:
-    return ev.evaluate(truth, {"seed_rules": np.zeros(np.size(truth), bool), "judge": score})
+    alone = np.arange(np.sum(np.asarray(truth) == 1))
+    return ev.evaluate(truth, {"seed_rules": np.zeros(np.size(truth), bool), "judge": score}, alone)
 
 
 @pytest.mark.parametrize(
@@ -324,28 +346,24 @@ def evaluated(truth, score) -> dict:
         (lambda: ev.at_recall(ONE, SCORE, 1.1), "recall must lie between 0 and 1, not 1.1"),
         (lambda: ev.at_recall(ONE, SCORE, np.nan), "recall must lie between"),
         (lambda: ev.at_recall(ONE * 0, SCORE, 0.5), "does not exist"),
-        (lambda: ev.block_draws(1_999), "two blocks, 2,000 events, but there are 1,999"),
-        (lambda: ev.block_draws(3_000, draws=0), "draws must be a whole number of 1 or more"),
-        (lambda: ev.block_draws(3_000, seed=None), "seed must be a whole number"),
+        (lambda: ev.episode_draws(np.array([], int)), "no event is a fraud"),
+        (lambda: ev.episode_draws(np.arange(3), draws=0), "draws must be a whole number of 1 or more"),
+        (lambda: ev.episode_draws(np.arange(3), seed=None), "seed must be a whole number"),
         (lambda: ev.bootstrap_ap(ONE * 0, {"a": SCORE}, DRAWS), "none of the 3,000 events"),
-        (lambda: ev.bootstrap_ap(ONE, {"a": SCORE}, DRAWS, 100), "draws do not fit 3,000 events"),
-        (
-            lambda: ev.bootstrap_ap(ONE[:2_001], {}, DRAWS * 0 + 2_001),
-            "draws do not fit 2,001 events",
-        ),
+        (lambda: ev.bootstrap_ap(ONE, {"a": SCORE}, DRAWS[:, 1:]), "of 1499 frauds, but there are 1500"),
         (lambda: ev.interval([np.nan]), "no draw contains a fraud"),
         (lambda: ev.interval([0.5], level=95), "level must lie between 0 and 1"),
-        (lambda: ev.compare(pd.DataFrame({"a": [1.0]}), "a", "b"), "'b' was not bootstrapped"),
+        (lambda: ev.compare(pd.DataFrame({"a": [1.0]}), {}, "a", "b"), "'b' was not bootstrapped"),
         (lambda: ev.episodes(ONE, AXES[1:], radius=0.3), "one row for each of 3,000 events"),
         (lambda: ev.episodes(ONE, AXES * np.nan, radius=0.3), "axes must be finite"),
         (lambda: ev.episodes(ONE, AXES, radius=np.nan), "radius must be 0 or more"),
         (lambda: ev.episodes(ONE, AXES, 0, radius=0.3), "window must be a whole number"),
         (lambda: ev.episode_table(ONE, np.zeros(3), {}), "1500 frauds but 3 episode labels"),
         (lambda: ev.episode_table([1], [0], {"a": [7]}), "a must be one column of 0 and 1"),
-        (lambda: ev.evaluate(ONE, {"judge": SCORE}), "must contain 'seed_rules' as a yes/no"),
-        (lambda: ev.evaluate(ONE, {"seed_rules": SCORE}), "must contain 'seed_rules' as a yes/no"),
-        (lambda: ev.evaluate(None, {"seed_rules": ONE > 0}), "truth must be one column"),
-        (lambda: ev.evaluate([0, 1], {"seed_rules": ONE > 0}), "at least two blocks"),
+        (lambda: ev.evaluate(ONE, {"judge": SCORE}, FEW), "must contain 'seed_rules' as a yes/no"),
+        (lambda: ev.evaluate(ONE, {"seed_rules": SCORE}, FEW), "must contain 'seed_rules' as a yes/no"),
+        (lambda: ev.evaluate(None, {"seed_rules": ONE > 0}, FEW), "truth must be one column"),
+        (lambda: ev.evaluate(ONE, {"seed_rules": ONE > 0}, FEW), "of 3 frauds, but there are 1500"),
     ],
 )
 def test_bad_arguments_and_absent_metrics_give_one_sentence(call, sentence):

@@ -18,7 +18,7 @@ import pytest
 
 from helpers import data, evaluation, features, rules, runs, worlds
 from helpers.exercises import ex01, ex02, ex03, ex04, ex05, ex06, ex07, ex08, ex09, ex10
-from helpers.judge import judge_inputs
+from helpers.judge import Judge
 from helpers.schema import SESSIONS
 from helpers.settings import COLUMNS
 
@@ -101,17 +101,25 @@ def known(window, detector, small) -> dict[str, dict]:
 
     n_small = int(len(small) * data.TRAIN_SHARE)
     inputs = detector.scaling.transform(small)
-    seen = judge_inputs(inputs, detector.autoencoder.reconstruction_error(inputs))
-    worst = np.argsort(-seen[:n_small, -1], kind="stable")[:15]
+    seen = detector.seen(small)
+    worst = np.argsort(-seen[:n_small, -2], kind="stable")[:15]
     network = {"x_train": inputs[:n_small], "autoencoder": detector.autoencoder, "worst": worst}
-    top = int(detector.judge.risk(seen).argmax())
-    judged = {"events": small, "inputs": inputs, "n_train": n_small, "judge": detector.judge}
+    judge = Judge(names=detector.judge.names).fit(seen, rules.naive_rule(small).astype(np.int8))
+    top = int(judge.risk(seen).argmax())
+    judged = {"events": small, "inputs": inputs, "n_train": n_small, "judge": judge}
 
     truth = data.seal(data.load_events("snapshot", ROWS))[1].to_numpy()[n_train:]
     suspicion = rules.suspicion(signals)[n_train:]
     alerts = {"rules": evaluation.choose_alerts(suspicion, start=n_train)}
     alerts["seed_rules"] = rules.naive_rule(test)
-    opened = {"test": truth, "test_scores": {"rules": suspicion}, "alerts": alerts, "n_train": n_train}
+    episode = evaluation.episodes(truth, profile.axes(test), radius=0.25)
+    opened = {
+        "episode": episode,
+        "test": truth,
+        "test_scores": {"rules": suspicion},
+        "alerts": alerts,
+        "n_train": n_train,
+    }
     days, abuse = worlds.simulate(1_000, 10)
     known = features.behaviour(days, features.Profile.fit(days, SESSIONS))
     facts = features.facts(known, days, SESSIONS)
@@ -120,7 +128,7 @@ def known(window, detector, small) -> dict[str, dict]:
     return {
         "1": seal,
         "2": seal | described,
-        "3": seal | described | {"z": profile.axes(window)},
+        "3": seal | described | {"z": profile.z_scores(window)},
         "4": network | {"inputs": pd.DataFrame(columns=COLUMNS)},
         "5": judged | {"seen": seen, "top": top},
         "6": opened | described,
@@ -251,7 +259,7 @@ WRONG = {
         ("lambda z, m, c: np.linalg.norm(z - m, axis=1)", "the straight distance"),
         ("lambda z, m, c: ((z - m) @ np.linalg.inv(c) * (z - m)).sum(axis=1)", "the root is missing"),
         ("lambda z, m, c: np.sqrt(((z - m) @ c * (z - m)).sum(axis=1))", "must be inverted"),
-        ("lambda z, m, c: np.sqrt(((z - m) ** 2 / np.diag(c)).sum(axis=1))", "how the axes move together"),
+        ("lambda z, m, c: np.sqrt(((z - m) ** 2 / np.diag(c)).sum(axis=1))", "how the inputs move together"),
     ],
     "4a": [
         ("lambda x, rebuilt: ((x - rebuilt) ** 2).mean()", "one number for all events"),
@@ -313,24 +321,15 @@ WRONG = {
         ),
     ],
     "6c": [
-        ("lambda n, block, g: g.integers(0, n, size=n)", "Neighbours are torn apart"),
-        ("lambda n, block, g: np.arange(n)", "Every draw is the same"),
-        ("lambda n, block, g: np.roll(np.arange(n), -int(g.integers(n)))", "exactly once"),
+        ("lambda e, g: g.multinomial(len(e), np.ones(len(e)) / len(e))", "torn apart"),
+        ("lambda e, g: np.ones(len(e), int)", "Every draw is the same"),
+        ("lambda e, g: (g.random(e.max() + 1) < 0.5)[e]", "with replacement"),
         (
-            "lambda n, block, g: (g.integers(0, n // block, -(-n // block))[:, None] * block"
-            " + np.arange(block)).ravel()[:n] % n",
-            "multiples of the block's length",
+            "lambda e, g: np.bincount(g.integers(0, 4, len(e)), minlength=e.max() + 1)[e]",
+            "as many episodes as",
         ),
-        (
-            "lambda n, block, g: (g.integers(0, n - block, -(-n // block))[:, None]"
-            " + np.arange(block)).ravel()[:n]",
-            "drawn too rarely",
-        ),
-        (
-            "lambda n, block, g: (g.integers(0, n, -(-n // block))[:, None] + np.arange(block)).ravel()[:n]",
-            "(% n)",
-        ),
-        ("lambda n, block, g: np.arange(block)", "should give 1,050 positions"),
+        ("lambda e, g: np.bincount(np.minimum(g.integers(0, 6, 4), 3), minlength=4)[e]", "as likely"),
+        ("lambda e, g: g.integers(0, e.max() + 1, e.max() + 1)", "how often each is drawn"),
     ],
     "6d": [
         ("lambda s, t: s['burst'] > 1e6", "accuses nobody"),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import combine_pvalues
 
-from helpers.judge import FOLDS, JUDGE_INPUTS, Judge, judge_inputs
+from helpers.judge import FOLDS, JUDGE_INPUTS, Judge, judge_inputs, pool
 from helpers.settings import COLUMNS
 
 ROWS = 1_000
@@ -15,7 +16,7 @@ ROWS = 1_000
 
 @pytest.fixture(scope="module")
 def seen() -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(ROWS, 8))
+    return np.random.default_rng(0).normal(size=(ROWS, len(JUDGE_INPUTS)))
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +37,20 @@ def risk(judge, seen) -> np.ndarray:
     return judge.risk(seen)
 
 
-def test_the_judge_sees_the_inputs_and_the_error_and_nothing_else():
-    assert [*COLUMNS, "reconstruction_error"] == JUDGE_INPUTS
-    inputs, errors = np.arange(14.0).reshape(2, 7), np.array([0.5, 0.25])
-    assert judge_inputs(inputs, errors).tolist() == [[*range(7), 0.5], [*range(7, 14), 0.25]]
+def test_the_judge_sees_the_inputs_and_two_witnesses_and_nothing_else():
+    assert [*COLUMNS, "reconstruction_error", "distance"] == JUDGE_INPUTS
+    inputs, errors, distance = np.arange(14.0).reshape(2, 7), np.array([0.5, 0.25]), np.array([3, 4])
+    seen = judge_inputs(inputs, errors, distance)
+    assert seen.tolist() == [[*range(7), 0.5, 3], [*range(7, 14), 0.25, 4]]
+
+
+def test_pooling_is_fishers_method(seen):
+    known = np.sort(np.random.default_rng(0).normal(size=(2, 999)))
+    said = np.array([[-9.0, known[0, 500], 9, 9], [-9.0, known[1, 500], -9, 9]])
+    p = np.array([[1, 0.5, 0.001, 0.001], [1, 0.5, 1, 0.001]])  # of 999 and the event itself
+    expected = [1 - combine_pvalues(pair, "fisher").pvalue for pair in p.T]
+    np.testing.assert_allclose(pool(said, known), expected, atol=1e-12)
+    assert (np.diff(pool(said, known)[[0, 1, 2, 3]]) > 0).all()
 
 
 def test_it_learns_what_it_is_told(risk, seen, labels):
@@ -112,7 +123,7 @@ def test_importance_is_a_share_of_the_gain(judge):
 
 
 def test_inputs_that_tell_nothing_have_no_importance(seen):
-    constant = Judge(trees=3).fit(np.zeros((40, 8)), np.array([0, 1] * 20))
+    constant = Judge(trees=3).fit(np.zeros((40, 9)), np.array([0, 1] * 20))
     assert constant.importance().to_dict() == dict.fromkeys(JUDGE_INPUTS, 0.0)
     assert np.ptp(constant.risk(seen)) == 0
 

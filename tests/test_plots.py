@@ -51,7 +51,7 @@ def code(stage: str) -> Iterator[ast.AST]:
 
 def measured() -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, dict]]:
     truth, scores = toy()
-    return truth, scores, evaluation.evaluate(truth, scores, draws=evaluation.block_draws(3_000, 20))
+    return truth, scores, evaluation.evaluate(truth, scores, np.arange(truth.sum()))
 
 
 # --- colours that differ -------------------------------------------------------------------------
@@ -139,8 +139,8 @@ def test_importances_ablation_and_budget_have_the_detectors_colours():
         plots.DETECTORS[name][1] for name in ("judge_circular", "judge")
     ]
     fits = pd.DataFrame({"variant": [*plots.VARIANTS, "no refinement"]})
-    fits = fits.assign(start=0, average_precision=np.linspace(0.1, 0.9, len(fits)))
-    dots = plots.ablation(fits, "judge").axes[0].collections[-1]
+    fits = fits.assign(start=0, seed=0, found=1, average_precision=np.linspace(0.1, 0.9, len(fits)))
+    dots = plots.ablation(fits, "detector").axes[0].collections[-1]
     fills = [to_hex(colour) for colour in dots.get_facecolor()]
     assert fills == [*(plots.DETECTORS[name][1] for name in plots.VARIANTS.values()), "#ffffff"]
     truth, scores = toy()
@@ -248,7 +248,7 @@ def test_figures_and_checkers_follow_the_budget(tmp_path):
 
 
 def test_prose_leaves_the_number_of_the_budget_to_the_settings():
-    """The README says it once, beside the table; notebook 2 computes it."""
+    """results/README.md says it once, beside the table; notebook 2 computes it."""
     a_few = r"99\.5 ?%|half (a )?percent|five (alerts|riskiest|frauds)"
     of_many = r"\b(5|[Ff]ive)\b[^.|]{0,20} (of|in) (every |a )?(1,000|thousand)|1,000 events [^.]*\bfive\b"
     number = re.compile(f"{a_few}|{of_many}")
@@ -258,7 +258,7 @@ def test_prose_leaves_the_number_of_the_budget_to_the_settings():
         assert not [text for text in prose if number.search(text)], stage
     for path in sorted((ROOT / "docs").glob("*.md")):
         assert not number.search(path.read_text(encoding="utf-8")), path.name
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "results/README.md").read_text(encoding="utf-8")
     (said,) = number.finditer(readme)
     assert f"the budget is {ALERTS} of every {BLOCK:,} events" in readme[said.start() - 20 : said.end() + 20]
     computed = [ast.unparse(node) for node in code("02_heuristic_labels") if isinstance(node, ast.JoinedStr)]
@@ -306,13 +306,13 @@ def test_the_budget_sliders_draw_what_they_show(monkeypatch, capsys):
     monkeypatch.setattr(plots, "budget_choice", lambda *values: drawn.append(values))
     rng = np.random.default_rng(0)
     truth = (rng.random(2_000) < 0.02).astype(int)
-    scores = {"seed_rules": truth == 1, "pca": rng.random(2_000), "judge": rng.random(2_000) + truth}
+    scores = {"seed_rules": truth == 1, "pca": rng.random(2_000), "detector": rng.random(2_000) + truth}
     cell = {"INTERACTIVE": True, "plots": plots, "evaluation": evaluation, "test": truth}
     cell |= {"test_scores": scores, "first_test": 0, "most": 50, "ALERTS": ALERTS}
     cell |= {"REVIEW_EURO": 5.0, "MISSED_EURO": 120.0}
     exec(interactive("06_evaluation"), cell)
     control = cell["moved"].widget
-    assert control.children[0].options == ("pca", "judge") and drawn[-1][2:4] == (ALERTS, "judge")
+    assert control.children[0].options == ("pca", "detector") and drawn[-1][2:4] == (ALERTS, "detector")
     move(control, detector="pca", alerts=7, review=2.0, missed=50.0)
     curve, cost, *others = drawn[-1]
     assert others == [7, "pca", truth.sum() * 50.0]

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from course import notebooks, publish, results
+from course import notebooks, publish
 from helpers.files import CourseError
 from helpers.settings import ROOT
 
@@ -25,7 +25,6 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module, name, value in (
         (notebooks, "ROOT", tmp_path),
         (publish, "README", tmp_path / "README.md"),
-        (results, "README", tmp_path / "README.md"),
     ):
         monkeypatch.setattr(module, name, value)
     return tmp_path

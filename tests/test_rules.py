@@ -46,6 +46,17 @@ def votes_of(**signals) -> dict[str, int]:
 # --- the book ------------------------------------------------------------------------------------
 
 
+def test_crowds_that_the_rules_accuse_are_struck_out_whatever_their_distance(small_train):
+    profile = Profile.fit(small_train)
+    (known,) = (rule for rule in RULES if rule.name == "ordinary_profile")
+    large = replace(RULES[0], test=lambda s, _: s["amount_z"] > 0, name="half")
+    cleared = rules.without_rings(profile, small_train, (large, known))
+    assert 0 < len(cleared.crowds.means) < len(profile.crowds.means)
+    assert cleared.crowds.means[:, 0].mean() < profile.crowds.means[:, 0].mean()
+    far = replace(RULES[1], test=lambda s, _: s["distance"] > 0)  # a verdict on the crowds by the crowds
+    assert rules.without_rings(profile, small_train, (far, known)).to_dict() == profile.to_dict()
+
+
 def test_the_book_has_the_course_s_rules_and_every_rule_its_words():
     wanted = {"high_amount", "abnormal_combination", "burst", "repeated_attempts", "probing_amount"}
     assert wanted <= set(NAMES) and len(set(NAMES)) == len(NAMES)
@@ -243,9 +254,16 @@ def test_pseudo_labels_by_hand(signals, label):
     ],
 )
 def test_the_autoencoder_corrects_labels_by_hand(label, error, vote, refined):
-    labels, votes = np.array([label], dtype=np.int8), pd.DataFrame({"a": [-1], "b": [vote]})
-    corrected = rules.refine_labels(labels, votes, np.array([error]), threshold=5.0)
-    assert corrected.tolist() == [refined] and corrected.dtype == np.int8 and labels.tolist() == [label]
+    labels = np.array([label, rules.SUSPICIOUS], dtype=np.int8)  # the second is beyond doubt
+    votes = pd.DataFrame({"a": [-1, -1], "b": [vote, 1]})
+    corrected = rules.refine_labels(labels, votes, np.array([error, 99.0]), threshold=5.0)
+    assert corrected.tolist() == [refined, 1] and corrected.dtype == np.int8 and labels[0] == label
+
+
+def test_an_autoencoder_that_would_acquit_everybody_acquits_nobody():
+    labels, votes = np.array([1, 1, 0], dtype=np.int8), pd.DataFrame({"a": [1, 1, -1]})
+    assert rules.refine_labels(labels, votes, np.array([1.0, 2.0, 9.0]), threshold=5.0).tolist() == [1, 1, -1]
+    assert rules.refine_labels(labels, votes, np.array([1.0, 6.0, 1.0]), threshold=5.0).tolist() == [-1, 1, 0]
 
 
 def test_the_budget_bounds_the_suspicious_labels(small_train):

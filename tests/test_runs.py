@@ -64,11 +64,11 @@ def test_results_runs_all_in_order_and_publishes(finished) -> None:
     assert set(manifest["01_data_loading"]["sealed"]) == {"truth.parquet"}
     assert set(summary) == {"data", "detectors", "timings_s", "versions"}
     assert summary["data"]["frauds_test"] == 2 and set(summary["timings_s"]) == set(TOYS)
-    row = ["judge", "0.250", "0.100 to 0.500", "0.900", "-", "-", "3,388"]
+    row = ["judge", "0.250", "0.100 to 0.500", "0.125", "0.900", "-", "-", "3,388"]
     printed = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.split("\n")]
     assert row in printed and str(root / "results") in output
     published = {str(p.relative_to(root / "results")) for p in (root / "results").rglob("*.*")}
-    assert published == {"summary.json", "summary.md", "figures/curves.png"}
+    assert published == {"README.md", "summary.json", "summary.md", "figures/curves.png"}
     assert not list(root.glob(".results*")) and not list(folder.rglob("*.tmp*"))
     assert b"Software" not in (root / "results" / "figures" / "curves.png").read_bytes()
 
@@ -388,7 +388,7 @@ def test_reference_and_checkpoint_verdicts(repository: Path, capsys) -> None:
     assert reference["settings"] == {"rows": 4, "start": 0, "seed": 0}
     assert reference["checkpoints"]["01_data_loading"] == {"total": 6}
     assert reference["detectors"]["judge"]["average_precision"] == 0.25
-    readme = (repository / "README.md").read_text()
+    readme = (repository / "results" / "README.md").read_text()
     assert (
         readme.startswith("a\n<!-- results:start -->\n| detector ")
         and "2 frauds" in readme

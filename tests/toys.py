@@ -70,7 +70,7 @@ TOYS = {
         'data |= {"frauds_train": 0, "frauds_test": len(run.read("truth.parquet"))}\n'
         'seen = run.read("scores.parquet").sum().sum()\n'
         'scores = {"average_precision": 0.25, "average_precision_ci": [0.1, 0.5],\n'
-        '    "roc_auc": 0.9, "budget": None, "at_seed_recall": {"recall": 0.8,\n'
+        '    "without_largest": 0.125, "roc_auc": 0.9, "budget": None, "at_seed_recall": {"recall": 0.8,\n'
         '    "false_positives": 3388}}\n'
         'run.hand_over({"evaluation.json": {"data": data, "detectors": {"judge": scores}}})\n'
         "run.checkpoint(tolerance=0.1, seen=float(seen))",
@@ -92,7 +92,8 @@ def write_toys(root: Path, count: int = len(TOYS)) -> None:
         notebook.cells[1].metadata["tags"] = ["parameters"]
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(f"# {stage}"))
         nbformat.write(notebook, root / "notebooks" / f"{stage}.ipynb")
-    (root / "README.md").write_text("a\n<!-- results:start -->\n<!-- results:end -->\nz\n")
+    (root / "README.md").write_text("# Toys")
+    (root / "results" / "README.md").write_text("a\n<!-- results:start -->\n<!-- results:end -->\nz\n")
     (root / "docs").mkdir()
     (root / "docs" / "instructor-guide.md").write_text("b\n<!-- seconds:start -->\n<!-- seconds:end -->\ny\n")
 

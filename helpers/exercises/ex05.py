@@ -9,7 +9,8 @@ import pandas as pd
 
 from helpers import rules
 from helpers.exercises.checker import Off, as_column, as_flags, as_number, ask, checker, compare
-from helpers.judge import JUDGE_INPUTS, Judge
+from helpers.judge import Judge
+from helpers.schema import CARDS
 
 
 @checker
@@ -44,7 +45,7 @@ def check_5b(attempt: Callable, events: pd.DataFrame, inputs: np.ndarray, n_trai
     naive = rules.naive_rule(events)
     if (flagged & naive).sum() > 0.5 * (flagged | naive).sum():
         raise Off("This is nearly the naive rule again; invent something that has no sense at all.")
-    judge = Judge(names=JUDGE_INPUTS[:-1]).fit(inputs[:n_train], flagged[:n_train].astype(np.int8))
+    judge = Judge(names=list(CARDS.columns)).fit(inputs[:n_train], flagged[:n_train].astype(np.int8))
     f1 = f1_score(flagged[n_train:], judge.risk(inputs[n_train:]) > 0.5)
     if f1 < 0.9:
         raise Off(

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.metrics import average_precision_score
 
 from helpers import evaluation, rules
-from helpers.exercises.checker import Off, as_number, ask, checker, compare
+from helpers.exercises.checker import Off, as_column, as_number, ask, checker, compare
 from helpers.exercises.ex02 import accused
 
 
@@ -74,38 +74,39 @@ def check_6b(attempt: Callable, truth: np.ndarray, score: np.ndarray) -> str:
 
 
 @checker
-def check_6c(attempt: Callable, truth: np.ndarray) -> str:
-    """One draw of a circular block bootstrap."""
-    n, block = 1_050, 100
-    draws = _draws(attempt, n, block, 50)
-    if draws.dtype.kind not in "iu" or draws.min() < 0 or draws.max() >= n:
+def check_6c(attempt: Callable, episode: np.ndarray) -> str:
+    """One draw of a bootstrap over episodes."""
+    small = np.array([0, 0, 1, 2, 2, 2, 3])
+    draws = _draws(attempt, small, 60)
+    each = draws[:, [0, 2, 3, 6]]
+    if (draws != each[:, small]).any():
         raise Off(
-            f"Positions are whole numbers from 0 to {n - 1:,}; a block that runs over the end goes on at the "
-            "beginning (% n)."
+            "Frauds of one episode are torn apart: draw episodes, and give each fraud its episode's count."
         )
     if (draws == draws[0]).all():
         raise Off("Every draw is the same; let the generator choose.")
-    torn = ((np.diff(draws, axis=1) % n) != 1).mean() * block
-    if torn > 2:
-        raise Off("Neighbours are torn apart: draw where blocks begin, and take whole blocks.")
-    starts = draws[:, ::block]
-    if all(len(set(row)) == n for row in draws.tolist()):
-        raise Off("Each event comes exactly once, so nothing varies: draw blocks with replacement.")
-    if (starts % block == 0).all():
-        raise Off("Blocks begin at multiples of the block's length only; let them begin anywhere.")
-    if starts.max() <= n - block:
-        raise Off("No block runs over the end of the stream, so the last events are drawn too rarely.")
-    low, high = np.quantile(truth[_draws(attempt, len(truth), 1_000, 200)].sum(axis=1), [0.025, 0.975])
-    return f"right. The test part has {truth.sum()} frauds; such draws hold {low:.0f} to {high:.0f} of them."
+    if each.max() == 1:
+        raise Off("No episode comes twice: draw with replacement.")
+    if (each.sum(axis=1) != 4).any():
+        raise Off(
+            "A draw holds as many episodes as there are, 4 here; some of them twice, others not at all."
+        )
+    if np.abs(each.mean(axis=0) - 1).max() > 0.5:
+        raise Off("Some episodes are drawn more often than others; each should be as likely.")
+    low, high = np.quantile(_draws(attempt, episode, 200).sum(axis=1), [0.025, 0.975])
+    return f"right. The test part has {len(episode)} frauds; such draws hold {low:.0f} to {high:.0f} of them."
 
 
-def _draws(attempt: Callable, n: int, block: int, count: int) -> np.ndarray:
-    """(count, n) positions from so many calls, each with a generator of its own."""
-    draws = [np.asarray(ask(attempt, n, block, np.random.default_rng(draw))) for draw in range(count)]
-    for draw in draws:
-        if draw.shape != (n,):
-            raise Off(f"For {n:,} events it should give {n:,} positions, but gives the shape {draw.shape}.")
-    return np.array(draws)
+def _draws(attempt: Callable, episode: np.ndarray, count: int) -> np.ndarray:
+    """(count, frauds) from so many calls, each with a generator of its own."""
+    answers = [ask(attempt, episode, np.random.default_rng(draw)) for draw in range(count)]
+    for answer in answers:
+        if np.shape(answer) != episode.shape:
+            raise Off(
+                f"For {len(episode)} frauds it should say {len(episode)} times how often each is drawn, but "
+                f"gives the shape {np.shape(answer)}."
+            )
+    return np.array([as_column(answer, len(episode)) for answer in answers])
 
 
 @checker

@@ -115,11 +115,11 @@ def test_every_link_can_be_followed(browser, address):
     assert broken == []
 
 
-def test_the_front_page_shows_the_result_and_leads_to_every_notebook(browser, address):
+def test_the_front_page_shows_the_method_and_leads_to_every_notebook(browser, address):
     browser.be(*SCREENS["desk"])
     browser.open(f"{address}/index.html")
     first = browser.run("return document.querySelector('article img').src")
-    assert first.endswith("average_precision.png")
+    assert first.endswith("method.svg")
     menu = browser.run("return [...document.querySelectorAll('.sidebar-tree a')].map(link => link.href)")
     notebooks = [page for page in PAGES if page.startswith("notebooks/")]
     assert {f"{address}/{page}" for page in notebooks} <= set(menu) and len(notebooks) >= 8

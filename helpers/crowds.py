@@ -1,0 +1,148 @@
+"""Ordinary behaviour is many crowds: mixtures of Gaussians, and how far from all of them an event lies."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from helpers.settings import BUDGET, CROWDS, MIXTURES, RING
+
+REGULARISED = 0.01  # of each input's variance, added to that of a crowd: none is thinner
+LARGEST = 30_000  # events that a mixture is fitted on; of more, evenly spaced ones
+ROWS_AT_ONCE, COLUMNS_AT_ONCE = 32, 64  # matrix products of other shapes have other bits, row by row
+
+
+@dataclass(frozen=True)
+class Crowds:
+    """Several mixtures of Gaussians, all fitted to the same events; m crowds in all.
+
+    Attributes:
+        means: (m, k) where the crowds stand.
+        whitening: (m, k, k) turns an event's way from a crowd into k uncorrelated numbers of unit variance.
+        heights: (m,) logarithm of a crowd's share times its density in its middle.
+        mixture: (m,) int, which mixture a crowd belongs to.
+        peak: the largest log density, averaged over the mixtures, among the events they were fitted to.
+    """
+
+    means: np.ndarray
+    whitening: np.ndarray
+    heights: np.ndarray
+    mixture: np.ndarray
+    peak: float = 0.0
+
+    @classmethod
+    def fit(cls, z: np.ndarray, seed: int = 0, crowds: int = CROWDS, mixtures: int = MIXTURES) -> Crowds:
+        """Find the crowds of (n, k) events, such as robust z-scores; no label is needed.
+
+        A crowd that holds less than the alert budget's share of the events is no crowd and is left out: what
+        so few do is what analysts are there to look at. Where a mixture begins is chance (`seed`), so
+        several are averaged.
+        """
+        from sklearn.mixture import GaussianMixture
+        from threadpoolctl import threadpool_limits
+
+        centre, scale = z.mean(axis=0), z.std(axis=0)
+        scale = np.where(scale > 0, scale, 1)  # one value among these events: any other is odd
+        rows = (z[np.linspace(0, len(z) - 1, min(len(z), LARGEST)).astype(int)] - centre) / scale
+        crowds = min(crowds, len(np.unique(rows, axis=0)))
+
+        def fitted(number: int) -> tuple[np.ndarray, ...]:
+            chance = np.random.RandomState([seed, number])
+            model = GaussianMixture(crowds, reg_covar=REGULARISED, random_state=chance).fit(rows)
+            whole = model.weights_ >= BUDGET
+            whitening = model.precisions_cholesky_[whole]
+            steep = np.log(np.diagonal(whitening, axis1=1, axis2=2)).sum(axis=1)
+            heights = np.log(model.weights_[whole]) + steep - z.shape[1] / 2 * np.log(2 * np.pi)
+            return (
+                model.means_[whole] * scale + centre,
+                whitening / scale[:, None],
+                heights,
+                np.full(whole.sum(), number),
+            )
+
+        with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+            warnings.simplefilter("ignore")  # a mixture that still moves a little after 100 rounds will do
+            parts = list(zip(*pool.map(fitted, range(mixtures)), strict=True))
+        return cls(*map(np.concatenate, parts))._with_peak(z)
+
+    def _with_peak(self, z: np.ndarray) -> Crowds:
+        """The same, with the largest log density among the events that they were fitted to."""
+        return replace(self, peak=float(self.log_density(z).max()))
+
+    @property
+    def _firsts(self) -> np.ndarray:
+        """(mixtures,) the first crowd of each."""
+        return np.flatnonzero(np.diff(self.mixture, prepend=-1))
+
+    def _log_densities(self, z: np.ndarray) -> np.ndarray:
+        """(n, m) log density of each crowd, the same bits whatever rows come along."""
+        m, k = self.means.shape
+        width = -(-k * m // COLUMNS_AT_ONCE) * COLUMNS_AT_ONCE
+        weights, shift = np.zeros((k, width)), np.zeros(width)
+        weights[:, : k * m] = self.whitening.transpose(1, 2, 0).reshape(k, k * m)
+        shift[: k * m] = np.einsum("mi,mij->jm", self.means, self.whitening).ravel()
+        out, rows, away = np.empty((len(z), m)), np.zeros((ROWS_AT_ONCE, k)), np.empty((ROWS_AT_ONCE, width))
+        for start in range(0, len(z), ROWS_AT_ONCE):
+            part = z[start : start + ROWS_AT_ONCE]
+            rows[: len(part)] = part
+            np.matmul(rows, weights, out=away)
+            away -= shift
+            away *= away
+            squared = away[:, :m].copy()
+            for column in range(1, k):
+                squared += away[:, column * m : (column + 1) * m]
+            out[start : start + ROWS_AT_ONCE] = (self.heights - squared / 2)[: len(part)]
+        return out
+
+    def log_density(self, z: np.ndarray) -> np.ndarray:
+        """Mean of the mixtures' log densities; (n, k) -> (n,)."""
+        return np.logaddexp.reduceat(self._log_densities(z), self._firsts, axis=1).mean(axis=1)
+
+    def without_rings(self, z: np.ndarray, accused: np.ndarray) -> Crowds:
+        """Strike out the crowds of which experts accuse a quarter or more.
+
+        Args:
+            z: (n, k) the events that the crowds were fitted to.
+            accused: (n,) bool, the events that some expert accuses.
+
+        Returns:
+            The other crowds; of every mixture at least the one that is accused least.
+        """
+        log_each, parts = self._log_densities(z), []
+        for crowds in np.split(np.arange(len(self.means)), self._firsts[1:]):
+            member = crowds[log_each[:, crowds].argmax(axis=1)]
+            count = np.bincount(member, minlength=crowds[-1] + 1)[crowds]
+            share = np.bincount(member, accused, crowds[-1] + 1)[crowds] / np.maximum(count, 1)
+            parts.append((share < RING) | (share == share.min()))
+        keep = np.concatenate(parts)
+        kept = Crowds(self.means[keep], self.whitening[keep], self.heights[keep], self.mixture[keep])
+        return kept._with_peak(z)
+
+    def distance(self, z: np.ndarray) -> np.ndarray:
+        """How far (n, k) events lie from all crowds; (n,), 0 in the densest place.
+
+        With one crowd it is the Mahalanobis distance from its middle; with several, the distance at which
+        one crowd's density would have fallen as low as theirs has.
+        """
+        return np.sqrt(2 * np.maximum(self.peak - self.log_density(z), 0))
+
+    def shapes(self, mixture: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """(c, k) means and (c, k, k) covariances of one mixture's crowds."""
+        mine = self.mixture == mixture
+        whitening = self.whitening[mine]
+        return self.means[mine], np.linalg.inv(whitening @ whitening.transpose(0, 2, 1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, ready for JSON."""
+        return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Crowds:
+        """The crowds that `to_dict` described."""
+        arrays = {name: np.array(value) for name, value in values.items()}
+        return cls(**arrays | {"peak": float(values["peak"])})
