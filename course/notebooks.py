@@ -92,7 +92,16 @@ def execute(
 
 
 def _execute_one(stage: str, path: Path, parameters: dict[str, Any], copy: Path, on_cell: Any) -> None:
+    import subprocess
+
     import papermill
+    from jupyter_client import AsyncKernelManager
+
+    class Silent(AsyncKernelManager):
+        """A kernel says what it has to say in its notebook; one that is stopped prints tracebacks besides."""
+
+        def start_kernel(self, **options: Any) -> Any:
+            return super().start_kernel(stderr=subprocess.DEVNULL, **options)
 
     try:
         papermill.execute_notebook(
@@ -100,6 +109,7 @@ def _execute_one(stage: str, path: Path, parameters: dict[str, Any], copy: Path,
             literal(copy),
             parameters=parameters,
             kernel_name="python3",
+            kernel_manager_class=Silent,
             cwd=ROOT / "notebooks",
             progress_bar=False,
             record_timing=False,

@@ -202,9 +202,7 @@ def test_ctrl_c_is_one_sentence_and_leaves_no_kernel(repository):
     said = run.communicate(timeout=60)[1].replace("\r", "\n").split("\n")
     assert run.returncode == 130 and psutil.wait_procs(kernels, timeout=10)[1] == []
     words = [line for line in said if line.strip() and "cell" not in line]
-    assert words[-1] == "Stopped; what was handed over so far is kept."
-    ours = (str(repository), "KeyboardInterrupt", "papermill")  # a dying kernel may say why it cannot write
-    assert not [line for line in words if any(name in line for name in ours)]
+    assert words == ["Stopped; what was handed over so far is kept."]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"cells": 3, "nbformat": 4, "nbformat_minor": 5}'])
