@@ -36,9 +36,10 @@ def summarise(folder: Path, timings: dict[str, float]) -> dict[str, Any]:
 
 def results_table(summary: dict[str, Any]) -> str:
     """The detectors of a summary as an aligned Markdown table, one row each."""
-    from helpers import evaluation
+    from helpers import evaluation, plots
 
-    return markdown_table(evaluation.results_table(summary["detectors"]))
+    table = evaluation.results_table(summary["detectors"])
+    return markdown_table(table.rename({name: label for name, (label, _) in plots.DETECTORS.items()}))
 
 
 def markdown_table(table: Any) -> str:
@@ -131,8 +132,8 @@ def results_block(summary: dict[str, Any]) -> str:
         f"*Test part of the first window: {tested:,} events, "
         f"{data['frauds_test']} frauds in some twenty episodes, so intervals are wide. AP is average "
         f"precision with a 95 % interval from a bootstrap over episodes; the budget is {BUDGET_IN_WORDS}, "
-        f"{int(tested * BUDGET)} alerts. `seed_rules` is the one-line rule that this course's predecessor "
-        "used, `oracle` is trained on true labels and is a yardstick, not a product. Written by `make "
+        f"{int(tested * BUDGET)} alerts. The naive rule is the one line that this course's predecessor "
+        "used; the oracle is trained on true labels and is a yardstick, not a product. Written by `make "
         "reference`.*"
     )
 

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from textwrap import fill
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse
+from matplotlib.patches import Ellipse, Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from helpers.settings import ALERTS, BLOCK, BUDGET, UNUSUAL_SD, WINDOW
+
+if TYPE_CHECKING:
+    from sklearn.tree import DecisionTreeClassifier
 
 GREY, ORANGE, SKY, GREEN = "#666666", "#e69f00", "#56b4e9", "#009e73"
 BLUE, RED, PINK, YELLOW = "#0072b2", "#d55e00", "#cc79a7", "#c6d045"
@@ -49,13 +55,14 @@ LABELS = {1: ("suspicious", RED), -1: ("undecided", GREY), 0: ("presumed normal"
 BEYOND, WITHIN = (f"{100 * share:g} %" for share in (BUDGET, 1 - BUDGET))  # the alert budget, the rest
 CLOCK = "event (the stream's clock)"
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}  # a legend right of the axes
+LINE = 58  # letters of a title, so that a figure is narrow and its text large on a phone
 STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
     "figure.constrained_layout.use": True,
-    "figure.figsize": (9, 4),
+    "figure.figsize": (7.5, 4),
     "legend.frameon": False,
 }
 sns.set_theme(style="ticks", context="notebook", rc=STYLE)
@@ -63,8 +70,14 @@ sns.set_theme(style="ticks", context="notebook", rc=STYLE)
 
 def _single(title: str, x: str = "", y: str = "", **options) -> tuple[Figure, plt.Axes]:
     figure, axes = plt.subplots(**options)
-    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.set(title=_wrapped(title), xlabel=_wrapped(x), ylabel=y)
     return figure, axes
+
+
+def _wrapped(text: str) -> str:
+    """In lines of about the same length."""
+    lines = -(-len(text) // LINE) or 1
+    return fill(text, len(text) // lines + 8)
 
 
 def _colours(names: Iterable[str]) -> list[str]:
@@ -125,15 +138,14 @@ def behaviour_axes(axes_values: pd.DataFrame) -> Figure:
     reach = ((axes_values.max() - axes_values.min()) / middle).min()
     figure, axes = _single(
         f"Every axis reaches at least {reach:.0f} times as far as its middle half",
-        "value of the axis (no unit; log scale on both sides of 0)",
-        figsize=(9, 3.6),
+        "value of the axis (no unit)",
+        figsize=(7.5, 3.6),
     )
     levels = ((0, 1, 1.5, "all events"), (0.005, 0.995, 5, "99 %"), (0.25, 0.75, 12, "middle half"))
     for (low, high, width, label), colour in zip(levels, (GREY, SKY, BLUE), strict=True):
         lower, upper = axes_values.quantile(low), axes_values.quantile(high)
         axes.hlines(axes_values.columns, lower, upper, lw=width, color=colour, label=label)
     axes.invert_yaxis()
-    axes.set_xscale("symlog", linthresh=1)
     axes.legend(**BESIDE)
     return figure
 
@@ -143,7 +155,7 @@ def chronological_split(events: pd.DataFrame, n_train: int) -> Figure:
     title = f"The first {n_train:,} events teach, the last {len(events) - n_train:,} test"
     shown = events.iloc[:, 0]
     figure, axes = _single(
-        title, CLOCK, f"{_in_words(shown)[0]},\nmedian of {BLOCK:,} events", figsize=(9, 3)
+        title, CLOCK, f"{_in_words(shown)[0]},\nmedian of {BLOCK:,} events", figsize=(7.5, 3)
     )
     clock = events.index.to_numpy() // BLOCK * BLOCK
     medians = shown.groupby(clock).median()
@@ -161,7 +173,7 @@ def naive_rule(flagged: np.ndarray, index: pd.Index) -> Figure:
     """Alerts of the naive rule, block by block, beside what analysts can look at."""
     counts = pd.Series(flagged).groupby(np.asarray(index) // BLOCK * BLOCK).sum()
     title = f"The naive rule raises {counts.mean():.0f} alerts in {BLOCK:,} events; the budget is {ALERTS}"
-    figure, axes = _single(title, "event", f"alerts per {BLOCK:,} events", figsize=(9, 3))
+    figure, axes = _single(title, "event", f"alerts per {BLOCK:,} events", figsize=(7.5, 3))
     axes.step(counts.index, counts, where="post", color=GREY, lw=2, label="naive rule")
     axes.axhline(ALERTS, color=RED, lw=2, label="alert budget")
     axes.set_ylim(0)
@@ -169,19 +181,25 @@ def naive_rule(flagged: np.ndarray, index: pd.Index) -> Figure:
     return figure
 
 
-def profile_map(events: pd.DataFrame, unusual: np.ndarray) -> Figure:
-    """Ordinary and unusual events on two of their axes, the first and the third."""
-    x, y = events.columns[0], events.columns[min(2, events.shape[1] - 1)]
+def profile_map(z: pd.DataFrame, unusual: np.ndarray, beyond: float = UNUSUAL_SD) -> Figure:
+    """Ordinary and unusual events on two of their axes, the first and the third, and the profile's limits."""
+    x, y = z.columns[0], z.columns[min(2, z.shape[1] - 1)]
     figure, axes = _single(
         f"{unusual.mean():.1%} of the events lie outside the profile on two axes or more",
-        f"{x} (no unit; the other {events.shape[1] - 2} axes are not drawn)",
-        f"{y} (no unit)",
+        f"{x} (robust standard deviations)",
+        f"{y} (robust standard deviations)",
         figsize=(7, 4.5),
     )
     for mask, colour, label in ((~unusual, BLUE, "ordinary"), (unusual, ORANGE, "unusual")):
-        axes.scatter(x, y, data=events[mask], s=6, color=colour, alpha=0.4, label=label, lw=0)
-    limits = [0.0005, 0.9995]
-    axes.set(xlim=events[x].quantile(limits), ylim=events[y].quantile(limits))
+        axes.scatter(x, y, data=z[mask], s=6, color=colour, alpha=0.4, label=label, lw=0)
+    line = {"fill": False, "ec": "black", "ls": "--", "lw": 2, "zorder": 3}
+    axes.add_patch(
+        Rectangle((-beyond, -beyond), 2 * beyond, 2 * beyond, label=f"within {beyond:.3g}", **line)
+    )
+    limits = [0.003, 0.997]
+    for set_limits, name in ((axes.set_xlim, x), (axes.set_ylim, y)):
+        low, high = z[name].quantile(limits)
+        set_limits(min(low, -1.3 * beyond), max(high, 1.3 * beyond))
     axes.legend(markerscale=4)
     return figure
 
@@ -223,7 +241,8 @@ def rule_votes(summary: pd.DataFrame) -> Figure:
         "others disagree": ordered["Conflicts"],
     }
     rare = ordered["Coverage"][ordered["Coverage"] < 0.5]
-    title = f"Each suspicious or forgiving rule speaks of at most {rare.max():.1%} of the events"
+    contradicted = (ordered["Conflicts"] / ordered["Coverage"]).fillna(0)
+    title = f"Others contradict {contradicted.max():.0%} of the votes of {contradicted.idxmax()}"
     figure, axes = _single(title, "share of events it votes on (the widest bar is cut off)")
     left = np.zeros(len(ordered))
     for (label, width), colour in zip(parts.items(), (SKY, GREEN, RED), strict=True):
@@ -240,7 +259,7 @@ def bursts(burst: pd.Series, threshold: float) -> Figure:
     above = burst > threshold
     clusters = 1 + (np.diff(burst.index[above]) > WINDOW).sum() if above.any() else 0
     title = f"Burst: {above.sum():,} events exceed the threshold, in {clusters} clusters"
-    figure, axes = _single(title, "event", "burst (count)", figsize=(9, 3))
+    figure, axes = _single(title, "event", "burst (count)", figsize=(7.5, 3))
     axes.vlines(burst.index[~above], 0, burst[~above], color=GREY, lw=0.6)
     axes.vlines(burst.index[above], 0, burst[above], color=RED, lw=0.8, label="rule fires")
     axes.axhline(threshold, color="black", lw=1, ls="--", label=f"threshold {threshold:g}")
@@ -274,7 +293,7 @@ def _by_label(title: str, x: str, values: np.ndarray, labels: np.ndarray, thresh
 
 def before_and_after_scaling(raw: np.ndarray, scaled: np.ndarray, names: Sequence[str]) -> Figure:
     """Spread of each input before and after scaling; boxes hold the middle half of the events."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
+    figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.4))
     before, after = raw.std(axis=0), scaled.std(axis=0)
     titles = (
         f"before: standard deviations\nfrom {before.min():.1f} to {before.max():.0f}",
@@ -287,28 +306,25 @@ def before_and_after_scaling(raw: np.ndarray, scaled: np.ndarray, names: Sequenc
 
 
 def past_only(original: pd.DataFrame, scrambled: pd.DataFrame, change: int, columns: Sequence[str]) -> Figure:
-    """Signals of the real stream and of one whose future was scrambled: they part at `change`, not before."""
-    size = (9, 1.7 * len(columns) + 0.6)
+    """By how much a scrambled future moves each signal: not at all before `change`, and much after it."""
+    size = (7.5, 1.5 * len(columns) + 0.6)
     figure, axes = plt.subplots(len(columns), 1, figsize=size, sharex=True, squeeze=False)
-    before = original.index < change
-    changed = (original.loc[before, list(columns)] != scrambled.loc[before, list(columns)]).to_numpy().sum()
+    moved = scrambled[list(columns)] - original[list(columns)]
+    earlier = moved[moved.index < change].to_numpy()
     for axis, column in zip(axes.flat, columns, strict=True):
-        axis.plot(scrambled[column], color=ORANGE, lw=1.2, label="future scrambled")
-        axis.plot(original[column], color=BLUE, lw=0.6, label="real stream")
+        axis.plot(moved[column], color=BLUE, lw=0.8)
         axis.axvline(change, color="black", ls="--")
-        axis.set_ylabel(column)
-    earlier = before.sum() * len(columns)
-    axes[0, 0].set_title(f"The future changes at the line: {changed} of {earlier:,} earlier values do")
-    axes[0, 0].legend(loc="upper left", ncols=2)
-    axes[-1, 0].set_xlabel("event")
+        axis.set_ylabel(f"{column}\nmoved by")
+    axes[0, 0].set_title(f"Before the line {(earlier != 0).sum()} of {earlier.size:,} values move")
+    axes[-1, 0].set_xlabel("event (behind the line the stream is another one)")
     return figure
 
 
 def one_burst(z: np.ndarray, others: np.ndarray, names: Sequence[str]) -> Figure:
     """The events of one burst, axis by axis, before a background of ordinary ones."""
-    spread = z.std(axis=0).max()
+    far = np.abs(z).max(axis=1).mean()
     figure, axes = _single(
-        f"{len(z)} events of one burst: their standard deviation is at most {spread:.1f} on any axis",
+        f"{len(z)} events within {WINDOW:,} look alike, {far:.0f} units from the middle",
         "behaviour axis (red: the burst; grey: ordinary events around it)",
         "robust z-score",
     )
@@ -320,35 +336,50 @@ def one_burst(z: np.ndarray, others: np.ndarray, names: Sequence[str]) -> Figure
     return figure
 
 
-def training_curves(history: Sequence[tuple[float, float]]) -> Figure:
-    """Mean squared error an epoch, on training rows and on held-out ones."""
-    errors = np.array(history)
-    best = int(errors[:, 1].argmin())
-    figure, axes = _single(
-        f"Training stops after {len(errors)} passes: the held-out error fell "
-        f"from {errors[0, 1]:.2f} to {errors[best, 1]:.2f}",
-        "epoch",
-        "mean squared error\n(log scale)",
-        figsize=(9, 3.4),
-    )
-    epochs = np.arange(1, len(errors) + 1)
-    axes.plot(epochs, errors[:, 0], color=GREY, label="training rows")
-    axes.plot(epochs, errors[:, 1], color=BLUE, label="held-out rows")
-    axes.plot(best + 1, errors[best, 1], "o", color=RED, label="kept")
-    axes.set_yscale("log")
-    axes.legend()
+def network(widths: Sequence[int]) -> Figure:
+    """Layers of a network as columns of dots, each joined with the next."""
+    figure, axes = _single(" - ".join(map(str, widths)) + " numbers", figsize=(7, 3))
+    ends = [(np.full(n, depth), np.linspace(-1, 1, n) * (n - 1) / 2) for depth, n in enumerate(widths)]
+    for (x, y), (next_x, next_y) in pairwise(ends):
+        for start in zip(x, y, strict=True):
+            lines = [[start, end] for end in zip(next_x, next_y, strict=True)]
+            axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.3))
+    for depth, (x, y) in enumerate(ends):
+        axes.scatter(x, y, s=40, color=RED if widths[depth] == min(widths) else BLUE, zorder=2)
+    names = {0: "input", int(np.argmin(widths)): "code", len(widths) - 1: "rebuilt"}
+    axes.set_xticks(list(names), list(names.values()))
+    axes.set_yticks([])
+    sns.despine(figure, left=True, bottom=True)
+    return figure
+
+
+def training_curves(histories: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
+    """Mean squared error an epoch, on training rows and on held-out ones; one panel a run."""
+    figure, axes = plt.subplots(1, len(histories), figsize=(7.5, 3.6), sharey=True, squeeze=False)
+    for axis, (name, history) in zip(axes[0], histories.items(), strict=True):
+        errors = np.array(history)
+        best = int(errors[:, 1].argmin())
+        epochs = np.arange(1, len(errors) + 1)
+        axis.plot(epochs, errors[:, 0], color=GREY, label="training rows")
+        axis.plot(epochs, errors[:, 1], color=BLUE, label="held-out rows")
+        axis.plot(best + 1, errors[best, 1], "o", color=RED, label="lowest, kept")
+        found = f"{errors[best, 1]:.3f} at best, {errors[-1, 1]:.3f} at the end"
+        axis.set(title=f"{name}:\n{found}", xlabel="epoch", yscale="log")
+    axes[0, 0].set_ylabel("mean squared error\n(log scale)")
+    axes[0, 0].legend()
     return figure
 
 
 def label_moves(labels: pd.DataFrame) -> Figure:
     """How many events moved from which label to which; one panel a round of refinement."""
-    figure, axes = plt.subplots(1, labels.shape[1] - 1, figsize=(10, 3.2), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, labels.shape[1] - 1, figsize=(8.5, 3.2), sharey=True, squeeze=False)
     called = {label: name for label, (name, _) in LABELS.items()}
     names, order = labels.replace(called), list(called.values())
     for axis, (before, after) in zip(axes[0], pairwise(labels), strict=True):
         table = pd.crosstab(names[before], names[after]).reindex(index=order, columns=order, fill_value=0)
         moved = (labels[before] != labels[after]).sum()
-        _counts(axis, table)
+        _counts(axis, table.rename(columns=lambda name: name.replace(" ", "\n")))
+        axis.tick_params(axis="x", rotation=0)
         title = f"{after}: {moved:,} labels change"
         axis.set(title=title, xlabel=f"after {after}", ylabel=f"before {after}")
     return figure
@@ -374,7 +405,7 @@ def suspects_found(found: Mapping[str, float]) -> Figure:
     figure, axes = _single(
         f"{who} {most:.0%} of what the rules suspect, none finds more",
         f"share of the suspicious pseudo-labels among the detector's {BEYOND} most anomalous events",
-        figsize=(9, 2.6),
+        figsize=(7.5, 2.6),
     )
     _bars(axes, found)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -391,13 +422,15 @@ def agreement(counts: pd.DataFrame) -> Figure:
         figsize=(6.5, 3),
     )
     _counts(axes, counts)
+    for cell in ((0, 0), (1, 2)):  # columns and rows where both agree
+        axes.add_patch(Rectangle(cell, 1, 1, fill=False, color="black", lw=3, clip_on=False))
     axes.set(xlabel="the autoencoder says", ylabel="the rules say")
     return figure
 
 
 def importance(judges: Mapping[str, pd.Series]) -> Figure:
     """Share of the gain of each input, one panel a judge."""
-    figure, axes = plt.subplots(1, len(judges), figsize=(9, 4), squeeze=False)
+    figure, axes = plt.subplots(1, len(judges), figsize=(7.5, 4), squeeze=False)
     for axis, (name, shares) in zip(axes[0], judges.items(), strict=True):
         label, colour = DETECTORS[name]
         axis.barh(shares.index, shares, color=colour)
@@ -408,18 +441,49 @@ def importance(judges: Mapping[str, pd.Series]) -> Figure:
     return figure
 
 
+def one_tree(tree: DecisionTreeClassifier, names: Sequence[str]) -> Figure:
+    """A small decision tree: what it asks, and how many events of each kind arrive where."""
+    from sklearn.tree import plot_tree
+
+    figure, axes = plt.subplots(figsize=(7, 3.4))
+    answers = ["normal", "suspicious"]
+    plot_tree(tree, feature_names=list(names), class_names=answers, impurity=False, fontsize=10, ax=axes)
+    leaves = (tree.tree_.feature < 0).sum()
+    axes.set_title(f"{names[tree.tree_.feature[0]]} first: one tree with {leaves} answers")
+    return figure
+
+
 def reasons(contributions: pd.Series, values: pd.Series, risk: float, event: int) -> Figure:
-    """What pushed one event's risk up or down, in log-odds."""
-    ordered = contributions.drop("bias").sort_values(key=np.abs)
+    """What pushed one event's risk up or down: from the bias, bar by bar, to its log-odds."""
+    pushes = contributions.drop("bias").sort_values(key=np.abs, ascending=False, kind="stable")
+    steps = pd.concat([contributions[["bias"]], pushes])
+    ends = steps.cumsum()
     figure, axes = _single(
-        f"Event {event:,}: {ordered.index[-1]} is the strongest reason for a risk of {risk:.2f}",
-        "contribution to the log-odds (SHAP; left lowers the risk, right raises it)",
+        f"Event {event:,}: {pushes.index[0]} is the strongest reason for a risk of {risk:.3f}",
+        f"log-odds: {ends.iloc[0]:.1f} before any input, {ends.iloc[-1]:.1f} in the end",
         "input and its value",
-        figsize=(9, 3.6),
+        figsize=(7.5, 3.8),
     )
-    names = [f"{name} = {values[name]:.1f}" for name in ordered.index]
-    axes.barh(names, ordered, color=np.where(ordered > 0, RED, BLUE))
-    axes.axvline(0, color="black", lw=1)
+    names = ["bias", *(f"{name} = {values[name]:.1f}" for name in pushes.index)]
+    axes.barh(names, steps, left=ends - steps, color=np.where(steps > 0, RED, BLUE))
+    axes.axvline(ends.iloc[-1], color="black", lw=1, ls="--")
+    axes.margins(x=0.04)
+    axes.invert_yaxis()
+    return figure
+
+
+def copied_votes(f1: pd.Series) -> Figure:
+    """How well a judge repeats each rule's vote, from its own inputs alone."""
+    ordered = f1.sort_values(ascending=False, kind="stable")
+    figure, axes = _single(
+        f"{(f1 > 0.8).sum()} of {len(f1)} votes can be copied with an F1 above 0.8",
+        "F1 on the test part, against the rule's own votes",
+        figsize=(7.5, 3.2),
+    )
+    bars = axes.barh(ordered.index, ordered, color=np.where(ordered > 0.8, RED, BLUE))
+    axes.bar_label(bars, fmt="%.2f", padding=4)
+    axes.set_xlim(0, 1.1)
+    axes.invert_yaxis()
     return figure
 
 
@@ -427,7 +491,7 @@ def circularity(scores: Mapping[str, float]) -> Figure:
     """F1 of judges against the labels that they were taught; `seed_rules` is a judge of the naive rule."""
     best = max(scores.values())
     title = f"Against its own labels a judge reaches an F1 of {best:.2f}; that says nothing of fraud"
-    figure, axes = _single(title, "F1 on the test part, against the labels it was taught", figsize=(9, 2.8))
+    figure, axes = _single(title, "F1 on the test part, against the labels it was taught", figsize=(7.5, 2.8))
     labels = [DETECTORS[name][0].replace("naive", "judge of the naive") for name in scores]
     bars = axes.barh(labels, list(scores.values()), color=_colours(scores))
     axes.bar_label(bars, fmt="%.2f", padding=4)
@@ -449,7 +513,7 @@ def precision_recall(
         f"with a precision of {budget[best]['precision']:.0%}",
         "recall: share of the frauds found",
         "precision: share of alerts\nthat are fraud",
-        figsize=(9, 5),
+        figsize=(7.5, 5),
     )
     for name, score in scores.items():
         label, colour = DETECTORS[name]
@@ -502,7 +566,7 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray]) -> Figure:
 
 def errors_by_truth(errors: Mapping[str, np.ndarray], truth: np.ndarray) -> Figure:
     """Error histograms by truth, one panel a detector."""
-    figure, axes = plt.subplots(1, len(errors), figsize=(11, 3.6), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(errors), figsize=(9.5, 3.6), sharey=True, squeeze=False)
     for axis, (name, values) in zip(axes[0], errors.items(), strict=True):
         bins = _log_bins(values)
         honest, fraud = values[truth == 0], values[truth == 1]
@@ -523,7 +587,7 @@ def false_alarms(detectors: Mapping[str, dict]) -> Figure:
     values = {name: d["at_seed_recall"]["false_positives"] for name, d in detectors.items()}
     best = min((name for name in values if name != "oracle"), key=values.__getitem__)
     figure, axes = _single(
-        f"To find as many frauds, the {DETECTORS[best][0]} disturbs {values[best]:,} honest customers, "
+        f"To find as many frauds, the {DETECTORS[best][0]} accuses {values[best]:,} honest events, "
         f"the naive rule {values['seed_rules']:,}",
         "false positives at the naive rule's recall",
     )
@@ -536,7 +600,7 @@ def episodes_found(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     found = table[list(names)].astype(int)
     nobody = int((found.drop(columns="oracle", errors="ignore").sum(axis=1) == 0).sum())
     title = f"{nobody} of {len(table)} episodes are found by no label-free detector (filled: found)"
-    figure, axes = _single(title, figsize=(10, 5))
+    figure, axes = _single(title, figsize=(8.5, 5))
     shown = found.T.mul(np.arange(1, len(names) + 1), axis=0)  # 0: missed; otherwise the detector's row
     shown = shown.set_axis([DETECTORS[name][0] for name in names])
     shown.columns = [f"{row.first_event:,} ({row.frauds})" for row in table.itertuples()]
@@ -555,7 +619,7 @@ def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, found: np.ndarray)
         f"{missed.sum()} frauds are missed by every label-free detector; "
         f"{typical:.0%} of these lie within 99 % of honest events",
         "distance from the crowds (log scale)",
-        figsize=(9, 3.2),
+        figsize=(7.5, 3.2),
     )
     groups = (
         ("honest", ~fraud, BLUE, {"s": 4, "alpha": 0.3}),
@@ -579,7 +643,7 @@ def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
         f"The median fraud is outdone by {middle} of the honest events",
         "share of honest events farther from the crowds (log scale)",
         "share of the frauds",
-        figsize=(9, 3.6),
+        figsize=(7.5, 3.6),
     )
     for (label, values), colour in zip(ranks.items(), (BLUE, RED), strict=True):
         ordered = np.maximum(np.sort(values), 1e-4)
@@ -602,7 +666,7 @@ def ablation(table: pd.DataFrame, reference: str) -> Figure:
     found = first.groupby("variant")["found"].agg(["mean", "min", "max"]).loc[spread.index]
     fill = [DETECTORS[VARIANTS[name]][1] if name in VARIANTS else "white" for name in spread.index]
     edge = ["black" if colour == "white" else colour for colour in fill]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 7), sharey=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 7), sharey=True)
     for axis, values, x in ((left, spread, "average precision (log scale)"), (right, found, "frauds found")):
         axis.hlines(values.index, values["min"], values["max"], color=GREY, lw=2, alpha=0.5)
         axis.scatter(values["mean"], values.index, c=fill, edgecolors=edge, zorder=3)
@@ -625,7 +689,7 @@ def rule_coverage(signal: pd.Series, threshold: float) -> Figure:
         f"{signal.name} > {threshold:g} accuses {accused:.1f} of {BLOCK:,} events; the budget is {ALERTS}",
         f"threshold of {signal.name}",
         f"accused of {BLOCK:,} events\n(log scale)",
-        figsize=(9, 3),
+        figsize=(7.5, 3),
     )
     values = np.sort(signal.to_numpy())
     share = (len(values) - np.searchsorted(values, values, side="right")) * BLOCK / len(values)
@@ -648,7 +712,7 @@ def budget_choice(curve: pd.DataFrame, cost: pd.Series, alerts: int, name: str, 
         name: the detector.
         nothing: the cost of looking at no alert, in euro.
     """
-    figure, (counts, line, euros) = plt.subplots(1, 3, figsize=(11, 3.6), width_ratios=(1, 1.2, 1.5))
+    figure, (counts, line, euros) = plt.subplots(1, 3, figsize=(9.5, 3.6), width_ratios=(1, 1.2, 1.5))
     label, colour = DETECTORS[name]
     chosen, dot = curve.loc[alerts], {"marker": "o", "ms": 9, "color": colour, "mec": "black"}
     matrix = chosen[["honest_quiet", "false_alarms", "missed", "found"]].to_numpy(int).reshape(2, 2)
@@ -685,6 +749,27 @@ STREAM = {  # label, colour, line; the wine and the olive are Paul Tol's
 EVENTS = StrMethodFormatter("{x:,.0f}")
 
 
+def one_alert(delay: int, complained: int) -> Figure:
+    """What happens to an event, from its arrival to a complaint; not to scale."""
+    steps = {
+        "arrives,\nis scored": "at once",
+        "is alerted,\nlies on a desk": f"when its block\nof {BLOCK:,} ends",
+        "is reviewed": f"{delay:,} events\nafter it",
+        "the learner\nis taught": "when that\nblock ends",
+        "its customer\ncomplains": f"{complained:,} events\nafter it",
+    }
+    figure, axes = _single("What the learner knows of an event comes in steps", figsize=(7.5, 2.4))
+    places = np.arange(len(steps))
+    axes.plot(places, 0 * places, color=GREY, lw=2, zorder=0)
+    axes.scatter(places, 0 * places, s=160, color=[GREY, RED, GREEN, BLUE, GREEN])
+    for place, (what, when) in zip(places, steps.items(), strict=True):
+        axes.annotate(what, (place, 0.25), ha="center", va="bottom", weight="bold")
+        axes.annotate(when, (place, -0.25), ha="center", va="top")
+    axes.set(xlim=(-0.6, len(steps) - 0.4), ylim=(-1, 1), xticks=[], yticks=[])
+    sns.despine(figure, left=True, bottom=True)
+    return figure
+
+
 def found_per_review(found: Mapping[str, np.ndarray]) -> Figure:
     """Frauds found against alerts reviewed; one line a detector, all with the same budget."""
     totals = {name: int(values.sum()) for name, values in found.items()}
@@ -710,7 +795,7 @@ def stream_timeline(index: pd.Index, alert: np.ndarray, truth: np.ndarray) -> Fi
     busiest = pd.Series(fraud).groupby(index // BLOCK).sum().max()
     counts = f"{found.sum()} frauds found, {missed.sum()} missed"
     title = f"{counts}; the busiest {BLOCK:,} events hold {busiest} frauds"
-    figure, axes = _single(title, CLOCK, figsize=(10, 2.8))
+    figure, axes = _single(title, CLOCK, figsize=(8.5, 2.8))
     groups = (("missed", missed, RED), ("found", found, GREEN), ("false alarm", alert & ~fraud, GREY))
     for row, (_, mask, colour) in enumerate(groups):
         axes.plot(index[mask], np.full(mask.sum(), row), "|", ms=22, mew=1.2, color=colour, alpha=0.8)
@@ -722,7 +807,7 @@ def stream_timeline(index: pd.Index, alert: np.ndarray, truth: np.ndarray) -> Fi
 
 def precision_recall_so_far(index: pd.Index, alerts: Mapping[str, np.ndarray], truth: np.ndarray) -> Figure:
     """Share of alerts that were fraud, and of frauds that were found, from the start of the stream."""
-    figure, (precision, recall) = plt.subplots(1, 2, figsize=(11, 3.8), sharey=True)
+    figure, (precision, recall) = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
     fraud = truth == 1
     for name, alert in alerts.items():
         label, colour, line = STREAM[name]
@@ -748,7 +833,7 @@ def drift_map(psi: pd.DataFrame, limits: pd.Series) -> Figure:
     worst = relative.max(axis=1).idxmax()
     figure, axes = _single(
         f"{alarms.sum()} of {len(alarms)} blocks drift farther than the warm-up ever did, {worst} farthest",
-        figsize=(10, 3.4),
+        figsize=(8.5, 3.4),
     )
     sns.heatmap(relative.clip(upper=1), ax=axes, cmap="Greys", vmin=0, vmax=3, cbar=False)
     reds, most = sns.light_palette(RED, as_cmap=True), max(2, relative.max(axis=None))
@@ -768,7 +853,7 @@ def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
         measured: one row a size and path, with events, path, work_s, total_s and peak_mb.
         crossover: the number of events from which Spark on 2 cores is done first; None for never.
     """
-    figure, (time, memory) = plt.subplots(1, 2, figsize=(11, 4.2))
+    figure, (time, memory) = plt.subplots(1, 2, figsize=(9.5, 4.2))
     ahead = "never ahead" if crossover is None else f"ahead from {float(f'{crossover:.1g}'):,.0f} events"
     time.set(title=f"Spark on 2 cores: {ahead}", ylabel="seconds (log scale)", yscale="log")
     memory.set(title="Memory at its peak", ylabel="MB")
@@ -828,7 +913,7 @@ def mirror(scores: Mapping[str, Mapping[str, float]]) -> Figure:
         f"XGBoost: F1 {learned['heuristics']:.2f} against the labels it learned from, "
         f"{learned['truth']:.2f} against the truth",
         "F1, mean over the three categories",
-        figsize=(9, 3.6),
+        figsize=(7.5, 3.6),
     )
     rows = np.arange(len(table))
     for shift, (column, colour, label) in enumerate(
@@ -849,7 +934,7 @@ def caught_by_day(caught: pd.Series, half: float) -> Figure:
         f"Heuristics accuse {early.mean():.0%} of the abuse in the first half, {late.mean():.0%} later",
         "day",
         "share of abused\naccount-days accused",
-        figsize=(9, 3),
+        figsize=(7.5, 3),
     )
     axes.bar(caught.index, caught, color=ORANGE, alpha=0.6)
     for part in (early, late):
@@ -865,7 +950,7 @@ def found_in_sessions(found: Mapping[str, int], abused: int) -> Figure:
     figure, axes = _single(
         f"The detector finds {times:.1f} times what the heuristics find",
         f"found among the alerts, {ALERTS} of every {BLOCK:,} account-days ({abused} were abused)",
-        figsize=(9, 3.6),
+        figsize=(7.5, 3.6),
     )
     _bars(axes, ordered, "{:.0f}", SESSIONS)
     return figure
@@ -878,7 +963,7 @@ def over_worlds(found: pd.DataFrame) -> Figure:
     figure, axes = _single(
         f"Over {len(found)} worlds the detector finds {means['detector']:.1f} times what the heuristics find",
         "abused account-days found within the alert budget, mean of the heuristics = 1",
-        figsize=(9, 3.8),
+        figsize=(7.5, 3.8),
     )
     for row, name in enumerate(ordered):
         colour = SESSIONS[name][1]
@@ -900,7 +985,7 @@ def queue(risk: pd.Series, alerted: pd.Series) -> Figure:
         f"{alerted.sum()} of {len(risk):,} events are on the desk, the least risky at {least:.2f}",
         CLOCK,
         "risk",
-        figsize=(9, 3),
+        figsize=(7.5, 3),
     )
     for mask, colour, size, label in ((~alerted, GREY, 6, "left alone"), (alerted, RED, 36, "alert")):
         axes.scatter(risk.index[mask], risk[mask], s=size, color=colour, label=label, lw=0)

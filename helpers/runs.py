@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,8 @@ from helpers.headless import kernels, run_as_far_as_the_exercises
 from helpers.settings import REFERENCE, ROOT
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from helpers.schema import Schema
 
 DPI = 100
@@ -213,18 +215,24 @@ class Run:
         }
         replace(self.folder / "manifest.json", to_json(manifest))
 
-    def show(self, figure: Any, name: str, *, alt: str) -> None:
-        """Save a matplotlib figure as figures/NAME.png and display it with its alternative text."""
+    def show(self, draw: Callable[..., Any], *data: Any, **options: Any) -> None:
+        """Draw a figure, save it as figures/NAME.png under its function's name, and display it.
+
+        Its alternative text is what the function's docstring says that it draws, and its titles.
+        """
         import io
 
         import matplotlib.pyplot as plt
         from IPython.display import display
 
-        png = io.BytesIO()
+        figure, png = draw(*data, **options), io.BytesIO()
         figure.savefig(png, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
-        replace(self.folder / "figures" / f"{name}.png", png.getvalue())
+        replace(self.folder / "figures" / f"{draw.__name__}.png", png.getvalue())
         plt.close(figure)
-        data = {"image/png": png.getvalue(), "text/plain": alt}
+        drawn = " ".join(draw.__doc__.split("\n\n")[0].split())
+        titles = (axes.get_title(loc=where) for axes in figure.axes for where in ("left", "center"))
+        alt = " ".join([drawn, *(title.replace("\n", " ") + "." for title in titles if title)])
+        data = {"image/png": png.getvalue(), "text/plain": drawn}
         display(data, metadata={"image/png": {"alt": alt}}, raw=True)
 
     def checkpoint(self, *, tolerance: float = 0, **values: float | int | str) -> None:
@@ -299,6 +307,20 @@ def _save(value: Any, path: Path) -> None:
         path.write_text(to_json(value), encoding="utf-8")
     else:
         value.save(path)
+
+
+class Sealed:
+    """A table that can be handed over, and neither read nor counted before that."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._table = table
+
+    def __repr__(self) -> str:
+        return "sealed"
+
+    def save(self, path: Path) -> None:
+        """Write it as parquet."""
+        _save(self._table, path)
 
 
 def _plain(value: Any) -> Any:

@@ -65,7 +65,8 @@ TOYS = {
     "06_evaluation": (
         'RUN: str = "default"\nSEED: int = 0',
         'run = runs.start("06_evaluation", RUN, SEED=SEED)\nimport matplotlib.pyplot as plt',
-        'figure, axes = plt.subplots()\nrun.show(figure, "curves", alt="An empty pair of axes")',
+        'def curves():\n    """An empty pair of axes."""\n    figure, axes = plt.subplots()\n'
+        '    axes.set_title("Nothing to see")\n    return figure\n\n\nrun.show(curves)',
         'data = {key: run.settings[key] for key in ("source", "rows", "start", "sha256")}\n'
         'data |= {"frauds_train": 0, "frauds_test": len(run.read("truth.parquet"))}\n'
         'seen = run.read("scores.parquet").sum().sum()\n'

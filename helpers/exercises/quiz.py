@@ -1,0 +1,13 @@
+"""Questions at the end of a notebook whose answers come from the numbers of its own run."""
+
+from __future__ import annotations
+
+from html import escape
+
+
+def ask(question: str, answer: str) -> None:
+    """Show a question; its answer is folded below it."""
+    from IPython.display import HTML, display
+
+    said = f"<details><summary>{escape(question)}</summary><p>{escape(answer)}</p></details>"
+    display(HTML(said))
