@@ -228,7 +228,7 @@ def sweep() -> None:
     for name in ("windows", "stream"):
         results.write_block(results.TABLES, name)
     with locked(run_folder("sweep")):
-        variants, streamed, _ = fits.run(run_folder("sweep"))
+        variants, streamed, *_ = fits.run(run_folder("sweep"))
     windows = evaluation.over_windows(variants, "variant", "average_precision")
     found = evaluation.found_over_windows(streamed)
     for name, table in (
@@ -238,7 +238,8 @@ def sweep() -> None:
         text = results.markdown_table(table)
         results.write_block(results.TABLES, name, text)
         print(text, end="\n\n")
-    wrote = ", ".join(path.name for path in (fits.TABLE, fits.STREAM_TABLE, fits.WORLDS_TABLE))
+    tables = (fits.TABLE, fits.STREAM_TABLE, fits.WRONG_TABLE, fits.WORLDS_TABLE)
+    wrote = ", ".join(path.name for path in tables)
     print(f"Wrote {wrote} in results/ and the tables of its README.md.")
 
 

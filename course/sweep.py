@@ -43,11 +43,13 @@ from helpers.settings import COMPLAINED, CROWDS, DELAY, RADIUS, RESULTS, ROOT, W
 
 TABLE = RESULTS / "sweep.csv"
 STREAM_TABLE = RESULTS / "stream.csv"
+WRONG_TABLE = RESULTS / "wrong.csv"
 WORLDS_TABLE = RESULTS / "worlds.csv"
 SEEDS = tuple(range(5))
 STARTS = tuple(range(0, 60_000, 10_000))  # of overlapping windows; the two that do not overlap get all seeds
 PLACES = [(start, seed) for start in STARTS for seed in (SEEDS if start in WINDOWS else SEEDS[:1])]
 STREAMS = [(start, seed) for start, seed in PLACES if seed < 2]
+WRONG = (0.0, 0.02, 0.05, 0.1, 0.2)  # shares of the reviews
 WORLDS = tuple(range(20))
 WORLDS_NOTEBOOK = "09_streaming_sessions"
 FULL = "detector"  # what every other variant is compared with
@@ -286,10 +288,8 @@ def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]
     Columns: start, seed, detector, and of all events after the warm-up found (frauds among the alerts),
     possible (what the budget allows) and average_precision (pooled over the models of all blocks).
     """
-    events, truth = data.seal(data.load_events("snapshot", rows, start))
-    warm = min(WARM_UP, len(data.split(events)[0]))
-    warm_up, live, lived = events[:warm], events[warm:], truth.to_numpy()[warm:]
-    detector = Detector.fit(warm_up, seed)
+    events, truth, warm, detector = _cold_start(start, seed, rows)
+    live, lived = events[warm:], truth.to_numpy()[warm:]
     ways = {
         "stream": {},
         "complaints": {"complained": COMPLAINED},
@@ -299,8 +299,7 @@ def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]
     }
     scores, alerts = {}, {}
     for name, way in ways.items():
-        learner = stream.Learner.start(detector, warm_up, seed=seed)
-        log = pd.concat([*stream.replay(learner, live, truth, **way), learner.close()])
+        log = _replayed(detector, events, truth, warm, seed, **way)
         scores[name], alerts[name] = log["risk"].to_numpy(), (log["alert"] == 1).to_numpy()
     seen, first = detector.seen(events), start + warm
     scores["detector"] = detector.score(live)
@@ -320,6 +319,37 @@ def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]
         }
         for name, score in scores.items()
     ]
+
+
+def _cold_start(start: int, seed: int, rows: int) -> tuple[pd.DataFrame, pd.Series, int, Detector]:
+    """Events and truth from one start, the size of the warm-up, and the detector that learned from it."""
+    events, truth = data.seal(data.load_events("snapshot", rows, start))
+    warm = min(WARM_UP, len(data.split(events)[0]))
+    return events, truth, warm, Detector.fit(events[:warm], seed)
+
+
+def _replayed(
+    detector: Detector, events: pd.DataFrame, truth: pd.Series, warm: int, seed: int, **way: float
+) -> pd.DataFrame:
+    """Risk and alert of every event after the warm-up, by a learner that is told in this way."""
+    learner = stream.Learner.start(detector, events[:warm], seed=seed)
+    return pd.concat([*stream.replay(learner, events[warm:], truth, **way), learner.close()])
+
+
+def measure_wrong(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]:
+    """What the learner finds from one start when a share of its reviews is wrong; a row each.
+
+    Columns: start, seed, wrong, told (reviews, or reviews and complaints), found (frauds among the alerts).
+    """
+    events, truth, warm, detector = _cold_start(start, seed, rows)
+    told = {"reviews": {}, "reviews and complaints": {"complained": COMPLAINED}}
+    found = []
+    for wrong in WRONG:
+        for channel, way in told.items():
+            log = _replayed(detector, events, truth, warm, seed, wrong=wrong, **way)
+            frauds = int(truth[log.index[log["alert"] == 1]].sum())
+            found.append({"start": start, "seed": seed, "wrong": wrong, "told": channel, "found": frauds})
+    return found
 
 
 def _recipe() -> str:
@@ -353,7 +383,7 @@ def run(folder: Path, workers: int = os.cpu_count() or 1) -> tuple[pd.DataFrame,
         workers: processes at a time.
 
     Returns:
-        The rows of `measure`, of `measure_stream` and of `measure_world`.
+        The rows of `measure`, of `measure_stream`, of `measure_wrong` and of `measure_world`.
 
     Raises:
         CourseError: if one of the fits fails.
@@ -362,6 +392,7 @@ def run(folder: Path, workers: int = os.cpu_count() or 1) -> tuple[pd.DataFrame,
     return (
         _table(folder, measure, PLACES, TABLE, workers),
         _table(folder, measure_stream, STREAMS, STREAM_TABLE, workers),
+        _table(folder, measure_wrong, [(start, SEEDS[0]) for start in STARTS], WRONG_TABLE, workers),
         _table(folder, measure_world, worlds, WORLDS_TABLE, workers),
     )
 
@@ -391,9 +422,9 @@ def _table(
 
 def _fit(job: str, *place: int) -> list[dict]:
     """One window and seed, or one world, in a worker process."""
-    jobs = {"measure": measure, "measure_stream": measure_stream, "measure_world": measure_world}
+    jobs = (measure, measure_stream, measure_wrong, measure_world)
     try:
-        return jobs[job](*place)
+        return {one.__name__: one for one in jobs}[job](*place)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         where = ", ".join(

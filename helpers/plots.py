@@ -185,7 +185,7 @@ def profile_map(z: pd.DataFrame, unusual: np.ndarray, beyond: float = UNUSUAL_SD
     """Ordinary and unusual events on two of their axes, the first and the third, and the profile's limits."""
     x, y = z.columns[0], z.columns[min(2, z.shape[1] - 1)]
     figure, axes = _single(
-        f"{unusual.mean():.1%} of the events lie outside the profile on two axes or more",
+        f"{unusual.mean():.1%} of the events lie outside the profile on two or more of {z.shape[1]} axes",
         f"{x} (robust standard deviations)",
         f"{y} (robust standard deviations)",
         figsize=(7, 4.5),
@@ -362,7 +362,7 @@ def training_curves(histories: Mapping[str, Sequence[Sequence[float]]]) -> Figur
         epochs = np.arange(1, len(errors) + 1)
         axis.plot(epochs, errors[:, 0], color=GREY, label="training rows")
         axis.plot(epochs, errors[:, 1], color=BLUE, label="held-out rows")
-        axis.plot(best + 1, errors[best, 1], "o", color=RED, label="lowest, kept")
+        axis.plot(best + 1, errors[best, 1], "o", color=RED, label="lowest")
         found = f"{errors[best, 1]:.3f} at best, {errors[-1, 1]:.3f} at the end"
         axis.set(title=f"{name}:\n{found}", xlabel="epoch", yscale="log")
     axes[0, 0].set_ylabel("mean squared error\n(log scale)")
@@ -747,6 +747,31 @@ STREAM = {  # label, colour, line; the wine and the olive are Paul Tol's
     "perfect": ("perfect ranking", DETECTORS["oracle"][1], ":"),
 }
 EVENTS = StrMethodFormatter("{x:,.0f}")
+
+
+def wrong_reviews(found: pd.DataFrame, label_free: float) -> Figure:
+    """Frauds found when a share of the reviews is wrong, with complaints and without: mean and range over
+    the starts; the dashed line is the detector that listens to nobody."""
+    means = found.groupby(["told", "wrong"])["found"].agg(["mean", "min", "max"])
+    lost = 1 - means["mean"].unstack("wrong").iloc[:, -1] / means["mean"].unstack("wrong").iloc[:, 0]
+    worst = found["wrong"].max()
+    figure, axes = _single(
+        f"{worst:.0%} wrong reviews cost {lost['reviews']:.0%} of the finds, "
+        f"{lost['reviews and complaints']:.0%} where customers complain",
+        "share of the reviews that are wrong",
+        "frauds found",
+        figsize=(7.5, 3.6),
+    )
+    for told, name in (("reviews", "stream"), ("reviews and complaints", "complaints")):
+        curve, (_, colour, _) = means.loc[told], STREAM[name]
+        axes.plot(curve.index, curve["mean"], "o-", color=colour, label=told)
+        axes.fill_between(curve.index, curve["min"], curve["max"], color=colour, alpha=0.12, lw=0)
+    axes.axhline(label_free, color=STREAM["detector"][1], ls="--", label=STREAM["detector"][0])
+    axes.set_xticks(found["wrong"].unique())
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_ylim(0)
+    axes.legend(**BESIDE)
+    return figure
 
 
 def one_alert(delay: int, complained: int) -> Figure:

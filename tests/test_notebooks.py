@@ -185,6 +185,24 @@ def test_whoever_reads_the_truth_asks_first_whether_both_parts_hold_both_classes
     assert "evaluation.check_parts(truth, n_train)" in opening
 
 
+def test_notebook_1_keeps_nothing_in_hand_that_tells_the_truth(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    known: dict = {"runs": runs}
+    for cell in code_cells(NOTEBOOKS[0])[1:]:
+        exec(cell.source, known)
+        known["RUN"] = str(tmp_path / "run")
+        if "data.seal(" in cell.source:
+            break
+    left = {name: value for name, value in known.items() if name[0] != "_"}
+    assert list(left["sealed"]) == ["truth.parquet"] and len(left["events"]) == 50_000
+    tables = [value for value in left.values() if isinstance(value, pd.DataFrame | pd.Series)]
+    assert [list(table) for table in tables] == [["Amount", *(f"V{n}" for n in range(1, 7))]]
+    (sealed,) = left["sealed"].values()
+    assert repr(sealed) == "sealed" and [name for name in dir(sealed) if name[0] != "_"] == ["save"]
+    sealed.save(tmp_path / "truth.parquet")
+    assert pd.read_parquet(tmp_path / "truth.parquet")["Class"].sum() == 148
+
+
 # --- the runs ------------------------------------------------------------------------------------
 
 

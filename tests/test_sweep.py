@@ -22,6 +22,7 @@ def rows(start, seed, judge=0.5, rules=0.25):
 def sandbox(monkeypatch, tmp_path):
     monkeypatch.setattr(sweep, "TABLE", tmp_path / "results" / "sweep.csv")
     monkeypatch.setattr(sweep, "STREAM_TABLE", tmp_path / "results" / "stream.csv")
+    monkeypatch.setattr(sweep, "WRONG_TABLE", tmp_path / "results" / "wrong.csv")
     monkeypatch.setattr(sweep, "WORLDS_TABLE", tmp_path / "results" / "worlds.csv")
     monkeypatch.setattr(sweep, "PLACES", [(start, seed) for start in sweep.WINDOWS for seed in (0, 1)])
     monkeypatch.setattr(sweep, "STREAMS", sweep.PLACES)
@@ -85,6 +86,7 @@ def fits(monkeypatch) -> list:
     done = Fits()
     pretend("measure", rows)
     pretend("measure_stream", streamed)
+    pretend("measure_wrong", lambda start, seed: [{"start": start, "wrong": 0.1, "found": 7}])
     pretend("measure_world", lambda seed: [{"seed": seed, "model": "detector", "found": 7}])
     return done
 
@@ -100,12 +102,13 @@ def test_a_sweep_that_was_stopped_fits_only_what_is_missing(sandbox, fits):
         sweep.run(sandbox / "runs", workers=1)
     assert_one_sentence(str(no.value))
     everything = [(job, *place) for job in ("measure", "measure_stream") for place in PLACES]
+    everything += [("measure_wrong", start, 0) for start in sweep.STARTS]
     everything += [("measure_world", 0), ("measure_world", 1)]
     assert fits == everything[:6] and sweep.TABLE.exists() and not sweep.STREAM_TABLE.exists()
     fits.broken = ()
     tables = sweep.run(sandbox / "runs", workers=1)
     assert fits == everything
-    paths = (sweep.TABLE, sweep.STREAM_TABLE, sweep.WORLDS_TABLE)
+    paths = (sweep.TABLE, sweep.STREAM_TABLE, sweep.WRONG_TABLE, sweep.WORLDS_TABLE)
     for table, path in zip(tables, paths, strict=True):
         pd.testing.assert_frame_equal(pd.read_csv(path), table, check_dtype=False)
 
@@ -114,7 +117,7 @@ def test_another_method_is_fitted_anew(sandbox, fits, monkeypatch):
     sweep.run(sandbox / "runs", workers=1)
     monkeypatch.setattr(sweep, "_recipe", lambda: "another")
     sweep.run(sandbox / "runs", workers=1)
-    assert len(fits) == 20
+    assert len(fits) == 2 * (4 + 4 + 6 + 2)
 
 
 def test_a_traceback_names_the_variant():
@@ -155,4 +158,8 @@ def test_the_learner_and_its_references_are_measured(monkeypatch):
     ]
     assert table["possible"].nunique() == 1 and (table["found"] <= table["possible"]).all()
     assert table.loc["stream", "found"] > table.loc["seed_rules", "found"]
+    monkeypatch.setattr(sweep, "WRONG", (0.0, 0.5))
+    wrong = pd.DataFrame(sweep.measure_wrong(0, 0, rows=12_000)).set_index(["told", "wrong"])["found"]
+    assert wrong["reviews", 0.0] == table.loc["stream", "found"] != wrong["reviews", 0.5]
+    assert wrong["reviews and complaints", 0.0] == table.loc["complaints", "found"]
     assert table["average_precision"].between(0, 1).all()

@@ -7,11 +7,14 @@ learner's code is named, and a wrong answer is described by its likely cause, no
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import dis
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 
 class NotYet(Exception):
@@ -48,44 +51,72 @@ def _named(error: Exception) -> str:
 
 
 def _is_stub(function: Any) -> bool:
-    """Whether a function does nothing: no name looked up, no variable of its own."""
-    code = getattr(function, "__code__", None)
-    return code is not None and not code.co_names and code.co_nlocals == code.co_argcount
+    """Whether a function does nothing but return a constant; with a forgotten `return` it does more."""
+    steps = {step.opname for step in dis.get_instructions(function)} if inspect.isfunction(function) else {""}
+    return steps <= {"RESUME", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+
+
+def _hint(error: Exception, function: Callable, arguments: Sequence[Any]) -> str:
+    """What helps with the errors that beginners meet most."""
+    if "numpy.ndarray" in str(error):
+        return " What your function is given is a NumPy array; `pd.Series(...)` makes a pandas column of it."
+    if not isinstance(error, KeyError):
+        return ""
+    given = zip(inspect.signature(function).parameters, arguments, strict=False)
+    tables = [(name, table) for name, table in given if isinstance(table, pd.DataFrame | Mapping)]
+    return "".join(f" `{name}` has {', '.join(map(str, table))}." for name, table in tables)
 
 
 def ask(function: Any, *arguments: Any) -> Any:
     """What the learner's function gives for copies of these arguments."""
     if not callable(function):
         raise Off("The answer should be a function; leave the line that begins with `def` as it is.")
+    numbers = all(isinstance(argument, int | float) for argument in arguments)
+    given = f" for {', '.join(map(str, arguments))}" if numbers else ""
     try:
         answer = function(*copy.deepcopy(arguments))
     except Exception as error:
-        raise Off(f"Your code stops with {_named(error)}.") from None
+        raise Off(
+            f"Your code stops{given} with {_named(error)}.{_hint(error, function, arguments)}"
+        ) from None
     if answer is None:
         if _is_stub(function):
             raise NotYet
-        raise Off("Your function gives None; is a `return` missing?")
+        raise Off(f"Your function gives None{given}; is a `return` missing?")
     return answer
 
 
 def as_number(answer: Any) -> float:
+    values = np.asarray(answer, dtype=object)
     try:
-        number = float(answer)
+        number = float(values.item())
     except (TypeError, ValueError):
-        raise Off(f"The answer should be one number, but is of type {type(answer).__name__}.") from None
+        many = f"gives {values.size:,} values" if values.size != 1 else f"is of type {type(answer).__name__}"
+        raise Off(f"The answer should be one number, but {many}.") from None
     if not np.isfinite(number):
         raise Off(f"The answer is {number}, which is no number to work with.")
     return number
+
+
+def as_pair(answer: Any, names: str) -> list[float]:
+    if np.shape(answer) != (2,):
+        raise Off(f"It should give two numbers: return {names}.")
+    return [as_number(value) for value in answer]
 
 
 def as_column(answer: Any, n: int) -> np.ndarray:
     try:
         column = np.asarray(answer, dtype=float)
     except (TypeError, ValueError):
-        raise Off(f"It should give numbers, but gives {type(answer).__name__}.") from None
+        text = any(isinstance(value, str) for value in np.ravel(np.asarray(answer, dtype=object)))
+        raise Off(f"It should give numbers, but gives {'text' if text else type(answer).__name__}.") from None
+    if column.ndim == 1 and column.size != n:
+        raise Off(
+            f"It should give one value an event, {n:,} here, but gives {column.size:,} values. Does it work "
+            "with what it is given, or with a table from outside?"
+        )
     if column.shape != (n,):
-        shapes = {0: "a single number", 1: f"{column.size:,} values"}
-        shape = shapes.get(column.ndim, f"a table of shape {column.shape}")
+        shape = f"a table of shape {column.shape}" if column.ndim else "a single number"
         raise Off(f"It should give one value an event, {n:,} here, but gives {shape}.")
     if not np.isfinite(column).all():
         bad = int(np.argmin(np.isfinite(column)))
@@ -104,6 +135,21 @@ def close(one: Any, other: Any, tolerance: float) -> bool:
     return np.shape(one) == np.shape(other) and np.allclose(one, other, rtol=tolerance, atol=tolerance)
 
 
+def still_right(found: Any, expected: Any, tol: float = 1e-6) -> None:
+    """Raise `Off` unless what is right for the notebook's input is right for another one, too."""
+    if not close(found, expected, tol):
+        raise Off(
+            "It is right for this input, but not for another one: work with what your function is given, not "
+            "with a table from outside or a number written down."
+        )
+
+
+def _rounded(found: Any, expected: Any) -> bool:
+    """Whether an answer is the right one to a few digits, with an error below a tenth."""
+    near = np.abs(np.subtract(found, expected)) <= 0.1 * np.abs(expected)
+    return bool(np.all(near)) and any(close(found, np.round(expected, digits), 1e-9) for digits in range(7))
+
+
 def compare(found: Any, expected: Any, slips: Mapping[str, Any], where: str = "", tol: float = 1e-6) -> None:
     """Raise `Off` unless equal: by the sentence of the slip that gives the same, or the first value off."""
     if close(found, expected, tol):
@@ -111,11 +157,17 @@ def compare(found: Any, expected: Any, slips: Mapping[str, Any], where: str = ""
     for sentence, slip in slips.items():
         if close(found, slip, tol):
             raise Off(sentence)
+    if close(found, np.negative(expected), tol):
+        raise Off("The sign is turned.")
+    if np.allclose(found, np.multiply(100, expected), rtol=0.01):
+        raise Off("This is a hundred times as much: is it a percentage?")
+    if _rounded(found, expected):
+        raise Off("This is right, but rounded; give all digits.")
     off = ~np.isclose(found, expected, rtol=tol, atol=tol)
     first = int(np.argmax(off))
     value, right = float(np.ravel(found)[first]), float(np.ravel(expected)[first])
     place = f"at position {first:,}" if np.ndim(found) else ""
-    size = "too large" if value > right else "too small"
+    size = "too high" if value > right else "too low"
     many = f"; {off.sum():,} of {off.size:,} values are off" if np.ndim(found) else ""
     words = " ".join(filter(None, [where, place, f"{value:.6g} is {size}{many}."]))
     raise Off(words[0].upper() + words[1:])

@@ -8,10 +8,15 @@ import numpy as np
 import pandas as pd
 
 from helpers import rules
-from helpers.exercises.checker import Off, as_flags, as_number, ask, checker, compare
+from helpers.exercises.checker import Off, as_flags, as_number, ask, checker, compare, still_right
 from helpers.settings import ALERTS, BLOCK, BUDGET
 
 TOO_MANY = 10 * BUDGET  # share of events beyond which a rule does not accuse, it complains
+CUTS = 30  # a rule is asked again about the events before, and up to, so many that it accuses
+LATER = (
+    " about them: it uses events that come later. Look back only, and take numbers from `thresholds`, or "
+    "write them down."
+)
 
 
 @checker
@@ -30,6 +35,7 @@ def check_2a(attempt: Callable, votes: pd.DataFrame) -> str:
         slips = {f"For `{name}` your number {sentence}": value for sentence, value in slips.items()}
         expected = (vote != rules.ABSTAIN).mean()
         compare(as_number(ask(attempt, vote)), expected, slips, f"For `{name}`")
+    still_right(as_number(ask(attempt, pd.Series([1, 0, -1, -1, 0, 0, 1, 0]))), 6 / 8)
     return "right. The same as the column Coverage above."
 
 
@@ -37,6 +43,8 @@ def check_2a(attempt: Callable, votes: pd.DataFrame) -> str:
 def check_2b(attempt: Callable, values: pd.Series) -> str:
     """The value that the alert budget's share exceeds."""
     threshold = as_number(ask(attempt, values))
+    if np.isclose(threshold, (BUDGET, 1 - BUDGET)).any():
+        raise Off("This is the share itself; the question is which value that share of the events exceeds.")
     share = float((values > threshold).mean())
     if abs(share - BUDGET) * len(values) > 1:
         hint = (
@@ -50,6 +58,9 @@ def check_2b(attempt: Callable, values: pd.Series) -> str:
         )
         found = f"{share * BLOCK:.1f} of {BLOCK:,} events exceed {threshold:.4g}"
         raise Off(f"{found}; the budget is {ALERTS}.{hint}")
+    others = 2 * values[: len(values) // 2] + 1
+    exceed = (others > as_number(ask(attempt, others))).sum()
+    still_right(abs(exceed - BUDGET * len(others)) <= 1, True)
     return (
         f"right. {ALERTS} of {BLOCK:,} events of the training part are farther from the profile than "
         f"{threshold:.1f}."
@@ -57,10 +68,14 @@ def check_2b(attempt: Callable, values: pd.Series) -> str:
 
 
 def accused(
-    rule: Callable, signals: pd.DataFrame, thresholds: dict[str, float], most: float = 1
+    rule: Callable, signals: pd.DataFrame, thresholds: dict[str, float], most: float = TOO_MANY
 ) -> np.ndarray:
     """Where a learner's rule fires, after the checks that every rule must pass; `most` is a share."""
-    fires = as_flags(ask(rule, signals, thresholds), len(signals))
+
+    def says(events: pd.DataFrame) -> np.ndarray:
+        return as_flags(ask(rule, events, thresholds), len(events))
+
+    fires = says(signals)
     if not fires.any():
         raise Off("Your rule accuses nobody. Lower what it asks for.")
     if fires.mean() > most:
@@ -68,12 +83,18 @@ def accused(
             f"Your rule accuses {fires.mean() * BLOCK:.0f} of {BLOCK:,} events. Analysts can look at "
             f"{ALERTS}; ask for something rarer, {most * BLOCK:.0f} at most."
         )
-    half = len(signals) // 2
-    if (as_flags(ask(rule, signals.iloc[:half], thresholds), half) != fires[:half]).any():
-        raise Off(
-            "Asked about the first half of the stream alone, your rule says something else: it uses events "
-            "that come later. Take numbers from `thresholds`, or write them down."
-        )
+    if (says(signals) != fires).any():
+        raise Off("Asked twice, your rule accuses others. An accusation must not depend on chance.")
+    first = np.flatnonzero(fires)[:CUTS]
+    for end in (len(signals) // 2, *first, *(first + 1)):
+        if end and (says(signals[:end]) != fires[:end]).any():
+            raise Off(f"Asked about the first {end:,} events alone, your rule says something else{LATER}")
+    extreme = signals.copy()
+    extreme.index += signals.index[-1] + 1
+    for name in signals.select_dtypes("number"):
+        extreme[name] = 10.0 * signals[name].max()
+    if (says(pd.concat([signals, extreme]))[: len(fires)] != fires).any():
+        raise Off(f"With extreme events after these, your rule says something else{LATER}")
     return fires
 
 
@@ -99,7 +120,7 @@ def this_is_a_rule(fires: np.ndarray, said: pd.DataFrame) -> str:
 @checker
 def check_2c(attempt: Callable, signals: pd.DataFrame, thresholds: dict[str, float]) -> str:
     """A rule of the learner's own; any that accuses few, looks back only and is new."""
-    fires = accused(attempt, signals, thresholds, TOO_MANY)
+    fires = accused(attempt, signals, thresholds)
     said = rules.apply_rules(signals, thresholds) == rules.SUSPICIOUS
     only_if_new(fires, said)
     return f"{this_is_a_rule(fires, said)} Notebook 6 measures it."

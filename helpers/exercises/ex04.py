@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from helpers import rules
 from helpers.autoencoder import Autoencoder
-from helpers.exercises.checker import Off, as_column, ask, checker, close, compare
+from helpers.exercises.checker import Off, as_column, ask, checker, close, compare, still_right
 
 LABELS = {rules.SUSPICIOUS: "suspicious", rules.NORMAL: "presumed normal", rules.UNDECIDED: "undecided"}
 
@@ -39,32 +40,56 @@ def check_4a(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder) -> str:
     for sentence, slip in slips.items():
         if close(answer, slip, 1e-6):
             raise Off(sentence)
-    compare(as_column(answer, len(x)), squared.mean(axis=1), {})
+    compare(as_column(answer, len(x)), squared.mean(axis=1), {}, tol=1e-4)
+    others = as_column(ask(attempt, x[::-1], 0 * rebuilt), len(x))
+    still_right(others, (x[::-1] ** 2).mean(axis=1), tol=1e-4)
     return "right. This is what the network was trained to make small, event by event."
 
 
 @checker
 def check_4b(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder, names: Sequence[str]) -> str:
     """The name of the worst rebuilt input of each row."""
-    rebuilt = autoencoder.reconstruct(x)
-    answer = np.asarray(ask(attempt, x, rebuilt, list(names)))
-    if answer.shape != (len(x),):
-        raise Off(f"It should give one name an event, {len(x)} here, but gives the shape {answer.shape}.")
-    if answer.dtype.kind in "iu":
+    both = np.vstack([np.eye(len(names)), -np.eye(len(names))])  # every input is the worst, too high or low
+    order = np.array(names)
+    for rows, rebuilt, named in ((x, autoencoder.reconstruct(x), order), (both, 0 * both, order[::-1])):
+        answer = _names(ask(attempt, rows, rebuilt, named.tolist()), len(rows), named)
+        away = rows - rebuilt
+        right = named[np.abs(away).argmax(axis=1)]
+        wrong = np.flatnonzero(answer != right)
+        slips = {
+            "Too low is as bad as too high: take the sign away before you look for the largest.": named[
+                away.argmax(axis=1)
+            ],
+            "Too high is as bad as too low: take the sign away before you look for the largest.": named[
+                away.argmin(axis=1)
+            ],
+            "These are the inputs that were rebuilt best.": named[np.abs(away).argmin(axis=1)],
+            "These are the largest inputs; the question is which one was rebuilt worst.": named[
+                np.abs(rows).argmax(axis=1)
+            ],
+            "With the columns in another order its names are off: take them from `names`.": order[
+                np.abs(away).argmax(axis=1)
+            ],
+        }
+        for sentence, slip in slips.items():
+            if len(wrong) and (answer == slip).all():
+                raise Off(sentence)
+        if len(wrong):
+            raise Off(f"For row {wrong[0]} it says {answer[wrong[0]]}, but another input was rebuilt worse.")
+    return "right. A reason for every alert, without another model."
+
+
+def _names(answer: Any, n: int, names: np.ndarray) -> np.ndarray:
+    """An answer that names one input a row."""
+    found = np.asarray(answer)
+    if found.shape != (n,):
+        gives = {0: "one for all", 1: f"{found.size}"}.get(found.ndim, f"a table of shape {found.shape}")
+        raise Off(f"It should give one name an event, {n} here, but gives {gives}.")
+    if found.dtype.kind in "iu":
         raise Off("These are positions; an analyst reads names.")
-    named = np.array(names)
-    if (answer == named[np.abs(x - rebuilt).argmax(axis=1)]).all():
-        return "right. A reason for every alert, without another model."
-    for sentence, slip in {
-        "Too low is as bad as too high: take the sign away before you look for the largest.": x - rebuilt,
-        "Too high is as bad as too low: take the sign away before you look for the largest.": rebuilt - x,
-        "These are the inputs that were rebuilt best.": -np.abs(x - rebuilt),
-        "These are the largest inputs; the question is which one was rebuilt worst.": np.abs(x),
-    }.items():
-        if (answer == named[slip.argmax(axis=1)]).all():
-            raise Off(sentence)
-    wrong = int(np.argmax(answer != named[np.abs(x - rebuilt).argmax(axis=1)]))
-    raise Off(f"For row {wrong} it says {answer[wrong]}, but another input was rebuilt worse.")
+    if unknown := [name for name in found if name not in names]:
+        raise Off(f"There is no input called {unknown[0]}; take the names from `names`.")
+    return found
 
 
 @checker

@@ -6,22 +6,19 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
 from helpers import evaluation, rules
-from helpers.exercises.checker import Off, as_column, as_number, ask, checker, compare
-from helpers.exercises.ex02 import accused
+from helpers.exercises.checker import Off, as_column, as_number, as_pair, ask, checker, compare, still_right
+from helpers.exercises.ex02 import TOO_MANY, accused
 
 
 @checker
 def check_6a(attempt: Callable, matrices: Mapping[str, np.ndarray]) -> str:
     """Precision and recall from a confusion matrix."""
-    for name, matrix in matrices.items():
+    for name, matrix in {**matrices, "a made-up matrix": np.array([[90, 6], [1, 3]])}.items():
         (quiet_honest, false), (missed, found) = np.asarray(matrix, dtype=float)
-        answer = ask(attempt, matrix)
-        if np.shape(answer) != (2,):
-            raise Off("It should give two numbers: return precision, recall.")
-        pair = [as_number(value) for value in answer]
+        pair = as_pair(ask(attempt, matrix), "precision, recall")
         precision, recall = found / (found + false), found / (found + missed)
         slips = {
             "The two are swapped: precision is about the alerts, recall about the frauds.": (
@@ -37,7 +34,7 @@ def check_6a(attempt: Callable, matrices: Mapping[str, np.ndarray]) -> str:
                 recall,
             ),
         }
-        compare(pair, (precision, recall), slips, f"For {name}, precision and recall:", tol=1e-6)
+        compare(pair, (precision, recall), slips, f"For {name}, precision and recall:")
     return "right. Both ask about the same frauds found, out of the alerts or out of all frauds."
 
 
@@ -51,6 +48,8 @@ def check_6b(attempt: Callable, truth: np.ndarray, score: np.ndarray) -> str:
     precision = hits.cumsum() / np.arange(1, len(hits) + 1)
     unsorted = toy.cumsum() / np.arange(1, len(toy) + 1)
     upside_down = toy[order[::-1]].cumsum() / np.arange(1, len(toy) + 1)
+    from_zero = hits.cumsum()[1:] / np.arange(1, len(hits))
+    curve = precision_recall_curve(toy, ranked)
     slips = {
         "It walks through time, not down the ranking: sort by score first.": unsorted[toy == 1].mean(),
         "It begins at the lowest score; the riskiest event comes first.": upside_down[
@@ -59,14 +58,24 @@ def check_6b(attempt: Callable, truth: np.ndarray, score: np.ndarray) -> str:
         "It averages over all events; only the places where a fraud is found count.": precision.mean(),
         "It divides by the number of events; divide by the number of frauds.": precision[hits == 1].sum()
         / len(toy),
+        "It adds the notes up; return their mean.": precision[hits == 1].sum(),
+        "It counts places from 0; the first place is number 1.": from_zero[hits[1:] == 1].sum() / hits.sum(),
+        "It notes the precision before each fraud; count that fraud, too.": (
+            (hits.cumsum() - 1) / np.arange(1, len(hits) + 1)
+        )[hits == 1].mean(),
+        "The order of `argsort` says which event comes first, not which place an event has.": (
+            toy.cumsum() / (order + 1)
+        )[toy == 1].mean(),
+        "This is the area under the precision-recall curve with straight lines drawn between its points; "
+        "take the mean of the notes.": auc(curve[1], curve[0]),
+        "This is the area under the ROC curve.": roc_auc_score(toy, ranked),
         "This is the share of frauds, which is what chance reaches.": toy.mean(),
-        "This is the precision at the end of the list.": precision[-1],
     }
     compare(
         as_number(ask(attempt, toy, ranked)), precision[hits == 1].mean(), slips, "On forty made-up events"
     )
     mine, ours = as_number(ask(attempt, truth, score)), average_precision_score(truth, score)
-    compare(mine, ours, {}, "For the rule book", tol=0.005)
+    still_right(mine, ours, tol=0.005)
     return (
         f"right. For the rule book it gives {mine:.2f}, as in the table. Where many scores are equal, as "
         "the judge's are, scikit-learn takes equal ones together."
@@ -77,7 +86,9 @@ def check_6b(attempt: Callable, truth: np.ndarray, score: np.ndarray) -> str:
 def check_6c(attempt: Callable, episode: np.ndarray) -> str:
     """One draw of a bootstrap over episodes."""
     small = np.array([0, 0, 1, 2, 2, 2, 3])
-    draws = _draws(attempt, small, 60)
+    draws = _draws(attempt, small, 200)
+    if (draws != _draws(attempt, small, 200)).any():
+        raise Off("The same generator gives another draw: let `generator` draw, not `np.random`.")
     each = draws[:, [0, 2, 3, 6]]
     if (draws != each[:, small]).any():
         raise Off(
@@ -91,8 +102,12 @@ def check_6c(attempt: Callable, episode: np.ndarray) -> str:
         raise Off(
             "A draw holds as many episodes as there are, 4 here; some of them twice, others not at all."
         )
-    if np.abs(each.mean(axis=0) - 1).max() > 0.5:
+    if not each.any(axis=0).all():
+        raise Off("One episode is never drawn. Up to which number does `integers` go?")
+    if np.abs(each.mean(axis=0) - 1).max() > 0.25:
         raise Off("Some episodes are drawn more often than others; each should be as likely.")
+    if np.abs(each.var(axis=0) - 0.75).max() > 0.3:  # of four draws, each with a chance of 1 in 4
+        raise Off("The episodes of one draw hang together: draw anew for each of them.")
     low, high = np.quantile(_draws(attempt, episode, 200).sum(axis=1), [0.025, 0.975])
     return f"right. The test part has {len(episode)} frauds; such draws hold {low:.0f} to {high:.0f} of them."
 
@@ -114,7 +129,7 @@ def check_6d(
     attempt: Callable, signals: pd.DataFrame, thresholds: dict[str, float], truth: np.ndarray
 ) -> str:
     """The learner's own rule, measured on the test part."""
-    fires = accused(attempt, signals, thresholds)
+    fires = accused(attempt, signals, thresholds, most=4 * TOO_MANY)
     start = int(signals.index[0])
     found = evaluation.accusations(truth, fires, rules.suspicion(signals), start)
     book = evaluation.budget_report(truth, rules.suspicion(signals), start)

@@ -18,6 +18,10 @@ def check_7a(attempt: Callable) -> str:
         slips = {
             "This is when the event was alerted; its review takes `delay` events more.": alerted <= now,
             "Almost: a review is there *at* `now` when it is due at `now`.": alerted + delay < now,
+            "Give one answer for each alert, in the order in which they come, not sorted.": (
+                np.sort(alerted) + delay <= now
+            ),
+            "Its review comes once, at `alerted + delay`, and stays.": alerted + delay == now,
             "This is the wrong way round: these reviews are still to come.": alerted + delay > now,
         }
         compare(found, (alerted + delay <= now).astype(int), slips, f"At event {now:,}, delay {delay:,}:")
@@ -35,6 +39,8 @@ def check_7b(attempt: Callable) -> str:
         "This adds the log-odds; take half of the sum.": odds**2 / (1 + odds**2),
         "These are log-odds; turn them into a risk.": np.log(odds),
         "These are odds; divide by 1 + odds.": odds,
+        "This is the geometric mean of the risks; average their log-odds.": np.sqrt(one * other),
+        "This is the product of the risks; average their log-odds.": one * other,
         "This averages the odds; average their logarithms.": 1
         - 2 / (2 + one / (1 - one) + other / (1 - other)),
     }
@@ -50,10 +56,16 @@ def check_7c(attempt: Callable) -> str:
     terms = (now - before) * np.log(now / before)
     slips = {
         "This is the mean over the bins; take the sum.": terms.mean(),
-        "Take the natural logarithm.": terms.sum() / np.log(10),
+        "Take the natural logarithm, `np.log`, not that to base 10.": terms.sum() / np.log(10),
+        "Take the natural logarithm, `np.log`, not that to base 2.": terms.sum() / np.log(2),
         "This is a relative entropy; the factor is the difference of the shares.": (
             now * np.log(now / before)
         ).sum(),
+        "This is a relative entropy, from `before`; the factor is the difference of the shares.": (
+            before * np.log(before / now)
+        ).sum(),
+        "The logarithm is missing.": ((now - before) * (now / before)).sum(),
+        "Terms of either sign cancel out: the sum of differences says nothing.": 0.0,
         "Its sign is wrong: the index is never negative.": -terms.sum(),
     }
     compare(as_number(ask(attempt, before, now)), float(terms.sum()), slips)

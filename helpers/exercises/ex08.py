@@ -16,12 +16,17 @@ def check_8a(attempt: Callable) -> str:
         slips = {
             "This is a time; multiply by a speed to get events.": start / (1 - slow / fast),
             "By then one process has done so many; Spark still has all of them to do.": start * slow,
+            "This is as if one process handled nothing while Spark starts.": start * fast,
             "Compare the seconds for one event, not the events in one second.": start * (fast - slow),
         }
         where = f"For {start:g} s, {slow:,} and {fast:,} events a second:"
         compare(as_number(ask(attempt, start, slow, fast)), start / (1 / slow - 1 / fast), slips, where)
-    if np.isfinite(answer := float(ask(attempt, 10.0, 200_000, 100_000))):
-        raise Off(f"If Spark is slower it never catches up, so not at {answer:,.0f}; give infinity (np.inf).")
+    for fast in (100_000, 200_000):
+        answer = ask(attempt, 10.0, 200_000, fast)
+        if np.ndim(answer) or answer != np.inf:
+            raise Off(
+                "If Spark is not faster it never catches up, not even where both are as fast: give np.inf."
+            )
     return "right. Below that number the start-up is all that one notices."
 
 
@@ -34,6 +39,13 @@ def check_8b(attempt: Callable) -> str:
             "This is the share of the time that is left; one divided by it is the speed-up.": 1
             - share
             + share / cores,
+            "The two are swapped: `share` can be spread, 1 - share cannot.": 1
+            / (share + (1 - share) / cores),
+            "This is how much more work gets done in the same time; the work here stays the same.": (
+                1 - share + share * cores
+            ),
+            "This is Amdahl's limit, of any number of cores.": 1 / (1 - share) if share < 1 else np.inf,
+            "The work that is spread over the cores is divided by them.": share * cores,
             "The part that cannot be spread still takes its time: 1 - share.": cores / share,
         }
         where = f"With a share of {share:g} and {cores:,} cores:"

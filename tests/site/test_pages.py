@@ -129,7 +129,7 @@ def test_solutions_are_folded_and_open(browser, address):
     browser.be(*SCREENS["desk"])
     browser.open(f"{address}/notebooks/02_heuristic_labels.html")
     folds = browser.run("return [...document.querySelectorAll('details.hide')].map(fold => fold.open)")
-    assert len(folds) == 4 and not any(folds)  # the first cell and three solutions
+    assert len(folds) == 5 and not any(folds)  # the first cell, three solutions, a question
 
 
 def test_the_search_finds_a_word(browser, address):
