@@ -1,6 +1,8 @@
 """The site, for Sphinx (`python -m course site`): README as front page, notebooks with their outputs."""
 
 import json
+from binascii import a2b_base64
+from struct import unpack
 
 project = "Domain-Driven Anomaly Detection"
 author = copyright = "The course's authors"
@@ -49,7 +51,7 @@ CHANGELOG
 
 
 def read(app, name, source):
-    """Give the README its table of contents, and fold what notebooks keep folded."""
+    """Give the README its table of contents, fold what notebooks keep folded, name and measure figures."""
     if name == root_doc:
         source[0] += CONTENTS
     if name.startswith("notebooks/"):
@@ -57,6 +59,12 @@ def read(app, name, source):
         for cell in notebook["cells"]:
             if cell["metadata"].get("jupyter", {}).get("source_hidden"):
                 cell["metadata"].setdefault("tags", []).append("hide-input")
+            for output in cell.get("outputs", []):
+                if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
+                    cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+                    png = a2b_base64(output["data"]["image/png"])
+                    size = dict(zip(("width", "height"), unpack(">II", png[16:24]), strict=True))
+                    output["metadata"]["image/png"] |= size  # pages do not jump while they load
         source[0] = json.dumps(notebook)
 
 

@@ -1,6 +1,7 @@
 """What describes an event: the profile, trailing-window behaviour and the scaled inputs.
 
-Everything here looks at the past only and is the same in one pass, in batches, or one event at a time.
+Behind the training part, which the profile knows as a whole, everything here looks at the past only; it is
+the same in one pass, in batches, or one event at a time.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ VARIANTS = {  # of the sweep, where they are detectors of the table
     "oracle": "oracle",
 }
 LABELS = {1: ("suspicious", RED), -1: ("undecided", GREY), 0: ("presumed normal", BLUE)}
-BEYOND, WITHIN = (f"{100 * share:g} %" for share in (BUDGET, 1 - BUDGET))  # the alert budget, the rest
+BEYOND, WITHIN = (f"{100 * share:g}%" for share in (BUDGET, 1 - BUDGET))  # the alert budget, the rest
 CLOCK = "event (the stream's clock)"
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}  # a legend right of the axes
 LINE = 58  # letters of a title, so that a figure is narrow and its text large on a phone
@@ -159,7 +159,7 @@ def chronological_split(events: pd.DataFrame, n_train: int) -> Figure:
     )
     clock = events.index.to_numpy() // BLOCK * BLOCK
     medians = shown.groupby(clock).median()
-    axes.step(medians.index, medians, where="post", color="black", lw=1)
+    axes.stairs(medians, [*medians.index, medians.index[-1] + BLOCK], baseline=None, color="black")
     first, border, end = events.index[0], events.index[0] + n_train, events.index[-1] + 1
     parts = ((first, border, BLUE, "training part"), (border, end, ORANGE, "test part"))
     for left, right, colour, label in parts:
@@ -174,7 +174,9 @@ def naive_rule(flagged: np.ndarray, index: pd.Index) -> Figure:
     counts = pd.Series(flagged).groupby(np.asarray(index) // BLOCK * BLOCK).sum()
     title = f"The naive rule raises {counts.mean():.0f} alerts in {BLOCK:,} events; the budget is {ALERTS}"
     figure, axes = _single(title, "event", f"alerts per {BLOCK:,} events", figsize=(7.5, 3))
-    axes.step(counts.index, counts, where="post", color=GREY, lw=2, label="naive rule")
+    axes.stairs(
+        counts, [*counts.index, counts.index[-1] + BLOCK], baseline=None, color=GREY, lw=2, label="naive rule"
+    )
     axes.axhline(ALERTS, color=RED, lw=2, label="alert budget")
     axes.set_ylim(0)
     axes.legend()

@@ -235,14 +235,14 @@ def test_figures_and_checkers_follow_the_budget(tmp_path):
     assert "alerts per 2,000 events" in naive
     assert "burst > 30 accuses 450.0 of 2,000 events; the budget is 8" in coverage
     assert "accused of 2,000 events (log scale)" in coverage
-    assert "50% of the suspicious events are rebuilt worse than 99.6 % of the presumed normals" in errors
-    assert any("the detector's 0.4 % most anomalous events" in text for text in suspects)
-    assert "PCA reconstruction: 0% of frauds beyond 99.6 % of honest events" in truth
+    assert "50% of the suspicious events are rebuilt worse than 99.6% of the presumed normals" in errors
+    assert any("the detector's 0.4% most anomalous events" in text for text in suspects)
+    assert "PCA reconstruction: 0% of frauds beyond 99.6% of honest events" in truth
     assert "budget: alerts in 2,000 events" in choice
     assert "2000 frauds found, 0 missed; the busiest 2,000 events hold 1000 frauds" in timeline
     assert json.loads(lines) == ["[[0.0, 8.0], [1.0, 8.0]]"] * 2 + ["[[0.004, 0.0], [0.004, 1.0]]"]
     assert mute.endswith("0.0 of 2,000 events exceed 40; the budget is 8. Nobody would ever be accused.")
-    assert wide.endswith("the budget is 8. 8 of 2,000 is 0.4 %, not 4 %.")
+    assert wide.endswith("the budget is 8. 8 of 2,000 is 0.4%, not 4 %.")
     assert "right. 8 of 2,000 events of the training part are farther" in right
     assert "accuses 1900 of 2,000 events. Analysts can look at 8; ask for something rarer, 80 at" in rule
 

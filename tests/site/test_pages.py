@@ -24,7 +24,10 @@ LOOK = """
 for (const image of document.images) image.loading = "eager";
 return Promise.all([...document.images].map(image => image.decode().catch(() => null))).then(() => ({
   broken: [...document.images].filter(image => !image.naturalWidth).map(image => image.src),
-  nameless: [...document.querySelectorAll("article img")].filter(image => !image.alt).map(image => image.src),
+  nameless: [...document.querySelectorAll("article img")]
+    .filter(image => !image.alt || image.alt.includes("_images/")).map(image => image.src),
+  unmeasured: [...document.querySelectorAll("article .cell_output img")]
+    .filter(image => !image.hasAttribute("width") || !image.hasAttribute("height")).map(image => image.src),
   foreign: performance.getEntriesByType("resource").map(entry => entry.name)
     .filter(name => !name.startsWith(location.origin) && !name.startsWith("data:")),
   width: document.documentElement.scrollWidth,
@@ -89,7 +92,7 @@ def test_a_page_is_whole(browser, address, page, screen):
     seen = browser.run(LOOK)
     keep_picture(browser, page, screen)
     assert [said for said in browser.said() if "favicon" not in said["message"]] == []
-    assert (seen["broken"], seen["nameless"], seen["foreign"]) == ([], [], [])
+    assert (seen["broken"], seen["nameless"], seen["unmeasured"], seen["foreign"]) == ([], [], [], [])
     assert seen["width"] == width and seen["outside"] == []
     assert contrast(seen["text"], seen["paper"]) > 7 and seen["size"] >= 12
     assert (luminance(seen["paper"]) < 0.1) == (scheme == "dark")
