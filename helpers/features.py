@@ -1,6 +1,6 @@
 """What describes an event: the profile, trailing-window behaviour and the scaled inputs.
 
-Behind the training part, which the profile knows as a whole, everything here looks at the past only; it is
+After the training part, which the profile knows as a whole, everything here looks at the past only; it is
 the same in one pass, in batches, or one event at a time.
 """
 

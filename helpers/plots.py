@@ -318,13 +318,13 @@ def past_only(original: pd.DataFrame, scrambled: pd.DataFrame, change: int, colu
         axis.axvline(change, color="black", ls="--")
         axis.set_ylabel(f"{column}\nmoved by")
     axes[0, 0].set_title(f"Before the line {(earlier != 0).sum()} of {earlier.size:,} values move")
-    axes[-1, 0].set_xlabel("event (behind the line the stream is another one)")
+    axes[-1, 0].set_xlabel("event (after the line the stream is another one)")
     return figure
 
 
 def one_burst(z: np.ndarray, others: np.ndarray, names: Sequence[str]) -> Figure:
     """The events of one burst, axis by axis, before a background of ordinary ones."""
-    far = np.abs(z).max(axis=1).mean()
+    far = np.linalg.norm(z, axis=1).mean()
     figure, axes = _single(
         f"{len(z)} events within {WINDOW:,} look alike, {far:.0f} units from the middle",
         "behaviour axis (red: the burst; grey: ordinary events around it)",
@@ -562,7 +562,7 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray]) -> Figure:
     for axis, (name, matrix) in zip(axes.flat, matrices.items(), strict=False):
         label, colour = DETECTORS[name]
         _confusion(axis, matrix, colour)
-        axis.set_title(label.replace(", ", ",\n"), loc="center", fontsize="small")
+        axis.set_title(fill(label, 15), loc="center", fontsize="small")
     return figure
 
 
@@ -958,7 +958,7 @@ def caught_by_day(caught: pd.Series, half: float) -> Figure:
     """Share of the abused account-days that a heuristic accuses, by day, and the mean of each half."""
     early, late = caught[caught.index < half], caught[caught.index >= half]
     figure, axes = _single(
-        f"Heuristics accuse {early.mean():.0%} of the abuse in the first half, {late.mean():.0%} later",
+        f"On an average day heuristics accuse {early.mean():.0%} of the abuse, in the second half {late.mean():.0%}",
         "day",
         "share of abused\naccount-days accused",
         figsize=(7.5, 3),

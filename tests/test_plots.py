@@ -118,7 +118,7 @@ def test_curves_matrices_and_episodes_have_the_detectors_colours():
     matrices = {name: confusion_matrix(truth, flags) for name, flags in flagged.items()}
     figure = plots.confusion_matrices(matrices)
     tops = {
-        axis.get_title().replace(",\n", ", "): to_hex(axis.spines["top"].get_edgecolor())
+        axis.get_title().replace("\n", " "): to_hex(axis.spines["top"].get_edgecolor())
         for axis in figure.axes
         if axis.get_visible()
     }
@@ -242,7 +242,7 @@ def test_figures_and_checkers_follow_the_budget(tmp_path):
     assert "2000 frauds found, 0 missed; the busiest 2,000 events hold 1000 frauds" in timeline
     assert json.loads(lines) == ["[[0.0, 8.0], [1.0, 8.0]]"] * 2 + ["[[0.004, 0.0], [0.004, 1.0]]"]
     assert mute.endswith("0.0 of 2,000 events exceed 40; the budget is 8. Nobody would ever be accused.")
-    assert wide.endswith("the budget is 8. 8 of 2,000 is 0.4%, not 4 %.")
+    assert wide.endswith("the budget is 8. 8 of 2,000 is 0.4 %, not 4 %.")
     assert "right. 8 of 2,000 events of the training part are farther" in right
     assert "accuses 1900 of 2,000 events. Analysts can look at 8; ask for something rarer, 80 at" in rule
 
