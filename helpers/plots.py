@@ -881,7 +881,10 @@ def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
         crossover: the number of events from which Spark on 2 cores is done first; None for never.
     """
     figure, (time, memory) = plt.subplots(1, 2, figsize=(9.5, 4.2))
-    ahead = "never ahead" if crossover is None else f"ahead from {float(f'{crossover:.1g}'):,.0f} events"
+    largest = measured["events"].max()
+    ahead = f"not ahead up to {largest:,} events"
+    if crossover is not None and crossover <= largest:
+        ahead = f"ahead from {float(f'{crossover:.1g}'):,.0f} events"
     time.set(title=f"Spark on 2 cores: {ahead}", ylabel="seconds (log scale)", yscale="log")
     memory.set(title="Memory at its peak", ylabel="MB")
     for (path, rows), colour in zip(measured.groupby("path", sort=False), (BLUE, ORANGE, GREEN), strict=True):
