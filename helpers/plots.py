@@ -961,7 +961,7 @@ def caught_by_day(caught: pd.Series, half: float) -> Figure:
     """Share of the abused account-days that a heuristic accuses, by day, and the mean of each half."""
     early, late = caught[caught.index < half], caught[caught.index >= half]
     figure, axes = _single(
-        f"On an average day heuristics accuse {early.mean():.0%} of the abuse, in the second half {late.mean():.0%}",
+        f"Heuristics accuse {early.mean():.0%} of a day's abuse in the first half, {late.mean():.0%} later",
         "day",
         "share of abused\naccount-days accused",
         figsize=(7.5, 3),
