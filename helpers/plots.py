@@ -6,7 +6,7 @@ greener, to show on white); a detector keeps its colour in every figure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -80,10 +80,6 @@ def _wrapped(text: str) -> str:
     return fill(text, len(text) // lines + 8)
 
 
-def _colours(names: Iterable[str]) -> list[str]:
-    return [DETECTORS[name][1] for name in names]
-
-
 def _log_bins(values: np.ndarray) -> np.ndarray:
     positive = values[values > 0]
     low, high = (positive.min(), positive.max()) if len(positive) else (1, 1)
@@ -109,6 +105,12 @@ def _bars(axes: plt.Axes, values: Mapping[str, float], value: str = "", named: M
     if value:
         axes.bar_label(bars, fmt=value, padding=4)
     axes.invert_yaxis()
+
+
+def _f1_bars(axes: plt.Axes, scores: Mapping[str, float], named: Mapping) -> None:
+    """Bars of F1, from 0 to 1."""
+    _bars(axes, scores, "%.2f", named)
+    axes.set_xlim(0, 1.1)
 
 
 def amounts(amount: pd.Series) -> Figure:
@@ -183,7 +185,7 @@ def naive_rule(flagged: np.ndarray, index: pd.Index) -> Figure:
     return figure
 
 
-def profile_map(z: pd.DataFrame, unusual: np.ndarray, beyond: float = UNUSUAL_SD) -> Figure:
+def profile_map(z: pd.DataFrame, unusual: np.ndarray, beyond: float) -> Figure:
     """Ordinary and unusual events on two of their axes, the first and the third, and the profile's limits."""
     x, y = z.columns[0], z.columns[min(2, z.shape[1] - 1)]
     figure, axes = _single(
@@ -482,10 +484,8 @@ def copied_votes(f1: pd.Series) -> Figure:
         "F1 on the test part, against the rule's own votes",
         figsize=(7.5, 3.2),
     )
-    bars = axes.barh(ordered.index, ordered, color=np.where(ordered > 0.8, RED, BLUE))
-    axes.bar_label(bars, fmt="%.2f", padding=4)
-    axes.set_xlim(0, 1.1)
-    axes.invert_yaxis()
+    named = {rule: (rule, RED if score > 0.8 else BLUE) for rule, score in ordered.items()}
+    _f1_bars(axes, ordered.to_dict(), named)
     return figure
 
 
@@ -494,11 +494,10 @@ def circularity(scores: Mapping[str, float]) -> Figure:
     best = max(scores.values())
     title = f"Against its own labels a judge reaches an F1 of {best:.2f}; that says nothing of fraud"
     figure, axes = _single(title, "F1 on the test part, against the labels it was taught", figsize=(7.5, 2.8))
-    labels = [DETECTORS[name][0].replace("naive", "judge of the naive") for name in scores]
-    bars = axes.barh(labels, list(scores.values()), color=_colours(scores))
-    axes.bar_label(bars, fmt="%.2f", padding=4)
-    axes.set_xlim(0, 1.1)
-    axes.invert_yaxis()
+    judges = {
+        name: (label.replace("naive", "judge of the naive"), c) for name, (label, c) in DETECTORS.items()
+    }
+    _f1_bars(axes, scores, judges)
     return figure
 
 
@@ -606,7 +605,7 @@ def episodes_found(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     shown = found.T.mul(np.arange(1, len(names) + 1), axis=0)  # 0: missed; otherwise the detector's row
     shown = shown.set_axis([DETECTORS[name][0] for name in names])
     shown.columns = [f"{row.first_event:,} ({row.frauds})" for row in table.itertuples()]
-    colours = ["#f2f2f2", *_colours(names)]
+    colours = ["#f2f2f2", *(DETECTORS[name][1] for name in names)]
     sns.heatmap(shown, cmap=colours, vmin=0, vmax=len(names), cbar=False, linewidths=1.5, ax=axes)
     axes.set_xlabel("episode: first event (number of frauds)")
     return figure
@@ -755,8 +754,8 @@ def wrong_reviews(found: pd.DataFrame, label_free: float) -> Figure:
     """Frauds found when a share of the reviews is wrong, with complaints and without: mean and range over
     the starts; the dashed line is the detector that listens to nobody."""
     means = found.groupby(["told", "wrong"])["found"].agg(["mean", "min", "max"])
-    lost = 1 - means["mean"].unstack("wrong").iloc[:, -1] / means["mean"].unstack("wrong").iloc[:, 0]
-    worst = found["wrong"].max()
+    by_share = means["mean"].unstack("wrong")
+    lost, worst = 1 - by_share.iloc[:, -1] / by_share.iloc[:, 0], by_share.columns[-1]
     figure, axes = _single(
         f"{worst:.0%} wrong reviews cost {lost['reviews']:.0%} of the finds, "
         f"{lost['reviews and complaints']:.0%} where customers complain",
