@@ -223,14 +223,14 @@ def publish(repo: str, ref: str) -> None:
 def sweep() -> None:
     """Seeds, windows, ablations and streams into results/."""
     from course import sweep as fits
-    from helpers import evaluation
+    from helpers import evaluation, plots
 
     for name in ("windows", "stream"):
         results.write_block(results.TABLES, name)
     with locked(run_folder("sweep")):
         variants, streamed, *_ = fits.run(run_folder("sweep"))
     windows = evaluation.over_windows(variants, "variant", "average_precision")
-    found = evaluation.found_over_windows(streamed)
+    found = evaluation.found_over_windows(streamed).rename(index=lambda name: plots.STREAM[name][0])
     for name, table in (
         ("windows", windows.rename_axis("average precision")),
         ("stream", found.rename_axis("frauds found")),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -329,7 +330,7 @@ def _cold_start(start: int, seed: int, rows: int) -> tuple[pd.DataFrame, pd.Seri
 
 
 def _replayed(
-    detector: Detector, events: pd.DataFrame, truth: pd.Series, warm: int, seed: int, **way: float
+    detector: Detector, events: pd.DataFrame, truth: pd.Series, warm: int, seed: int, **way: Any
 ) -> pd.DataFrame:
     """Risk and alert of every event after the warm-up, by a learner that is told in this way."""
     learner = stream.Learner.start(detector, events[:warm], seed=seed)
@@ -339,14 +340,21 @@ def _replayed(
 def measure_wrong(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]:
     """What the learner finds from one start when a share of its reviews is wrong; a row each.
 
-    Columns: start, seed, wrong, told (reviews, or reviews and complaints), found (frauds among the alerts).
+    Columns: start, seed, wrong, told (by reviews that err on all events, on honest ones or on frauds alone,
+    or by reviews and complaints), found (frauds among the alerts).
     """
     events, truth, warm, detector = _cold_start(start, seed, rows)
-    told = {"reviews": {}, "reviews and complaints": {"complained": COMPLAINED}}
+    told = {
+        "reviews": ((1, 1), {}),
+        "wrong on honest events alone": ((1, 0), {}),
+        "wrong on frauds alone": ((0, 1), {}),
+        "reviews and complaints": ((1, 1), {"complained": COMPLAINED}),
+    }
     found = []
     for wrong in WRONG:
-        for channel, way in told.items():
-            log = _replayed(detector, events, truth, warm, seed, wrong=wrong, **way)
+        for channel, ((honest, fraud), way) in told.items():
+            shares = honest * wrong, fraud * wrong
+            log = _replayed(detector, events, truth, warm, seed, wrong=shares, **way)
             frauds = int(truth[log.index[log["alert"] == 1]].sum())
             found.append({"start": start, "seed": seed, "wrong": wrong, "told": channel, "found": frauds})
     return found

@@ -1,8 +1,12 @@
 """The site, for Sphinx (`python -m course site`): README as front page, notebooks with their outputs."""
 
 import json
+import re
 from binascii import a2b_base64
+from pathlib import Path
 from struct import unpack
+
+from docutils import nodes
 
 project = "Domain-Driven Anomaly Detection"
 author = copyright = "The course's authors"
@@ -22,8 +26,9 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = project
 html_copy_source = False
-html_static_path = ["site.css"]
+html_static_path = ["site.css", "site.js"]
 html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
 CONTENTS = """
 ```{toctree}
 :hidden:
@@ -50,6 +55,23 @@ CHANGELOG
 """
 
 
+def size(png):
+    """Of a figure, so that pages do not jump while it loads."""
+    return dict(zip(("width", "height"), unpack(">II", png[16:24]), strict=True))
+
+
+def measure(app, page):
+    """Tell the sizes of the figures that pages other than notebooks show."""
+    for image in page.findall(nodes.image):
+        path = Path(app.srcdir, image["uri"])
+        if "width" not in image and path.suffix == ".png" and path.is_file():
+            image.attributes.update({side: str(pixels) for side, pixels in size(path.read_bytes()).items()})
+        if path.suffix == ".svg" and path.is_file():
+            image["width"], image["height"] = re.findall(
+                r'viewBox="0 0 (\d+) (\d+)"', path.read_text("utf-8")
+            )[0]
+
+
 def read(app, name, source):
     """Give the README its table of contents, fold what notebooks keep folded, name and measure figures."""
     if name == root_doc:
@@ -62,11 +84,12 @@ def read(app, name, source):
             for output in cell.get("outputs", []):
                 if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
                     cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
-                    png = a2b_base64(output["data"]["image/png"])
-                    size = dict(zip(("width", "height"), unpack(">II", png[16:24]), strict=True))
-                    output["metadata"]["image/png"] |= size  # pages do not jump while they load
+                    output["metadata"]["image/png"] |= size(a2b_base64(output["data"]["image/png"]))
+                if svg := "".join(output.get("data", {}).get("image/svg+xml", "")):
+                    cell["metadata"]["mystnb"] = {"image": {"alt": re.search("<desc>(.*?)</desc>", svg)[1]}}
         source[0] = json.dumps(notebook)
 
 
 def setup(app):
     app.connect("source-read", read)
+    app.connect("doctree-read", measure)

@@ -213,23 +213,36 @@ def bootstrap_ap(truth: ArrayLike, scores: Mapping[str, ArrayLike], draws: np.nd
 
 
 def coverage(
-    truth: ArrayLike, score: ArrayLike, episode: np.ndarray, times: int = 300, seed: int = 0
+    truth: ArrayLike,
+    score: ArrayLike,
+    episode: np.ndarray,
+    other: ArrayLike | None = None,
+    times: int = 300,
+    seed: int = 0,
 ) -> float:
     """How often a "95 %" interval holds the value it is meant to hold, by a double bootstrap.
+
+    The value is the average precision of `score`, or how far it is ahead of that of the `other` one.
 
     The events at hand play the world. `times` samples are drawn from them by episodes, each gets its interval
     by the same bootstrap, and the share of intervals that hold the world's average precision is counted.
     """
-    truth, score = _pair(truth, score)
+    both = [_pair(truth, values)[1] for values in (score, other) if values is not None]
+    truth = _binary("truth", truth)
+
+    def value(draws: np.ndarray) -> np.ndarray:
+        ap, *less = (_resampled_ap(truth, values, draws) for values in both)
+        return ap - sum(less)
+
     many = int(np.max(episode)) + 1
-    world = average_precision_score(truth, score)
+    (world,) = value(np.ones((1, len(episode)), dtype=int))
     random, held = np.random.default_rng(seed), 0
     for _ in range(times):
         sample = random.integers(0, many, many)
         counts = random.multinomial(many, np.full(many, 1 / many), size=times)
         drawn = np.zeros((times, many), dtype=int)
         np.add.at(drawn.T, sample, counts.T)
-        lo, hi = interval(_resampled_ap(truth, score, drawn[:, episode]))
+        lo, hi = interval(value(drawn[:, episode]))
         held += lo <= world <= hi
     return held / times
 

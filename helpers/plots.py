@@ -18,7 +18,7 @@ import seaborn as sns
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
-from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from helpers.settings import ALERTS, BLOCK, BUDGET, UNUSUAL_SD, WINDOW
 
@@ -77,7 +77,7 @@ def _single(title: str, x: str = "", y: str = "", **options) -> tuple[Figure, pl
 def _wrapped(text: str) -> str:
     """In lines of about the same length."""
     lines = -(-len(text) // LINE) or 1
-    return fill(text, len(text) // lines + 8)
+    return fill(text, len(text) // lines + 8, break_on_hyphens=False)
 
 
 def _log_bins(values: np.ndarray) -> np.ndarray:
@@ -121,7 +121,7 @@ def amounts(amount: pd.Series) -> Figure:
     title = f"Half of all {all_of_it} are below {median:,.0f}{unit}, the largest is {largest:,.0f}"
     figure, axes = _single(title, f"{what} (log scale; {hidden:.1%} are {below} and not drawn)", "events")
     axes.hist(amount[amount > 0], bins=_log_bins(amount.to_numpy()), color=BLUE)
-    axes.axvline(median, color=RED, label=f"median {median:,.0f}{unit}")
+    axes.axvline(median, color="black", ls="--", label=f"median {median:,.0f}{unit}")
     axes.set_xscale("log")
     axes.legend()
     return figure
@@ -143,7 +143,7 @@ def behaviour_axes(axes_values: pd.DataFrame) -> Figure:
         "value of the axis (no unit)",
         figsize=(7.5, 3.6),
     )
-    levels = ((0, 1, 1.5, "all events"), (0.005, 0.995, 5, "99 %"), (0.25, 0.75, 12, "middle half"))
+    levels = ((0, 1, 1.5, "all events"), (0.005, 0.995, 5, "99%"), (0.25, 0.75, 12, "middle half"))
     for (low, high, width, label), colour in zip(levels, (GREY, SKY, BLUE), strict=True):
         lower, upper = axes_values.quantile(low), axes_values.quantile(high)
         axes.hlines(axes_values.columns, lower, upper, lw=width, color=colour, label=label)
@@ -179,7 +179,7 @@ def naive_rule(flagged: np.ndarray, index: pd.Index) -> Figure:
     axes.stairs(
         counts, [*counts.index, counts.index[-1] + BLOCK], baseline=None, color=GREY, lw=2, label="naive rule"
     )
-    axes.axhline(ALERTS, color=RED, lw=2, label="alert budget")
+    axes.axhline(ALERTS, color="black", ls="--", lw=2, label="alert budget")
     axes.set_ylim(0)
     axes.legend()
     return figure
@@ -188,23 +188,22 @@ def naive_rule(flagged: np.ndarray, index: pd.Index) -> Figure:
 def profile_map(z: pd.DataFrame, unusual: np.ndarray, beyond: float) -> Figure:
     """Ordinary and unusual events on two of their axes, the first and the third, and the profile's limits."""
     x, y = z.columns[0], z.columns[min(2, z.shape[1] - 1)]
-    figure, axes = _single(
-        f"{unusual.mean():.1%} of the events lie outside the profile on two or more of {z.shape[1]} axes",
-        f"{x} (robust standard deviations)",
-        f"{y} (robust standard deviations)",
-        figsize=(7, 4.5),
-    )
-    for mask, colour, label in ((~unusual, BLUE, "ordinary"), (unusual, ORANGE, "unusual")):
-        axes.scatter(x, y, data=z[mask], s=6, color=colour, alpha=0.4, label=label, lw=0)
-    line = {"fill": False, "ec": "black", "ls": "--", "lw": 2, "zorder": 3}
-    axes.add_patch(
-        Rectangle((-beyond, -beyond), 2 * beyond, 2 * beyond, label=f"within {beyond:.3g}", **line)
-    )
-    limits = [0.003, 0.997]
+    within = (z[[x, y]].abs() <= beyond).all(axis=1)
+    figure, both = plt.subplots(1, 2, figsize=(7.5, 4.4), sharex=True, sharey=True)
+    parts = ((~unusual, BLUE, "ordinary"), (unusual, ORANGE, "unusual"))
+    for axes, (mask, colour, label) in zip(both, parts, strict=True):
+        axes.scatter(x, y, data=z[mask], s=6, color=colour, alpha=0.4, lw=0)
+        box = {"fill": False, "ec": "black", "ls": "--", "lw": 2, "zorder": 3}
+        axes.add_patch(Rectangle((-beyond, -beyond), 2 * beyond, 2 * beyond, **box))
+        axes.set_title(f"{label}: {mask.sum():,} of {len(z):,}", fontweight="normal")
+        axes.set_xlabel(f"{x} (robust units)")
+    both[0].set_ylabel(f"{y} (robust units)")
     for set_limits, name in ((axes.set_xlim, x), (axes.set_ylim, y)):
-        low, high = z[name].quantile(limits)
+        low, high = z[name].quantile([0.003, 0.997])
         set_limits(min(low, -1.3 * beyond), max(high, 1.3 * beyond))
-    axes.legend(markerscale=4)
+    share = within[unusual].mean() if unusual.any() else 0
+    title = f"{share:.0%} of the unusual events lie inside this box, too: they are so on other axes"
+    figure.suptitle(_wrapped(title), x=0.01, ha="left", fontweight="bold")
     return figure
 
 
@@ -212,16 +211,18 @@ def crowds(z: pd.DataFrame, means: np.ndarray, covariances: np.ndarray, distance
     """Crowds, and one crowd for all, as ellipses of two standard deviations, on the two inputs along which
     the crowds stand farthest apart."""
     x, y = np.sort(np.argsort(means.var(axis=0))[-2:])
-    far = distance > np.quantile(distance, 1 - BUDGET)
+    far, out = (values > np.quantile(values, 1 - BUDGET) for values in (distance, np.linalg.norm(z, axis=1)))
     figure, axes = _single(
-        f"{len(means)} crowds; red: the {ALERTS} of {BLOCK:,} events that lie farthest from all of them",
+        f"{out[far].mean():.0%} of the events farthest from the {len(means)} crowds are also among those "
+        "farthest from the middle",
         f"{z.columns[x]} (robust standard deviations)",
         f"{z.columns[y]} (robust standard deviations)",
         figsize=(8, 5),
     )
     both = z.iloc[:, [x, y]].to_numpy()
     axes.scatter(*both.T, s=4, color=GREY, alpha=0.25, lw=0)
-    axes.scatter(*both[far].T, s=14, color=RED, alpha=0.8, lw=0)
+    farthest = f"the {ALERTS} of {BLOCK:,} farthest from all"
+    axes.scatter(*both[far].T, s=14, color=RED, alpha=0.8, lw=0, label=farthest)
     shapes = [
         (mean[[x, y]], spread[np.ix_([x, y], [x, y])])
         for mean, spread in zip(means, covariances, strict=True)
@@ -231,8 +232,12 @@ def crowds(z: pd.DataFrame, means: np.ndarray, covariances: np.ndarray, distance
         angle = np.degrees(np.arctan2(*vectors[::-1, 1]))
         style = {"color": BLUE} if len(axes.patches) < len(means) else {"color": "black", "ls": "--"}
         axes.add_patch(Ellipse(mean, 4 * large**0.5, 4 * small**0.5, angle=angle, fill=False, lw=2, **style))
-    low, high = np.quantile(both, [0.002, 0.998], axis=0)
+    axes.patches[0].set_label("a crowd")
+    axes.patches[-1].set_label("one crowd for all")
+    everyday, rare = np.quantile(both, [0.002, 0.998], axis=0), np.quantile(both[far], [0.05, 0.95], axis=0)
+    low, high = np.minimum(everyday[0], rare[0]), np.maximum(everyday[1], rare[1])
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    axes.legend(loc="upper left", fontsize="small", frameon=True)
     return figure
 
 
@@ -249,7 +254,7 @@ def rule_votes(summary: pd.DataFrame) -> Figure:
     title = f"Others contradict {contradicted.max():.0%} of the votes of {contradicted.idxmax()}"
     figure, axes = _single(title, "share of events it votes on (the widest bar is cut off)")
     left = np.zeros(len(ordered))
-    for (label, width), colour in zip(parts.items(), (SKY, GREEN, RED), strict=True):
+    for (label, width), colour in zip(parts.items(), (GREY, SKY, "black"), strict=True):
         axes.barh(ordered.index, width, left=left, color=colour, label=label)
         left += width.to_numpy()
     axes.set_xlim(0, rare.max() * 1.15)
@@ -261,9 +266,12 @@ def rule_votes(summary: pd.DataFrame) -> Figure:
 def bursts(burst: pd.Series, threshold: float) -> Figure:
     """Burst count over the stream; events above the rule's threshold stand out."""
     above = burst > threshold
-    clusters = 1 + (np.diff(burst.index[above]) > WINDOW).sum() if above.any() else 0
-    title = f"Burst: {above.sum():,} events exceed the threshold, in {clusters} clusters"
+    when = burst.index[above].to_numpy()
+    clusters = np.split(when, np.flatnonzero(np.diff(when) > WINDOW) + 1) if above.any() else []
+    title = f"Burst: {above.sum():,} events exceed the threshold, in {len(clusters)} clusters (shaded)"
     figure, axes = _single(title, "event", "burst (count)", figsize=(7.5, 3))
+    for cluster in clusters:
+        axes.axvspan(cluster[0] - 50, cluster[-1] + 50, color=RED, alpha=0.15, lw=0)
     axes.vlines(burst.index[~above], 0, burst[~above], color=GREY, lw=0.6)
     axes.vlines(burst.index[above], 0, burst[above], color=RED, lw=0.8, label="rule fires")
     axes.axhline(threshold, color="black", lw=1, ls="--", label=f"threshold {threshold:g}")
@@ -273,7 +281,13 @@ def bursts(burst: pd.Series, threshold: float) -> Figure:
 
 def suspicion_by_label(suspicion: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
     """Suspicion on a log axis, split by pseudo-label, and the budget's threshold."""
-    title = ", ".join(f"{(labels == label).sum():,} {name}" for label, (name, _) in LABELS.items())
+    beyond, suspicious, undecided = (
+        mask.sum() for mask in (suspicion > threshold, labels == 1, labels == -1)
+    )
+    title = (
+        f"{suspicious:,} of the {beyond:,} events beyond the threshold are suspicious; "
+        f"{undecided:,} of all {len(labels):,} stay undecided"
+    )
     return _by_label(title, "suspicion (log scale)", suspicion, labels, threshold)
 
 
@@ -288,7 +302,8 @@ def _by_label(title: str, x: str, values: np.ndarray, labels: np.ndarray, thresh
     figure, axes = _single(title, x, "events (log scale)")
     for label in (0, -1, 1):
         name, colour = LABELS[label]
-        axes.hist(values[labels == label], bins=_log_bins(values), color=colour, alpha=0.6, label=name)
+        style = {"alpha": 0.5} if label == 0 else {"histtype": "step", "lw": 2.5}
+        axes.hist(values[labels == label], bins=_log_bins(values), color=colour, label=name, **style)
     axes.axvline(threshold, color="black", ls="--", label=f"threshold {threshold:.3g}")
     axes.set(xscale="log", yscale="log")
     axes.legend()
@@ -298,10 +313,10 @@ def _by_label(title: str, x: str, values: np.ndarray, labels: np.ndarray, thresh
 def before_and_after_scaling(raw: np.ndarray, scaled: np.ndarray, names: Sequence[str]) -> Figure:
     """Spread of each input before and after scaling; boxes hold the middle half of the events."""
     figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.4))
-    before, after = raw.std(axis=0), scaled.std(axis=0)
+    before, after = (np.sort(np.subtract(*np.quantile(v, [0.75, 0.25], axis=0))) for v in (raw, scaled))
     titles = (
-        f"before: standard deviations\nfrom {before.min():.1f} to {before.max():.0f}",
-        f"after: standard deviations\nfrom {after.min():.1f} to {after.max():.1f}",
+        f"before: the widest box is\n{before[-1] / before[0]:.0f} times the narrowest",
+        f"after: {after[-1] / after[0]:.1f} times",
     )
     for axis, values, title in zip(axes, (raw, scaled), titles, strict=True):
         sns.boxplot(pd.DataFrame(values, columns=names), orient="h", ax=axis, color=SKY, showfliers=False)
@@ -329,7 +344,7 @@ def one_burst(z: np.ndarray, others: np.ndarray, names: Sequence[str]) -> Figure
     far = np.linalg.norm(z, axis=1).mean()
     figure, axes = _single(
         f"{len(z)} events within {WINDOW:,} look alike, {far:.0f} units from the middle",
-        "behaviour axis (red: the burst; grey: ordinary events around it)",
+        "behaviour axis (thick: the burst; grey: ordinary events around it)",
         "robust z-score",
     )
     axes.plot(names, others.T, color=GREY, lw=0.3, alpha=0.3)
@@ -342,14 +357,14 @@ def one_burst(z: np.ndarray, others: np.ndarray, names: Sequence[str]) -> Figure
 
 def network(widths: Sequence[int]) -> Figure:
     """Layers of a network as columns of dots, each joined with the next."""
-    figure, axes = _single(" - ".join(map(str, widths)) + " numbers", figsize=(7, 3))
+    figure, axes = _single(f"{widths[0]} numbers pass through {min(widths)}, and are rebuilt", figsize=(7, 3))
     ends = [(np.full(n, depth), np.linspace(-1, 1, n) * (n - 1) / 2) for depth, n in enumerate(widths)]
     for (x, y), (next_x, next_y) in pairwise(ends):
         for start in zip(x, y, strict=True):
             lines = [[start, end] for end in zip(next_x, next_y, strict=True)]
             axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.3))
     for depth, (x, y) in enumerate(ends):
-        axes.scatter(x, y, s=40, color=RED if widths[depth] == min(widths) else BLUE, zorder=2)
+        axes.scatter(x, y, s=40, color="black" if widths[depth] == min(widths) else BLUE, zorder=2)
     names = {0: "input", int(np.argmin(widths)): "code", len(widths) - 1: "rebuilt"}
     axes.set_xticks(list(names), list(names.values()))
     axes.set_yticks([])
@@ -366,7 +381,7 @@ def training_curves(histories: Mapping[str, Sequence[Sequence[float]]]) -> Figur
         epochs = np.arange(1, len(errors) + 1)
         axis.plot(epochs, errors[:, 0], color=GREY, label="training rows")
         axis.plot(epochs, errors[:, 1], color=BLUE, label="held-out rows")
-        axis.plot(best + 1, errors[best, 1], "o", color=RED, label="lowest")
+        axis.plot(best + 1, errors[best, 1], "o", color="black", label="lowest")
         found = f"{errors[best, 1]:.3f} at best, {errors[-1, 1]:.3f} at the end"
         axis.set(title=f"{name}:\n{found}", xlabel="epoch", yscale="log")
     axes[0, 0].set_ylabel("mean squared error\n(log scale)")
@@ -392,12 +407,16 @@ def label_moves(labels: pd.DataFrame) -> Figure:
 def badly_rebuilt(misfit: np.ndarray, index: pd.Index, names: Sequence[str]) -> Figure:
     """Which inputs the autoencoder rebuilt badly, one row an event."""
     share = misfit**2 / (misfit**2).sum(axis=1, keepdims=True)
-    commonest = names[np.bincount(share.argmax(axis=1), minlength=len(names)).argmax()]
-    title = f"{commonest} is most often the worst rebuilt input of the {len(index)} largest errors"
-    figure, axes = _single(title, "input", "event", figsize=(8, 4.5))
-    table, bar = pd.DataFrame(share, index, names), {"label": "share of the event's error"}
+    alike = np.corrcoef(share) > 0.98
+    group = index[alike[alike.sum(axis=1).argmax()]]
+    title = (
+        f"{len(group)} of the {len(index)} largest errors are of one pattern, "
+        f"within {group.max() - group.min():,} events"
+    )
+    figure, axes = _single(title, figsize=(8, 4.5))
+    table, bar = pd.DataFrame(share, index, names).sort_index(), {"label": "share of the event's error"}
     sns.heatmap(table, ax=axes, cmap="Blues", vmin=0, vmax=1, cbar_kws=bar)
-    axes.set(xlabel="input", ylabel="event (largest error first)")
+    axes.set(xlabel="input", ylabel="event")
     return figure
 
 
@@ -408,7 +427,7 @@ def suspects_found(found: Mapping[str, float]) -> Figure:
     who = f"{best[0].capitalize()} finds" if len(best) == 1 else f"{len(best)} of {len(found)} detectors find"
     figure, axes = _single(
         f"{who} {most:.0%} of what the rules suspect, none finds more",
-        f"share of the suspicious pseudo-labels among the detector's {BEYOND} most anomalous events",
+        "share of the rules' suspects, found within the alert budget",
         figsize=(7.5, 2.6),
     )
     _bars(axes, found)
@@ -451,9 +470,19 @@ def one_tree(tree: DecisionTreeClassifier, names: Sequence[str]) -> Figure:
 
     figure, axes = plt.subplots(figsize=(7, 3.4))
     answers = ["normal", "suspicious"]
-    plot_tree(tree, feature_names=list(names), class_names=answers, impurity=False, fontsize=10, ax=axes)
-    leaves = (tree.tree_.feature < 0).sum()
-    axes.set_title(f"{names[tree.tree_.feature[0]]} first: one tree with {leaves} answers")
+    style = {"impurity": False, "rounded": True, "fontsize": 10}
+    plot_tree(tree, feature_names=list(names), class_names=answers, ax=axes, **style)
+    for text in axes.texts:
+        if box := text.get_bbox_patch():
+            box.set_edgecolor(GREY)
+    grown = tree.tree_
+    asked = sorted({str(names[feature]) for feature in grown.feature if feature >= 0})
+    right = (grown.n_node_samples * grown.value[:, 0].max(axis=1))[grown.feature < 0].sum()
+    questions, events = (grown.feature >= 0).sum(), grown.n_node_samples[0]
+    axes.set_title(
+        f"{questions} question{'' if questions == 1 else 's'} about {', '.join(asked)}: "
+        f"{right:,.0f} of {events:,} events come out right"
+    )
     return figure
 
 
@@ -470,8 +499,10 @@ def reasons(contributions: pd.Series, values: pd.Series, risk: float, event: int
     )
     names = ["bias", *(f"{name} = {values[name]:.1f}" for name in pushes.index)]
     axes.barh(names, steps, left=ends - steps, color=np.where(steps > 0, RED, BLUE))
-    axes.axvline(ends.iloc[-1], color="black", lw=1, ls="--")
+    axes.axvline(ends.iloc[-1], color="black", ls="--", label=f"{ends.iloc[-1]:.1f}: a risk of {risk:.3f}")
+    axes.use_sticky_edges = False
     axes.margins(x=0.04)
+    axes.legend(loc="lower left")
     axes.invert_yaxis()
     return figure
 
@@ -484,8 +515,8 @@ def copied_votes(f1: pd.Series) -> Figure:
         "F1 on the test part, against the rule's own votes",
         figsize=(7.5, 3.2),
     )
-    named = {rule: (rule, RED if score > 0.8 else BLUE) for rule, score in ordered.items()}
-    _f1_bars(axes, ordered.to_dict(), named)
+    _f1_bars(axes, ordered.to_dict(), {rule: (rule, BLUE) for rule in ordered.index})
+    axes.axvline(0.8, color="black", ls="--")
     return figure
 
 
@@ -517,6 +548,7 @@ def precision_recall(
         "precision: share of alerts\nthat are fraud",
         figsize=(7.5, 5),
     )
+    dots: list[tuple[float, float]] = []
     for name, score in scores.items():
         label, colour = DETECTORS[name]
         if budget[name] is None:
@@ -530,21 +562,24 @@ def precision_recall(
         line = "--" if name == "oracle" else "-"
         points = recall[reached], precision[reached]
         axes.step(*points, where="post", color=colour, label=label, ls=line, **style)
-        axes.plot(budget[name]["recall"], budget[name]["precision"], "o", color=colour, ms=7, mec="white")
+        dot = budget[name]["recall"], budget[name]["precision"]
+        axes.plot(*dot, "o", color=colour, ms=8 - 3 * dots.count(dot), mec="white")
+        dots.append(dot)  # the next one at the same place is smaller
     axes.legend(**BESIDE, fontsize="small")
     return figure
 
 
 def average_precision(detectors: Mapping[str, dict]) -> Figure:
     """Average precision of every detector with its bootstrap interval."""
-    label_free = [name for name in detectors if name != "oracle"]
-    best = max(label_free, key=lambda name: detectors[name]["average_precision"])
-    value = detectors[best]["average_precision"]
-    reach = sum(detectors[name]["average_precision_ci"][1] >= value for name in label_free if name != best)
+    ours, possible = (
+        "{:.2f}, somewhere between {:.2f} and {:.2f}".format(
+            values["average_precision"], *values["average_precision_ci"]
+        )
+        for values in (detectors["detector"], detectors["oracle"])
+    )
     figure, axes = _single(
-        f"Without labels the {DETECTORS[best][0]} comes first at {value:.2f}; "
-        f"the intervals of {reach} others reach as far",
-        "average precision (bar: 95 % interval, whole episodes drawn)",
+        f"The detector reaches {ours}; the oracle {possible}",
+        "average precision (bar: 95% interval, whole episodes drawn)",
     )
     for row, (name, values) in enumerate(detectors.items()):
         colour = DETECTORS[name][1]
@@ -567,6 +602,13 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray]) -> Figure:
         label, colour = DETECTORS[name]
         _confusion(axis, matrix, colour)
         axis.set_title(fill(label, 15), loc="center", fontsize="small")
+    found = {name: matrix[1, 1] for name, matrix in matrices.items() if name not in ("oracle", "seed_rules")}
+    title = (
+        f"Within the budget {min(found.values())} to {max(found.values())} frauds are found without labels"
+    )
+    if "oracle" in matrices:
+        title += f", {matrices['oracle'][1, 1]} with them"
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return figure
 
 
@@ -580,7 +622,9 @@ def errors_by_truth(errors: Mapping[str, np.ndarray], truth: np.ndarray) -> Figu
         for part, colour, label in ((honest, BLUE, "honest"), (fraud, RED, "fraud")):
             weights = np.full(len(part), 1 / len(part))
             axis.hist(part, bins=bins, weights=weights, color=colour, alpha=0.6, label=label)
-        beyond = (fraud > np.quantile(honest, 1 - BUDGET)).mean()
+        limit = np.quantile(honest, 1 - BUDGET)
+        axis.axvline(limit, color="black", ls="--", label=f"{WITHIN} of honest events")
+        beyond = (fraud > limit).mean()
         title = f"{DETECTORS[name][0]}: {beyond:.0%} of frauds beyond {WITHIN} of honest events"
         axis.set_title(title, fontsize="small")
         axis.set(xscale="log", ylabel="share of events")
@@ -603,41 +647,45 @@ def false_alarms(detectors: Mapping[str, dict]) -> Figure:
 
 
 def episodes_found(table: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """Which detector's alerts touch which episode of fraud."""
+    """Which detector's alerts touch which episode of fraud, and how many frauds each holds."""
     found = table[list(names)].astype(int)
     nobody = int((found.drop(columns="oracle", errors="ignore").sum(axis=1) == 0).sum())
-    title = f"{nobody} of {len(table)} episodes are found by no label-free detector (filled: found)"
-    figure, axes = _single(title, figsize=(8.5, 5))
+    figure, (sizes, axes) = plt.subplots(2, 1, figsize=(8, 5.6), sharex=True, height_ratios=(1, 4))
+    title = (
+        f"{nobody} of {len(table)} episodes are found by no label-free detector; "
+        f"one holds {table['frauds'].max()} of {table['frauds'].sum()} frauds"
+    )
+    sizes.set(title=_wrapped(title), ylabel="frauds")
+    sizes.margins(y=0.3)
+    sizes.bar_label(sizes.bar(np.arange(len(table)) + 0.5, table["frauds"], color="black"), fontsize="small")
     shown = found.T.mul(np.arange(1, len(names) + 1), axis=0)  # 0: missed; otherwise the detector's row
     shown = shown.set_axis([DETECTORS[name][0] for name in names])
-    shown.columns = [f"{row.first_event:,} ({row.frauds})" for row in table.itertuples()]
+    shown.columns = [f"{first:,}" for first in table["first_event"]]
     colours = ["#f2f2f2", *(DETECTORS[name][1] for name in names)]
     sns.heatmap(shown, cmap=colours, vmin=0, vmax=len(names), cbar=False, linewidths=1.5, ax=axes)
-    axes.set_xlabel("episode: first event (number of frauds)")
+    axes.set_xlabel("episode: its first event (filled: found)")
     return figure
 
 
-def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, found: np.ndarray) -> Figure:
-    """Distance from the crowds: honest events, found frauds, missed frauds."""
+def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, missed: Mapping[str, np.ndarray]) -> Figure:
+    """Distance from the crowds: honest events, found frauds, and missed ones by the reason why.
+
+    Args:
+        distance, truth: one value an event.
+        missed: reason -> where a fraud is missed for it.
+    """
     fraud = truth == 1
-    missed = fraud & ~found
-    typical = (distance[missed] < np.quantile(distance[~fraud], 0.99)).mean() if missed.any() else 0.0
-    figure, axes = _single(
-        f"{missed.sum()} frauds are missed by every label-free detector; "
-        f"{typical:.0%} of these lie within 99 % of honest events",
-        "distance from the crowds (log scale)",
-        figsize=(7.5, 3.2),
-    )
-    groups = (
-        ("honest", ~fraud, BLUE, {"s": 4, "alpha": 0.3}),
-        ("fraud, found", fraud & found, GREEN, {"s": 30, "alpha": 0.8}),
-        ("fraud, missed", missed, RED, {"s": 30, "alpha": 0.8}),
-    )
+    lost = sum(map(np.sum, missed.values()))
+    why = ", ".join(f"{reason} {mask.sum()}" for reason, mask in missed.items())
+    title = f"{lost} of {fraud.sum()} frauds are missed: {why}"
+    figure, axes = _single(title, "distance from the crowds (log scale)", figsize=(7.5, 3.8))
+    groups = {"honest": ~fraud, "found": fraud & ~np.any(list(missed.values()), axis=0), **missed}
     jitter = np.random.default_rng(0)
-    for row, (_, mask, colour, dots) in enumerate(groups):
+    for row, mask in enumerate(groups.values()):
         height = row + jitter.uniform(-0.3, 0.3, mask.sum())
-        axes.scatter(distance[mask], height, color=colour, lw=0, **dots)
-    axes.set_yticks(range(3), [f"{name} ({mask.sum():,})" for name, mask, *_ in groups])
+        colour, size = ((BLUE, 4), (GREEN, 30), (RED, 30))[min(row, 2)]
+        axes.scatter(distance[mask], height, color=colour, s=size, alpha=0.3 if row == 0 else 0.8, lw=0)
+    axes.set_yticks(range(len(groups)), [f"{name} ({mask.sum():,})" for name, mask in groups.items()])
     axes.set_xscale("log")
     axes.invert_yaxis()
     return figure
@@ -645,18 +693,18 @@ def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, found: np.ndarray)
 
 def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
     """Frauds in order of the share of honest events that are more extreme; one line a window."""
-    middle = " and by ".join(f"{np.median(values):.1%}" for values in ranks.values())
+    middle = ", ".join(f"{np.median(values):.1%} of {label}" for label, values in ranks.items())
     figure, axes = _single(
-        f"The median fraud is outdone by {middle} of the honest events",
+        f"So many honest events outdo the median fraud: {middle}",
         "share of honest events farther from the crowds (log scale)",
         "share of the frauds",
         figsize=(7.5, 3.6),
     )
-    for (label, values), colour in zip(ranks.items(), (BLUE, RED), strict=True):
+    for (label, values), line in zip(ranks.items(), ("-", ":"), strict=True):
         ordered = np.maximum(np.sort(values), 1e-4)
         height = np.arange(1, len(ordered) + 1) / len(ordered)
-        axes.step(ordered, height, where="post", color=colour, lw=2, label=label)
-    axes.axvline(BUDGET, color="black", ls="--", label="the alert budget")
+        axes.step(ordered, height, where="post", color="black", ls=line, lw=2, label=label)
+    axes.axvline(BUDGET, color=GREY, ls="--", label="the alert budget")
     axes.set(xscale="log", ylim=(0, 1))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=2))
     axes.legend(loc="lower right")
@@ -680,12 +728,16 @@ def ablation(table: pd.DataFrame, reference: str) -> Figure:
         axis.axvline(values.loc[reference, "mean"], color=GREEN, alpha=0.5)
         axis.set_xlabel(x)
     left.set_xscale("log")
-    ahead = (spread["mean"] > spread.loc[reference, "mean"]).drop("oracle", errors="ignore").sum()
-    figure.suptitle(
-        f"{ahead} label-free variants are ahead of the {reference} (green line)\n"
-        f"in the mean over {starts} starts; bars show the range",
-        fontweight="bold",
+    left.invert_yaxis()
+    by_ap, by_found = (
+        (table["mean"] > table.loc[reference, "mean"]).drop("oracle", errors="ignore").sum()
+        for table in (spread, found)
     )
+    title = (
+        f"Of {len(spread) - 2} label-free variants {by_ap} are ahead of the {reference} (line) by average "
+        f"precision, {by_found} by frauds found: means over {starts} starts; bars show the range"
+    )
+    figure.suptitle(_wrapped(title), x=0.01, ha="left", fontweight="bold")
     return figure
 
 
@@ -702,7 +754,7 @@ def rule_coverage(signal: pd.Series, threshold: float) -> Figure:
     share = (len(values) - np.searchsorted(values, values, side="right")) * BLOCK / len(values)
     share = np.where(share > 0, share, np.nan)
     axes.step(values, share, where="post", color="black", label="every threshold")
-    axes.axhline(ALERTS, color=RED, lw=2, label="alert budget")
+    axes.axhline(ALERTS, color="black", ls="--", lw=2, label="alert budget")
     axes.plot(threshold, accused, "o", ms=9, color=BLUE, label="this threshold", clip_on=False)
     axes.set_yscale("log")
     axes.legend()
@@ -766,16 +818,24 @@ def wrong_reviews(found: pd.DataFrame, label_free: float) -> Figure:
     by_share = means["mean"].unstack("wrong")
     lost, worst = 1 - by_share.iloc[:, -1] / by_share.iloc[:, 0], by_share.columns[-1]
     figure, axes = _single(
-        f"{worst:.0%} wrong reviews cost {lost['reviews']:.0%} of the finds, "
-        f"{lost['reviews and complaints']:.0%} where customers complain",
+        f"{worst:.0%} wrong reviews cost {lost['reviews']:.0%} of the finds, on honest events alone "
+        f"{lost['wrong on honest events alone']:.0%}, on frauds alone {lost['wrong on frauds alone']:.0%}",
         "share of the reviews that are wrong",
         "frauds found",
         figsize=(7.5, 3.6),
     )
-    for told, name in (("reviews", "stream"), ("reviews and complaints", "complaints")):
-        curve, (_, colour, _) = means.loc[told], STREAM[name]
-        axes.plot(curve.index, curve["mean"], "o-", color=colour, label=told)
-        axes.fill_between(curve.index, curve["min"], curve["max"], color=colour, alpha=0.12, lw=0)
+    reviewed, complained = (STREAM[name][1] for name in ("stream", "complaints"))
+    lines = (
+        ("reviews and complaints", complained, "o-"),
+        ("wrong on frauds alone", reviewed, "^:"),
+        ("reviews", reviewed, "o-"),
+        ("wrong on honest events alone", reviewed, "v:"),
+    )
+    for told, colour, line in lines:
+        curve = means.loc[told]
+        axes.plot(curve.index, curve["mean"], line, color=colour, label=told)
+        if line == "o-":
+            axes.fill_between(curve.index, curve["min"], curve["max"], color=colour, alpha=0.12, lw=0)
     axes.axhline(label_free, color=STREAM["detector"][1], ls="--", label=STREAM["detector"][0])
     axes.set_xticks(found["wrong"].unique())
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -840,39 +900,22 @@ def stream_timeline(index: pd.Index, alert: np.ndarray, truth: np.ndarray) -> Fi
     return figure
 
 
-def precision_recall_so_far(index: pd.Index, alerts: Mapping[str, np.ndarray], truth: np.ndarray) -> Figure:
-    """Share of alerts that were fraud, and of frauds that were found, from the start of the stream."""
-    figure, (precision, recall) = plt.subplots(2, 1, figsize=(7.5, 5.6), sharex=True)
-    fraud = truth == 1
-    for name, alert in alerts.items():
-        label, colour, line = STREAM[name]
-        hits = (alert & fraud).cumsum()
-        for axis, total in ((precision, alert.cumsum()), (recall, fraud.cumsum())):
-            axis.plot(index, hits / np.maximum(total, 1), color=colour, ls=line, label=label)
-    ours = (alerts["stream"] & fraud).sum()
-    precision.set_title(f"Precision so far: {ours / alerts['stream'].sum():.0%} at the end")
-    recall.set_title(f"Recall so far: {ours / fraud.sum():.0%} at the end")
-    for axis in (precision, recall):
-        axis.set_ylim(0, 1)
-        axis.yaxis.set_major_formatter(PercentFormatter(1))
-    recall.set_xlabel(CLOCK)
-    recall.xaxis.set_major_formatter(EVENTS)
-    precision.legend(fontsize="small")
-    return figure
+def drift_map(psi: pd.DataFrame, limits: pd.Series, chance: float) -> Figure:
+    """Population stability index of every input and block, relative to what the warm-up itself varied.
 
-
-def drift_map(psi: pd.DataFrame, limits: pd.Series) -> Figure:
-    """Population stability index of every input and block, relative to what the warm-up itself varied."""
+    `chance` is the share of blocks that would raise an alarm if nothing drifted.
+    """
     relative = (psi / limits).T
     alarms = (relative > 1).any()
     worst = relative.max(axis=1).idxmax()
     figure, axes = _single(
-        f"{alarms.sum()} of {len(alarms)} blocks drift farther than the warm-up ever did, {worst} farthest",
+        f"{alarms.sum()} of {len(alarms)} blocks drift farther than the warm-up ever did, {worst} farthest; "
+        f"by chance alone {len(alarms) * chance:.0f} would",
         figsize=(8.5, 3.4),
     )
     sns.heatmap(relative.clip(upper=1), ax=axes, cmap="Greys", vmin=0, vmax=3, cbar=False)
     reds, most = sns.light_palette(RED, as_cmap=True), max(2, relative.max(axis=None))
-    bar = {"label": "PSI over its largest in the\nwarm-up; coloured: alarm"}
+    bar = {"label": "PSI over the warm-up's\nlargest; coloured: alarm"}
     ticks = [f"{first:,}" if place % 5 == 0 else "" for place, first in enumerate(relative)]
     style = {"cmap": reds, "vmin": 0, "vmax": most, "cbar_kws": bar, "xticklabels": ticks}
     sns.heatmap(relative, mask=relative <= 1, ax=axes, **style)
@@ -893,7 +936,9 @@ def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
     ahead = f"not ahead up to {largest:,} events"
     if crossover is not None and crossover <= largest:
         ahead = f"ahead from {float(f'{crossover:.1g}'):,.0f} events"
-    time.set(title=f"Spark on 2 cores: {ahead}", ylabel="seconds (log scale)", yscale="log")
+    time.set(
+        title=f"Spark on 2 cores, start-up included: {ahead}", ylabel="seconds (log scale)", yscale="log"
+    )
     memory.set(title="Memory at its peak", ylabel="MB")
     for (path, rows), colour in zip(measured.groupby("path", sort=False), (BLUE, ORANGE, GREEN), strict=True):
         time.plot(rows["events"], rows["work_s"], "o-", color=colour, label=path)
@@ -906,25 +951,25 @@ def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
 
 
 def forgotten(remembered: pd.Series, alone: pd.Series, batch: int) -> Figure:
-    """Burst counts of alerts with the key's memory against those of a worker that starts afresh.
+    """Which share of the alerts' burst counts a worker that starts afresh forgets, along its micro-batch.
 
     Args:
         remembered, alone: burst counts of the same alerts, indexed by the event's turn within its key.
         batch: events of a key in a micro-batch.
     """
+    place = remembered.index % batch // (batch // 10) * (batch // 10)
+    kept = alone.groupby(place).sum() / remembered.groupby(place).sum()
     lost = (alone < remembered).mean()
     figure, axes = _single(
-        f"Without memory {lost:.0%} of the alerts lose a part of their burst",
+        f"Without memory {lost:.0%} of the alerts lose a part of their burst: "
+        f"{1 - kept.iloc[0]:.0%} of it early, {1 - kept.iloc[-1]:.0%} late in a micro-batch",
         "position in the micro-batch, in events of the key",
-        "similar unusual events before it",
+        "share of the burst count\nthat is forgotten",
+        figsize=(7.5, 3.4),
     )
-    position = remembered.index % batch
-    axes.vlines(position, alone, remembered, color=GREY, lw=0.8, alpha=0.6)
-    memory = f"seen with the key's last {WINDOW:,} events"
-    axes.scatter(position, remembered, color=BLUE, s=14, label=memory, zorder=3)
-    axes.scatter(position, alone, color=RED, s=8, label="seen in the micro-batch alone", zorder=3)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
+    axes.bar(kept.index, 1 - kept, width=0.9 * (batch // 10), align="edge", color=BLUE)
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
@@ -1015,16 +1060,20 @@ def over_worlds(found: pd.DataFrame) -> Figure:
 
 
 def queue(risk: pd.Series, alerted: pd.Series) -> Figure:
-    """The risk of every event of a round, and which of them are on the desk."""
-    least = risk[alerted].min() if alerted.any() else np.nan
+    """How rare every event of a round is, and which of them are on the desk."""
+    rare = (1 - risk).clip(lower=1e-6)
+    least = rare[alerted].max() if alerted.any() else np.nan
     figure, axes = _single(
-        f"{alerted.sum()} of {len(risk):,} events are on the desk, the least risky at {least:.2f}",
+        f"{alerted.sum()} of {len(risk):,} events are on the desk: "
+        f"of the training events at most {least:.2%} are as odd",
         CLOCK,
-        "risk",
-        figsize=(7.5, 3),
+        "1 - risk (log scale):\nso many are as odd",
+        figsize=(7.5, 3.4),
     )
     for mask, colour, size, label in ((~alerted, GREY, 6, "left alone"), (alerted, RED, 36, "alert")):
-        axes.scatter(risk.index[mask], risk[mask], s=size, color=colour, label=label, lw=0)
-    axes.set_ylim(0, 1.05)
+        axes.scatter(rare.index[mask], rare[mask], s=size, color=colour, label=label, lw=0)
+    axes.set_yscale("log")
+    axes.invert_yaxis()
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
     axes.legend(**BESIDE)
     return figure

@@ -129,7 +129,7 @@ RULES = (
         "familiar_crowd",
         "Odd, but always around: a popular shop, not an attack.",
         "an uncommon device that many households own",
-        "at least one such event in 1,000, the window, throughout the training part",
+        "one look-alike per 1,000 training events (1,000 is the window)",
         NORMAL,
         familiar_crowd,
         weight="usual",

@@ -137,8 +137,8 @@ def cluster(result: dict[str, Any], events: int, cores: Sequence[int]) -> pd.Dat
     cores showed (Amdahl's law).
 
     Returns:
-        Index: "one process" and "Spark, N cores"; columns hours and share_waiting, the share of the paid
-        core-hours that does nothing.
+        Index: "one process" and "Spark, N cores"; columns hours, hours_if_all_spread (every core helps as
+        much as the first) and share_waiting, the share of the paid core-hours that does nothing.
     """
     rows = table(result)
     last = rows[rows["events"] == rows["events"].max()].set_index("path")
@@ -147,9 +147,10 @@ def cluster(result: dict[str, Any], events: int, cores: Sequence[int]) -> pd.Dat
     serial = min(max(2 * two / one - 1, 0.0), 1.0)
     start = last["start_s"]["Spark, 2 cores"]
     hours = {ONE: last["work_s"][ONE] / size * events / 3_600}
-    waiting = {ONE: 0.0}
+    spread, waiting = dict(hours), {ONE: 0.0}
     for count in cores:
         name = f"Spark, {count} cores"
         seconds = start + one * (serial + (1 - serial) / count)
         hours[name], waiting[name] = seconds / 3_600, 1 - one / (seconds * count)
-    return pd.DataFrame({"hours": hours, "share_waiting": waiting})
+        spread[name] = (start + one / count) / 3_600
+    return pd.DataFrame({"hours": hours, "hours_if_all_spread": spread, "share_waiting": waiting})

@@ -94,14 +94,23 @@ def _times(column: pd.Series) -> pd.Series:
 
 
 def review(
-    truth: pd.Series, alerted: pd.Index, now: int, delay: int = DELAY, wrong: float = 0.0, seed: int = 0
+    truth: pd.Series,
+    alerted: pd.Index,
+    now: int,
+    delay: int = DELAY,
+    wrong: float | tuple[float, float] = 0.0,
+    seed: int = 0,
 ) -> pd.Series:
-    """What analysts say of alerted events, `delay` events later: their truth, and nobody else's.
+    """What analysts say of alerted events, `delay` events after each: their truth, and nobody else's.
 
-    `wrong` is the share of reviews that say the opposite; which ones, the seed and the event decide.
+    `wrong` is the share of reviews that say the opposite, or two shares, of the honest events and of the
+    frauds; which ones, the seed and the event decide.
     """
     told = truth.loc[alerted[alerted + delay <= now]]
-    slips = [np.random.default_rng([seed, event]).random() < wrong for event in told.index]
+    share = np.broadcast_to(wrong, 2)
+    slips = [
+        np.random.default_rng([seed, event]).random() < share[int(fraud)] for event, fraud in told.items()
+    ]
     return told.where(~np.array(slips, dtype=bool), 1 - told)
 
 
@@ -388,7 +397,7 @@ def replay(
     batch: int = BLOCK,
     delay: int = DELAY,
     complained: int | None = None,
-    wrong: float = 0.0,
+    wrong: float | tuple[float, float] = 0.0,
 ) -> Iterator[pd.DataFrame]:
     """Play events to the learner in micro-batches: score first, learn afterwards.
 
@@ -397,9 +406,9 @@ def replay(
         events: what follows on what it has seen.
         truth: of these and earlier events; read by `review` and `complaints` alone.
         batch: events at a time.
-        delay: events between an alert and its review.
+        delay: events between an event and the review of its alert.
         complained: events until customers complain of what nobody reviewed; None if they never do.
-        wrong: share of the reviews that are wrong.
+        wrong: share of the reviews that are wrong; see `review`.
 
     Batches end with their block of 1,000, between whose ends the judge is frozen: the
     scores do not depend on `batch`.

@@ -204,6 +204,9 @@ def test_coverage_is_what_it_says_where_episodes_are_many_and_small_where_one_ho
     score[np.flatnonzero(truth)[:30]] += 9
     one_large = ev.coverage(truth, score, np.r_[np.zeros(30, int), 1:21, 1:11], times=200)
     assert 0.85 < many <= 1 and 0.4 < one_large < 0.75
+    worse = score - truth * np.linspace(0, 1, len(truth))  # of differences, too
+    assert 0.85 < ev.coverage(truth, score, np.arange(60), worse, times=200) <= 1
+    assert ev.coverage(truth, score, np.arange(60), score, times=50) == 1  # no difference, whatever is drawn
     assert ev.coverage(truth, score, np.arange(60), times=50) == ev.coverage(
         truth, score, np.arange(60), times=50
     )

@@ -125,7 +125,7 @@ def test_curves_matrices_and_episodes_have_the_detectors_colours():
     assert tops == LABELS
     table = pd.DataFrame({name: [True, i % 2 == 0] for i, name in enumerate(RANKED)})
     table = table.assign(first_event=[10, 20], frauds=[1, 2])
-    mesh = plots.episodes_found(table, RANKED).axes[0].collections[0]
+    mesh = plots.episodes_found(table, RANKED).axes[1].collections[0]
     cells = mesh.get_facecolor() if len(mesh.get_facecolor()) > 1 else mesh.to_rgba(mesh.get_array())
     cells = np.reshape(cells, (len(RANKED), 2, 4))
     assert [to_hex(row[0]) for row in cells] == [plots.DETECTORS[name][1] for name in RANKED]
@@ -236,7 +236,7 @@ def test_figures_and_checkers_follow_the_budget(tmp_path):
     assert "burst > 30 accuses 450.0 of 2,000 events; the budget is 8" in coverage
     assert "accused of 2,000 events (log scale)" in coverage
     assert "50% of the suspicious events are rebuilt worse than 99.6% of the presumed normals" in errors
-    assert any("the detector's 0.4% most anomalous events" in text for text in suspects)
+    assert "share of the rules' suspects, found within the alert budget" in suspects
     assert "PCA reconstruction: 0% of frauds beyond 99.6% of honest events" in truth
     assert "budget: alerts in 2,000 events" in choice
     assert "2000 frauds found, 0 missed; the busiest 2,000 events hold 1000 frauds" in timeline
@@ -336,19 +336,35 @@ def test_a_tie_has_no_winner():
     assert title(tie) == "2 of 3 detectors find 75% of what the rules suspect, none finds more"
 
 
-def test_the_leader_is_named_with_those_whose_intervals_reach_as_far():
+def test_a_result_is_named_with_its_interval():
     def entry(value: float, low: float, high: float) -> dict:
         return {"average_precision": value, "average_precision_ci": [low, high]}
 
     detectors = {
         "rules": entry(0.4, 0.1, 0.5),
-        "pca": entry(0.2, 0.1, 0.3),
-        "judge": entry(0.5, 0.3, 0.6),
-        "oracle": entry(0.9, 0.8, 1.0),
+        "detector": entry(0.5, 0.3, 0.6),
+        "oracle": entry(0.9, 0.8, 1),
     }
     assert title(plots.average_precision(detectors)) == (
-        "Without labels the judge comes first at 0.50; the intervals of 1 others reach as far"
+        "The detector reaches 0.50, somewhere between 0.30 and 0.60; "
+        "the oracle 0.90, somewhere between 0.80 and 1.00"
     )
+
+
+def test_the_largest_errors_of_one_pattern_are_counted():
+    one, other = [3.0, 0, 0, 1], [0, 2.0, 2, 0]
+    figure = plots.badly_rebuilt(np.array([one, one, other, one]), np.array([900, 100, 5, 400]), list("abcd"))
+    assert title(figure) == "3 of the 4 largest errors are of one pattern, within 800 events"
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["5", "100", "400", "900"]
+
+
+def test_misses_are_counted_by_reason():
+    truth, distance = np.array([0, 0, 1, 1, 1, 1]), np.arange(1.0, 7)
+    missed = {"spent": np.arange(6) == 3, "inside": np.arange(6) > 3}
+    figure = plots.where_frauds_lie(distance, truth, missed)
+    assert title(figure) == "3 of 4 frauds are missed: spent 1, inside 2"
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["honest (2)", "found (1)", "spent (1)", "inside (2)"]
 
 
 def test_a_threshold_says_what_it_accuses():

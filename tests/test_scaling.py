@@ -126,6 +126,8 @@ def test_a_cluster_is_bound_by_what_more_cores_do_not_help():
     serial = 2 * 1.2 / 2.0 - 1
     seconds = [1_000, 10 + 1_200, 10 + 2_000 * (serial + 0.8 / 10), 10 + 2_000 * serial]
     np.testing.assert_allclose(hours["hours"] * 3_600, seconds, rtol=1e-4)
+    spread = [1_000, 10 + 1_000, 10 + 200, 10 + 2_000 / 10**6]
+    np.testing.assert_allclose(hours["hours_if_all_spread"] * 3_600, spread, rtol=1e-4)
     assert list(hours.index) == [scaling.ONE, "Spark, 2 cores", "Spark, 10 cores", "Spark, 1000000 cores"]
     assert hours["share_waiting"].iloc[-1] > 0.99 and hours["share_waiting"].iloc[1] == pytest.approx(
         1 - 2_000 / 2_420

@@ -73,6 +73,9 @@ def test_a_share_of_the_reviews_may_be_wrong():
     told = review(truth, truth.index, now=9_000, wrong=0.1)
     assert 0.08 < (told != truth).mean() < 0.12
     pd.testing.assert_series_equal(told, review(truth, truth.index, now=9_000, wrong=0.1))
+    for kind, share in enumerate(((0.1, 0), (0, 0.1))):  # on one kind of events alone, and there the same
+        slipped = review(truth, truth.index, now=9_000, wrong=share) != truth
+        assert (slipped == ((told != truth) & (truth == kind))).all()
     some = review(truth, truth.index[100:300], now=9_000, wrong=0.1)  # the same ones, however they are asked
     assert (some == told[100:300]).all() and some.index.tolist() == list(range(100, 300))
     assert (review(truth, truth.index, 9_000) == truth).all()

@@ -56,6 +56,15 @@ def _is_stub(function: Any) -> bool:
     return steps <= {"RESUME", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
 
 
+def tables_outside(function: Any) -> list[str]:
+    """The tables of the notebook that a function reads although they were not given to it."""
+    if not inspect.isfunction(function):
+        return []
+    names = {step.argval for step in dis.get_instructions(function) if step.opname == "LOAD_GLOBAL"}
+    known = function.__globals__
+    return sorted(name for name in names if isinstance(known.get(name), pd.DataFrame | pd.Series))
+
+
 def _hint(error: Exception, function: Callable, arguments: Sequence[Any]) -> str:
     """What helps with the errors that beginners meet most."""
     if "numpy.ndarray" in str(error):
@@ -145,9 +154,11 @@ def still_right(found: Any, expected: Any, tol: float = 1e-6) -> None:
 
 
 def _rounded(found: Any, expected: Any) -> bool:
-    """Whether an answer is the right one to a few digits, with an error below a tenth."""
+    """Whether an answer is the right one to a few digits, with an error below a tenth for most values."""
     near = np.abs(np.subtract(found, expected)) <= 0.1 * np.abs(expected)
-    return bool(np.all(near)) and any(close(found, np.round(expected, digits), 1e-9) for digits in range(7))
+    return bool(np.mean(near) > 0.5) and any(
+        close(found, np.round(expected, digits), 1e-9) for digits in range(7)
+    )
 
 
 def compare(found: Any, expected: Any, slips: Mapping[str, Any], where: str = "", tol: float = 1e-6) -> None:

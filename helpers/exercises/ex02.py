@@ -8,11 +8,21 @@ import numpy as np
 import pandas as pd
 
 from helpers import rules
-from helpers.exercises.checker import Off, as_flags, as_number, ask, checker, compare, still_right
+from helpers.exercises.checker import (
+    Off,
+    as_flags,
+    as_number,
+    ask,
+    checker,
+    compare,
+    still_right,
+    tables_outside,
+)
 from helpers.settings import ALERTS, BLOCK, BUDGET
 
 TOO_MANY = 10 * BUDGET  # share of events beyond which a rule does not accuse, it complains
-CUTS = 30  # a rule is asked again about the events before, and up to, so many that it accuses
+CUTS = 30  # a rule is asked again about the events before, and up to, so many that it accuses,
+LOUD = 10  # and up to so many that stand out in a signal and are not accused
 LATER = (
     " about them: it uses events that come later. Look back only, and take numbers from `thresholds`, or "
     "write them down."
@@ -75,6 +85,11 @@ def accused(
     def says(events: pd.DataFrame) -> np.ndarray:
         return as_flags(ask(rule, events, thresholds), len(events))
 
+    if outside := tables_outside(rule):
+        raise Off(
+            f"Your rule reads `{outside[0]}`, a table from outside. It should work with the signals that it "
+            "is given; take numbers from `thresholds`, or write them down."
+        )
     fires = says(signals)
     if not fires.any():
         raise Off("Your rule accuses nobody. Lower what it asks for.")
@@ -86,7 +101,9 @@ def accused(
     if (says(signals) != fires).any():
         raise Off("Asked twice, your rule accuses others. An accusation must not depend on chance.")
     first = np.flatnonzero(fires)[:CUTS]
-    for end in (len(signals) // 2, *first, *(first + 1)):
+    quiet = signals.select_dtypes("number")[~fires]
+    loud = [signals.index.get_indexer(quiet[name].nlargest(LOUD).index) for name in quiet]
+    for end in (len(signals) // 2, *first, *(first + 1), *(np.concatenate(loud) + 1)):
         if end and (says(signals[:end]) != fires[:end]).any():
             raise Off(f"Asked about the first {end:,} events alone, your rule says something else{LATER}")
     extreme = signals.copy()

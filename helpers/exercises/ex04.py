@@ -84,7 +84,10 @@ def _names(answer: Any, n: int, names: np.ndarray) -> np.ndarray:
     found = np.asarray(answer)
     if found.shape != (n,):
         gives = {0: "one for all", 1: f"{found.size}"}.get(found.ndim, f"a table of shape {found.shape}")
-        raise Off(f"It should give one name an event, {n} here, but gives {gives}.")
+        raise Off(
+            f"It should give one name an event, {n} here, but gives {gives}. Does it work with what it is "
+            "given?"
+        )
     if found.dtype.kind in "iu":
         raise Off("These are positions; an analyst reads names.")
     if unknown := [name for name in found if name not in names]:

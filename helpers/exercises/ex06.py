@@ -106,9 +106,14 @@ def check_6c(attempt: Callable, episode: np.ndarray) -> str:
         raise Off("One episode is never drawn. Up to which number does `integers` go?")
     if np.abs(each.mean(axis=0) - 1).max() > 0.25:
         raise Off("Some episodes are drawn more often than others; each should be as likely.")
-    if np.abs(each.var(axis=0) - 0.75).max() > 0.3:  # of four draws, each with a chance of 1 in 4
+    together = np.corrcoef(each.T)[~np.eye(4, dtype=bool)]  # -1/3 where each of four is drawn anew
+    if np.abs(each.var(axis=0) - 0.75).max() > 0.3 or np.abs(together + 1 / 3).max() > 0.3:
         raise Off("The episodes of one draw hang together: draw anew for each of them.")
-    low, high = np.quantile(_draws(attempt, episode, 200).sum(axis=1), [0.025, 0.975])
+    draws = _draws(attempt, episode, 200)
+    first = np.unique(episode, return_index=True)[1]
+    if (draws[:, first].sum(axis=1) != len(first)).any():
+        raise Off(f"It is right for 4 episodes, but not for the {len(first)} of the test part: count them.")
+    low, high = np.quantile(draws.sum(axis=1), [0.025, 0.975])
     return f"right. The test part has {len(episode)} frauds; such draws hold {low:.0f} to {high:.0f} of them."
 
 

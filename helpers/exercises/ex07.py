@@ -7,17 +7,22 @@ from collections.abc import Callable
 import numpy as np
 
 from helpers.exercises.checker import as_column, as_flags, as_number, ask, checker, compare
+from helpers.settings import BLOCK
 
 
 @checker
 def check_7a(attempt: Callable) -> str:
     """Which reviews have come back."""
     alerted = np.array([1_005, 13, 980, 1_000, 2_000])
-    for now, delay in ((2_000, 1_000), (1_013, 1_000), (1_000, 20)):
+    end_of_block = (alerted // BLOCK + 1) * BLOCK
+    for now, delay in ((2_100, 1_000), (2_000, 1_000), (1_013, 1_000), (1_000, 20)):
         found = as_flags(ask(attempt, alerted, now, delay), len(alerted)).astype(int)
         slips = {
             "This is when the event was alerted; its review takes `delay` events more.": alerted <= now,
             "Almost: a review is there *at* `now` when it is due at `now`.": alerted + delay < now,
+            "This counts from the end of the event's block; a review comes `delay` events after the event.": (
+                end_of_block + delay <= now
+            ),
             "Give one answer for each alert, in the order in which they come, not sorted.": (
                 np.sort(alerted) + delay <= now
             ),

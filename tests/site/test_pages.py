@@ -26,7 +26,7 @@ return Promise.all([...document.images].map(image => image.decode().catch(() => 
   broken: [...document.images].filter(image => !image.naturalWidth).map(image => image.src),
   nameless: [...document.querySelectorAll("article img")]
     .filter(image => !image.alt || image.alt.includes("_images/")).map(image => image.src),
-  unmeasured: [...document.querySelectorAll("article .cell_output img")]
+  unmeasured: [...document.querySelectorAll("article img")]
     .filter(image => !image.hasAttribute("width") || !image.hasAttribute("height")).map(image => image.src),
   foreign: performance.getEntriesByType("resource").map(entry => entry.name)
     .filter(name => !name.startsWith(location.origin) && !name.startsWith("data:")),
