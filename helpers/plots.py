@@ -45,7 +45,6 @@ VARIANTS = {  # of the sweep, where they are detectors of the table
     "naive rule": "seed_rules",
     "rules only": "rules",
     "autoencoder only": "autoencoder",
-    "judge with votes": "judge_circular",
     "distance only": "crowds",
     "judge alone": "judge",
     "detector": "detector",
@@ -213,8 +212,7 @@ def crowds(z: pd.DataFrame, means: np.ndarray, covariances: np.ndarray, distance
     x, y = np.sort(np.argsort(means.var(axis=0))[-2:])
     far, out = (values > np.quantile(values, 1 - BUDGET) for values in (distance, np.linalg.norm(z, axis=1)))
     figure, axes = _single(
-        f"{out[far].mean():.0%} of the events farthest from the {len(means)} crowds are also among those "
-        "farthest from the middle",
+        f"{1 - out[far].mean():.0%} of the events farthest from all crowds are not among those farthest out",
         f"{z.columns[x]} (robust standard deviations)",
         f"{z.columns[y]} (robust standard deviations)",
         figsize=(8, 5),
@@ -382,7 +380,7 @@ def training_curves(histories: Mapping[str, Sequence[Sequence[float]]]) -> Figur
         axis.plot(epochs, errors[:, 0], color=GREY, label="training rows")
         axis.plot(epochs, errors[:, 1], color=BLUE, label="held-out rows")
         axis.plot(best + 1, errors[best, 1], "o", color="black", label="lowest")
-        found = f"{errors[best, 1]:.3f} at best, {errors[-1, 1]:.3f} at the end"
+        found = f"held out {errors[best, 1]:.3f} at best, {errors[-1, 1]:.3f} last"
         axis.set(title=f"{name}:\n{found}", xlabel="epoch", yscale="log")
     axes[0, 0].set_ylabel("mean squared error\n(log scale)")
     axes[0, 0].legend()
@@ -572,13 +570,11 @@ def precision_recall(
 def average_precision(detectors: Mapping[str, dict]) -> Figure:
     """Average precision of every detector with its bootstrap interval."""
     ours, possible = (
-        "{:.2f}, somewhere between {:.2f} and {:.2f}".format(
-            values["average_precision"], *values["average_precision_ci"]
-        )
-        for values in (detectors["detector"], detectors["oracle"])
+        "{:.2f} (interval {:.2f} to {:.2f})".format(at["average_precision"], *at["average_precision_ci"])
+        for at in (detectors["detector"], detectors["oracle"])
     )
     figure, axes = _single(
-        f"The detector reaches {ours}; the oracle {possible}",
+        f"The detector's average precision is {ours}, the oracle's {possible}",
         "average precision (bar: 95% interval, whole episodes drawn)",
     )
     for row, (name, values) in enumerate(detectors.items()):
@@ -607,7 +603,7 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray]) -> Figure:
         f"Within the budget {min(found.values())} to {max(found.values())} frauds are found without labels"
     )
     if "oracle" in matrices:
-        title += f", {matrices['oracle'][1, 1]} with them"
+        title += f", {matrices['oracle'][1, 1]} with"
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return figure
 
@@ -676,7 +672,7 @@ def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, missed: Mapping[st
     """
     fraud = truth == 1
     lost = sum(map(np.sum, missed.values()))
-    why = ", ".join(f"{reason} {mask.sum()}" for reason, mask in missed.items())
+    why = ", ".join(f"{reason}\u00a0{mask.sum()}" for reason, mask in missed.items())
     title = f"{lost} of {fraud.sum()} frauds are missed: {why}"
     figure, axes = _single(title, "distance from the crowds (log scale)", figsize=(7.5, 3.8))
     groups = {"honest": ~fraud, "found": fraud & ~np.any(list(missed.values()), axis=0), **missed}
@@ -693,9 +689,10 @@ def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, missed: Mapping[st
 
 def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
     """Frauds in order of the share of honest events that are more extreme; one line a window."""
-    middle = ", ".join(f"{np.median(values):.1%} of {label}" for label, values in ranks.items())
+    first, second = (f"{np.median(values):.1%}" for values in ranks.values())
     figure, axes = _single(
-        f"So many honest events outdo the median fraud: {middle}",
+        f"The median fraud is outdone by {first} of the honest events in the first window, "
+        f"{second} in the second",
         "share of honest events farther from the crowds (log scale)",
         "share of the frauds",
         figsize=(7.5, 3.6),
@@ -781,17 +778,19 @@ def budget_choice(curve: pd.DataFrame, cost: pd.Series, alerts: int, name: str, 
     _confusion(counts, matrix, colour)
     title = f"{label}, budget {alerts}:\n{chosen['found']:.0f} frauds in {matrix[:, 1].sum():,} alerts"
     counts.set_title(title, fontsize="small")
-    line.plot(curve["recall"], curve["precision"], color=colour)
-    line.plot(chosen["recall"], chosen["precision"], **dot)
-    line.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision")
+    for name, style in (("recall", "-"), ("precision", ":")):
+        line.plot(curve.index, curve[name], color=colour, ls=style, label=name)
+        line.plot(alerts, chosen[name], **dot)
+    line.set(ylim=(0, 1), xlabel="budget")
+    line.legend(fontsize="small")
     title = f"precision {chosen['precision']:.0%}, recall {chosen['recall']:.0%}"
     line.set_title(title, fontsize="small", fontweight="normal")
     euros.plot(cost.index, cost, color=colour)
     euros.plot(alerts, cost[alerts], **dot)
     euros.axhline(nothing, color="black", ls="--", lw=1, label="looking at nothing")
     euros.set(xlabel=f"budget: alerts in {BLOCK:,} events", ylabel="cost in euro", ylim=0)
-    title = f"{cost[alerts]:,.0f} euro; cheapest at {cost.idxmin()}: {cost.min():,.0f}"
-    euros.set_title(title, fontsize="small", fontweight="normal")
+    title = f"{cost[alerts]:,.0f} euro; cheapest is a budget of {cost.idxmin()}, at {cost.min():,.0f}"
+    euros.set_title(title, fontsize="small")
     euros.legend(fontsize="small", loc="lower right")
     return figure
 
@@ -849,9 +848,9 @@ def one_alert(delay: int, complained: int) -> Figure:
     steps = {
         "arrives,\nis scored": "at once",
         "is alerted,\nlies on a desk": f"when its block\nof {BLOCK:,} ends",
-        "is reviewed": f"{delay:,} events\nafter it",
+        "is reviewed": f"{delay:,} events\nafter the event",
         "the learner\nis taught": "when that\nblock ends",
-        "its customer\ncomplains": f"{complained:,} events\nafter it",
+        "a fraud's\ncustomer complains": f"{complained:,} events\nafter the event",
     }
     figure, axes = _single("What the learner knows of an event comes in steps", figsize=(7.5, 2.4))
     places = np.arange(len(steps))
@@ -933,12 +932,11 @@ def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
     """
     figure, (time, memory) = plt.subplots(2, 1, figsize=(7.5, 6.4), sharex=True)
     largest = measured["events"].max()
-    ahead = f"not ahead up to {largest:,} events"
+    ahead = f"not ahead of one process up to {largest:,} events"
     if crossover is not None and crossover <= largest:
         ahead = f"ahead from {float(f'{crossover:.1g}'):,.0f} events"
-    time.set(
-        title=f"Spark on 2 cores, start-up included: {ahead}", ylabel="seconds (log scale)", yscale="log"
-    )
+    title = _wrapped(f"Spark on 2 cores, start-up included: {ahead}")
+    time.set(title=title, ylabel="seconds (log scale)", yscale="log")
     memory.set(title="Memory at its peak", ylabel="MB")
     for (path, rows), colour in zip(measured.groupby("path", sort=False), (BLUE, ORANGE, GREEN), strict=True):
         time.plot(rows["events"], rows["work_s"], "o-", color=colour, label=path)
@@ -961,8 +959,8 @@ def forgotten(remembered: pd.Series, alone: pd.Series, batch: int) -> Figure:
     kept = alone.groupby(place).sum() / remembered.groupby(place).sum()
     lost = (alone < remembered).mean()
     figure, axes = _single(
-        f"Without memory {lost:.0%} of the alerts lose a part of their burst: "
-        f"{1 - kept.iloc[0]:.0%} of it early, {1 - kept.iloc[-1]:.0%} late in a micro-batch",
+        f"Without memory {lost:.0%} of the alerts lose a part of their burst; early in a micro-batch "
+        f"{1 - kept.iloc[0]:.0%} of all is forgotten, late {1 - kept.iloc[-1]:.0%}",
         "position in the micro-batch, in events of the key",
         "share of the burst count\nthat is forgotten",
         figsize=(7.5, 3.4),

@@ -120,7 +120,7 @@ RULES = (
         "probing_amount",
         "A tiny, unusual charge: somebody tests whether the card is alive.",
         "a licence requested and never played",
-        "the smallest charge, 1 euro, on an event with two axes beyond the profile's limit",
+        "at most 1 euro, an expert's number, on an event with two axes beyond the profile's limit",
         SUSPICIOUS,
         probing_amount,
         needs=("amount",),

@@ -346,8 +346,8 @@ def test_a_result_is_named_with_its_interval():
         "oracle": entry(0.9, 0.8, 1),
     }
     assert title(plots.average_precision(detectors)) == (
-        "The detector reaches 0.50, somewhere between 0.30 and 0.60; "
-        "the oracle 0.90, somewhere between 0.80 and 1.00"
+        "The detector's average precision is 0.50 (interval 0.30 to 0.60), "
+        "the oracle's 0.90 (interval 0.80 to 1.00)"
     )
 
 
@@ -362,7 +362,7 @@ def test_misses_are_counted_by_reason():
     truth, distance = np.array([0, 0, 1, 1, 1, 1]), np.arange(1.0, 7)
     missed = {"spent": np.arange(6) == 3, "inside": np.arange(6) > 3}
     figure = plots.where_frauds_lie(distance, truth, missed)
-    assert title(figure) == "3 of 4 frauds are missed: spent 1, inside 2"
+    assert title(figure) == "3 of 4 frauds are missed: spent\u00a01, inside\u00a02"
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert rows == ["honest (2)", "found (1)", "spent (1)", "inside (2)"]
 
@@ -385,6 +385,7 @@ def test_a_budget_shows_its_counts_and_the_cheapest_one():
     figure = plots.budget_choice(curve, cost, 1, "judge", nothing=700)
     counts = [text.get_text() for text in figure.axes[0].texts]
     assert counts == ["90", "3", "4", "3"] and title(figure) == "judge, budget 1: 3 frauds in 6 alerts"
-    assert figure.axes[2].get_title(loc="left") == "460 euro; cheapest at 2: 240"
-    assert figure.axes[1].lines[1].get_xydata().tolist() == [[3 / 7, 0.5]]
+    assert figure.axes[2].get_title(loc="left") == "460 euro; cheapest is a budget of 2, at 240"
+    _, recall, _, precision = (line.get_xydata().tolist() for line in figure.axes[1].lines)
+    assert (recall, precision) == ([[1, 3 / 7]], [[1, 0.5]])
     assert set(figure.axes[2].lines[2].get_ydata()) == {700}
