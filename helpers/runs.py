@@ -230,8 +230,9 @@ class Run:
         replace(self.folder / "figures" / f"{draw.__name__}.png", png.getvalue())
         plt.close(figure)
         drawn = " ".join(draw.__doc__.split("\n\n")[0].split())
-        titles = (axes.get_title(loc=where) for axes in figure.axes for where in ("left", "center"))
-        alt = " ".join([drawn, *(title.replace("\n", " ") + "." for title in titles if title)])
+        titles = [axes.get_title(loc=where) for axes in figure.axes for where in ("left", "center")]
+        said = [title.replace("\n", " ") for title in (figure.get_suptitle(), *titles) if title]
+        alt = " ".join([drawn, *(f"{title}." for title in said)])
         data = {"image/png": png.getvalue(), "text/plain": drawn}
         display(data, metadata={"image/png": {"alt": alt}}, raw=True)
 

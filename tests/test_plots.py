@@ -358,6 +358,18 @@ def test_the_largest_errors_of_one_pattern_are_counted():
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["5", "100", "400", "900"]
 
 
+def test_boxes_are_compared_where_there_are_any():
+    """A count that is mostly zero has none."""
+    mixed = np.tile([[0.0, 0, 0], [0, 2, 8], [0, 2, 8]], (9, 1))
+    for raw, words in (
+        (mixed, "the widest box is\n4 times the narrowest"),
+        (0 * mixed, "no input has a box"),
+    ):
+        with np.errstate(all="raise"):
+            figure = plots.before_and_after_scaling(raw, raw / 2, list("abc"))
+        assert figure.axes[0].get_title(loc="left") == f"before: {words}"
+
+
 def test_misses_are_counted_by_reason():
     truth, distance = np.array([0, 0, 1, 1, 1, 1]), np.arange(1.0, 7)
     missed = {"spent": np.arange(6) == 3, "inside": np.arange(6) > 3}

@@ -86,7 +86,7 @@ def test_figure_has_its_alternative_text(finished) -> None:
     outputs = [o for cell in nbformat.read(copy, 4).cells for o in cell.get("outputs", [])]
     (shown,) = [output for output in outputs if output.output_type == "display_data"]
     assert shown.data["text/plain"] == "An empty pair of axes." and "image/png" in shown.data
-    assert shown.metadata["image/png"]["alt"] == "An empty pair of axes. Nothing to see."
+    assert shown.metadata["image/png"]["alt"] == "An empty pair of axes. Above. Nothing to see."
 
 
 def test_same_settings_same_bytes(repository: Path, run_folder: Path) -> None:

@@ -66,7 +66,8 @@ TOYS = {
         'RUN: str = "default"\nSEED: int = 0',
         'run = runs.start("06_evaluation", RUN, SEED=SEED)\nimport matplotlib.pyplot as plt',
         'def curves():\n    """An empty pair of axes."""\n    figure, axes = plt.subplots()\n'
-        '    axes.set_title("Nothing to see")\n    return figure\n\n\nrun.show(curves)',
+        '    figure.suptitle("Above")\n    axes.set_title("Nothing to see")\n    return figure\n\n\n'
+        "run.show(curves)",
         'data = {key: run.settings[key] for key in ("source", "rows", "start", "sha256")}\n'
         'data |= {"frauds_train": 0, "frauds_test": len(run.read("truth.parquet"))}\n'
         'seen = run.read("scores.parquet").sum().sum()\n'
