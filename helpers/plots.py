@@ -51,7 +51,7 @@ VARIANTS = {  # of the sweep, where they are detectors of the table
     "oracle": "oracle",
 }
 LABELS = {1: ("suspicious", RED), -1: ("undecided", GREY), 0: ("presumed normal", BLUE)}
-BEYOND, WITHIN = (f"{100 * share:g}%" for share in (BUDGET, 1 - BUDGET))  # the alert budget, the rest
+WITHIN = f"{100 * (1 - BUDGET):g}%"  # what the alert budget leaves
 CLOCK = "event (the stream's clock)"
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}  # a legend right of the axes
 LINE = 58  # letters of a title, so that a figure is narrow and its text large on a phone
@@ -77,6 +77,11 @@ def _wrapped(text: str) -> str:
     """In lines of about the same length."""
     lines = -(-len(text) // LINE) or 1
     return fill(text, len(text) // lines + 8, break_on_hyphens=False)
+
+
+def _headed(figure: Figure, title: str) -> None:
+    """One title over all panels."""
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
 
 
 def _log_bins(values: np.ndarray) -> np.ndarray:
@@ -202,7 +207,7 @@ def profile_map(z: pd.DataFrame, unusual: np.ndarray, beyond: float) -> Figure:
         set_limits(min(low, -1.3 * beyond), max(high, 1.3 * beyond))
     share = within[unusual].mean() if unusual.any() else 0
     title = f"{share:.0%} of the unusual events lie inside this box, too: they are so on other axes"
-    figure.suptitle(_wrapped(title), x=0.01, ha="left", fontweight="bold")
+    _headed(figure, _wrapped(title))
     return figure
 
 
@@ -604,7 +609,7 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray]) -> Figure:
     )
     if "oracle" in matrices:
         title += f", {matrices['oracle'][1, 1]} with"
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    _headed(figure, title)
     return figure
 
 
@@ -734,7 +739,7 @@ def ablation(table: pd.DataFrame, reference: str) -> Figure:
         f"Of {len(spread) - 2} label-free variants {by_ap} are ahead of the {reference} (line) by average "
         f"precision, {by_found} by frauds found: means over {starts} starts; bars show the range"
     )
-    figure.suptitle(_wrapped(title), x=0.01, ha="left", fontweight="bold")
+    _headed(figure, _wrapped(title))
     return figure
 
 
