@@ -16,9 +16,8 @@ from typing import Any
 import click
 
 from course import notebooks, results
-from helpers.files import CourseError, environment, load_json, locked, replace, to_json, writing
-from helpers.headless import kernels
-from helpers.runs import BESIDES, READS_TRUTH, STAGES, read_manifest, run_folder, start
+from helpers.files import CourseError, environment, load_json, replace, to_json
+from helpers.runs import BESIDES, READS_TRUTH, STAGES, record, run_folder, start
 from helpers.settings import REFERENCE, ROOT
 
 ELSEWHERE = {"SEED", "SOURCE", "ROWS", "START", "DEVICE"}  # told apart by a checkpoint, or of no matter
@@ -107,27 +106,26 @@ def _value(text: str) -> Any:
 
 def _run_notebooks(folder: Path, stages: list[str], parameters: dict[str, Any], afresh: bool) -> None:
     notebooks.check_declared(stages, parameters)
-    with locked(folder), writing(folder):
-        if afresh:
-            _start_over(folder)
-        timings = load_json(folder / "timings.json")
-        everything, copies = parameters | {"RUN": str(folder)}, folder / "notebooks"
-        told = read_manifest(folder).get("01_data_loading", {}).get("parameters", {}) | parameters
-        payments = not told.get("SCHEMA")  # which the exercises are about
-        for stage, seconds in notebooks.execute(stages, everything, copies, exercises=payments):
-            timings[stage] = seconds
-            replace(folder / "timings.json", to_json(timings))
-        if set(stages) & set(READS_TRUTH) and "06_evaluation" in read_manifest(folder):
-            summary = results.summarise(folder, timings)
-            replace(folder / "summary.json", to_json(summary))
-            replace(folder / "summary.md", results.summary_markdown(summary))
-            print(results.results_table(summary))
+    if afresh:
+        _start_over(folder)
+    timings = load_json(folder / "timings.json")
+    everything, copies = parameters | {"RUN": str(folder)}, folder / "notebooks"
+    told = record(folder, "01_data_loading").get("parameters", {}) | parameters
+    payments = not told.get("SCHEMA")  # which the exercises are about
+    for stage, seconds in notebooks.execute(stages, everything, copies, exercises=payments):
+        timings[stage] = seconds
+        replace(folder / "timings.json", to_json(timings))
+    if set(stages) & set(READS_TRUTH) and record(folder, "06_evaluation"):
+        summary = results.summarise(folder, timings)
+        replace(folder / "summary.json", to_json(summary))
+        replace(folder / "summary.md", results.summary_markdown(summary))
+        print(results.results_table(summary))
 
 
 def _start_over(folder: Path) -> None:
-    for name in ("manifest.json", "checkpoints.json", "timings.json", "summary.json", "summary.md"):
+    for name in ("timings.json", "summary.json", "summary.md"):
         (folder / name).unlink(missing_ok=True)
-    for name in ("figures", "notebooks"):
+    for name in ("figures", "notebooks", "checkpoints", "artifacts"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
@@ -156,9 +154,8 @@ def reference() -> None:
         summary = load_json(folder / "summary.json")
         beside = [stage for stage in notebooks.runnable() if stage in BESIDES]
         _run_notebooks(folder, beside, {}, afresh=False)
-        manifest = read_manifest(folder)
-        seed = manifest["06_evaluation"]["parameters"]["SEED"]
-        checked = load_json(folder / "checkpoints.json")
+        seed = record(folder, "06_evaluation")["parameters"]["SEED"]
+        checked = {path.stem: load_json(path) for path in (folder / "checkpoints").glob("*.json")}
         known = load_json(REFERENCE)
         before = known.get("checkpoints", {})
         values = {
@@ -169,7 +166,8 @@ def reference() -> None:
             "parameters": known.get("parameters", {})
             | {
                 stage: {name: value for name, value in entry["parameters"].items() if name not in ELSEWHERE}
-                for stage, entry in manifest.items()
+                for stage in STAGES
+                if (entry := record(folder, stage))
             },
             "checkpoints": {stage: before[stage] for stage in BESIDES if stage in before} | values,
             "detectors": summary["detectors"],
@@ -195,11 +193,9 @@ def notebooks_command() -> None:
 def _scratch(name: str) -> Iterator[Path]:
     """A folder beside the runs for one command; stays after a failure, to look into."""
     folder = run_folder(ROOT / "runs" / f".{name}")
-    with locked(folder), writing(folder):
-        for child in folder.iterdir():
-            if child.name != ".lock":
-                shutil.rmtree(child) if child.is_dir() else child.unlink()
-        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    yield folder
     shutil.rmtree(folder)
 
 
@@ -227,8 +223,7 @@ def sweep() -> None:
 
     for name in ("windows", "stream"):
         results.write_block(results.TABLES, name)
-    with locked(run_folder("sweep")):
-        variants, streamed, *_ = fits.run(run_folder("sweep"))
+    variants, streamed, *_ = fits.run(run_folder("sweep"))
     windows = evaluation.over_windows(variants, "variant", "average_precision")
     found = evaluation.found_over_windows(streamed).rename(index=lambda name: plots.STREAM[name][0])
     for name, table in (
@@ -252,8 +247,7 @@ def bench(limit: float, fresh: bool) -> None:
 
     folder, published = run_folder("bench"), ROOT / "results"
     try:
-        with locked(folder):
-            pages = peers.pages(peers.run(folder, limit, fresh))
+        pages = peers.pages(peers.run(folder, limit, fresh))
     except (ValueError, OSError) as error:
         raise CourseError(str(error)) from None
     for name, content in pages.items():
@@ -275,8 +269,7 @@ def scale(skip_growth: bool) -> None:
     run = start(stage)
     if not skip_growth:
         work = run_folder("scale")
-        with locked(work), writing(work):
-            measured = growth.run(work, run.path("detector.zip"), run.read("events.parquet"))
+        measured = growth.run(work, run.path("detector.zip"), run.read("events.parquet"))
         for path, content in growth.pages(measured).items():
             replace(path, content)
         print(scaling.table(measured).round(2).to_string(index=False))
@@ -296,11 +289,17 @@ IN_PARALLEL = ("--numprocesses=auto", "--maxprocesses=4")
 def test(paths: tuple[str, ...]) -> int:
     """Check everything, lint, pytest and nbval; or PATHS alone, with pytest's options."""
     found = 0 if paths else _lint()
-    with tempfile.TemporaryDirectory() as runs, environment(COURSE_RUNS=runs, COURSE_OFFLINE="1"), kernels():
+    with tempfile.TemporaryDirectory() as runs, environment(COURSE_RUNS=runs, COURSE_OFFLINE="1"):
         for stage in dict.fromkeys(Path(path.split("::")[0]).stem for path in paths):
             if stage in STAGES:  # which else catches up itself, and says so where nbval expects nothing
                 start(stage)
-        failed = _call("pytest", "--nbval", "-rs", *(paths or ("tests", "notebooks", *IN_PARALLEL)))
+        failed = _call(
+            "pytest",
+            "--nbval",
+            "--nbval-current-env",
+            "-rs",
+            *(paths or ("tests", "notebooks", *IN_PARALLEL)),
+        )
     if found:
         print("make lint failed, too: its words stand above pytest's, or run it alone.", file=sys.stderr)
     return failed or found
@@ -356,8 +355,7 @@ def _lint() -> int:
 def lab(options: tuple[str, ...]) -> int:
     """Open the notebooks in JupyterLab; OPTIONS are its own, such as --port 8899 or --allow-root."""
     first = f"/lab/tree/notebooks/{notebooks.notebooks()[0]}.ipynb"
-    with kernels():
-        return _call("jupyterlab", f"--ServerApp.root_dir={ROOT}", f"--LabApp.default_url={first}", *options)
+    return _call("jupyterlab", f"--ServerApp.root_dir={ROOT}", f"--LabApp.default_url={first}", *options)
 
 
 @cli.command()

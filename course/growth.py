@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from helpers.scaling import ONE, TABLE, findings, table, write_resampled
 
 from course import jobs
 from helpers import plots, spark
 from helpers.detector import Detector
 from helpers.files import CourseError, load_json, replace, to_json
-from helpers.scaling import ONE, TABLE, findings, table, write_resampled
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 KEYS = 100

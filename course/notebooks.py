@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from helpers.files import CourseError, writing
-from helpers.headless import failure, kernels, literal, without_exercises
+from helpers import headless
+from helpers.files import CourseError
 from helpers.runs import BESIDES, STAGES
 from helpers.settings import ROOT
-
-KERNEL_TIMEOUT = 300  # seconds; on a machine that is short of everything a kernel starts slowly
 
 
 def notebook_path(stage: str) -> Path:
@@ -43,11 +41,7 @@ def runnable() -> list[str]:
 def _declared(stage: str) -> set[str]:
     import papermill
 
-    path = notebook_path(stage)
-    try:
-        return set(papermill.inspect_notebook(literal(path)))
-    except Exception:  # nbformat promises no particular errors
-        raise CourseError(f"{path} is not a readable notebook; take it again from the course.") from None
+    return set(papermill.inspect_notebook(headless.source(stage)))
 
 
 def check_declared(stages: list[str], parameters: dict[str, Any]) -> None:
@@ -65,59 +59,18 @@ def execute(
     stages: list[str], parameters: dict[str, Any], copies: Path, exercises: bool = True
 ) -> Iterator[tuple[str, float]]:
     """Run notebooks in order under one bar, whole or without their exercises; name and seconds of each."""
-    import logging
-    import tempfile
-
-    import nbformat
     from tqdm import tqdm
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    with writing(copies):
-        copies.mkdir(parents=True, exist_ok=True)
-    paths, total = {stage: notebook_path(stage) for stage in stages}, 0
-    with kernels(), tempfile.TemporaryDirectory() as scratch:
-        if not exercises:
-            paths = {stage: without_exercises(path, Path(scratch)) for stage, path in paths.items()}
-        for stage, path in paths.items():
-            total += bool(parameters.keys() & _declared(stage))
-            cells = nbformat.read(path, as_version=4).cells
-            total += sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in cells)
-        with tqdm(total=total, unit="cell") as bar:
-            for stage in stages:
-                bar.set_description(stage)
-                started = time.perf_counter()
-                own = {name: parameters[name] for name in parameters.keys() & _declared(stage)}
-                _execute_one(stage, paths[stage], own, copies / f"{stage}.ipynb", lambda **_: bar.update())
-                yield stage, round(time.perf_counter() - started, 1)
-
-
-def _execute_one(stage: str, path: Path, parameters: dict[str, Any], copy: Path, on_cell: Any) -> None:
-    import subprocess
-
-    import papermill
-    from jupyter_client import AsyncKernelManager
-
-    class Silent(AsyncKernelManager):
-        """A kernel says what it has to say in its notebook; one that is stopped prints tracebacks besides."""
-
-        def start_kernel(self, **options: Any) -> Any:
-            return super().start_kernel(stderr=subprocess.DEVNULL, **options)
-
-    try:
-        papermill.execute_notebook(
-            literal(path),
-            literal(copy),
-            parameters=parameters,
-            kernel_name="python3",
-            kernel_manager_class=Silent,
-            cwd=ROOT / "notebooks",
-            progress_bar=False,
-            record_timing=False,
-            start_timeout=KERNEL_TIMEOUT,
-            on_cell_complete=on_cell,
-        )
-    except (papermill.PapermillExecutionError, RuntimeError):  # a cell has failed, or the kernel has died
-        raise CourseError(failure(stage, copy)) from None
+    sources = {stage: headless.source(stage, exercises) for stage in stages}
+    own = {stage: {n: parameters[n] for n in parameters.keys() & _declared(stage)} for stage in stages}
+    cells = [cell for notebook in sources.values() for cell in notebook.cells]
+    total = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in cells)
+    with tqdm(total=total + sum(map(bool, own.values())), unit="cell") as bar:
+        for stage, notebook in sources.items():
+            bar.set_description(stage)
+            started = time.perf_counter()
+            headless.execute(notebook, copies / f"{stage}.ipynb", own[stage], lambda **_: bar.update())
+            yield stage, round(time.perf_counter() - started, 1)
 
 
 def cleaned(path: Path, stage: str) -> str:

@@ -14,7 +14,7 @@ import nbformat
 
 from course.notebooks import notebook_path, notebooks
 from course.results import with_block
-from helpers.files import CourseError, writing
+from helpers.files import CourseError
 from helpers.settings import ROOT
 
 README = ROOT / "README.md"
@@ -116,15 +116,10 @@ def write(address: Address) -> list[Path]:
     texts = generated(address)
     changed = [path for path, text in texts.items() if path.read_text(encoding="utf-8") != text]
     scratch = {path: path.with_name(f".{path.name}.tmp") for path in changed}
-    with writing(ROOT):
-        try:
-            for path in changed:
-                scratch[path].write_text(texts[path], encoding="utf-8", newline="\n")
-            for path in changed:
-                os.replace(scratch[path], path)
-        finally:
-            for path in scratch.values():
-                path.unlink(missing_ok=True)
+    for path in changed:
+        scratch[path].write_text(texts[path], encoding="utf-8", newline="\n")
+    for path in changed:
+        os.replace(scratch[path], path)
     return changed
 
 

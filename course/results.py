@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from helpers.files import CourseError, load_json, replace, writing
-from helpers.runs import checked_artifact, read_manifest
+from helpers.files import CourseError, load_json, replace
+from helpers.runs import checked_artifact, record
 from helpers.settings import BUDGET, BUDGET_IN_WORDS, RESULTS, ROOT, TRAIN_SHARE
 
 TABLES = RESULTS / "README.md"
@@ -29,7 +29,7 @@ def summarise(folder: Path, timings: dict[str, float]) -> dict[str, Any]:
         "timings_s": timings,
         "versions": {"python": python_version()} | {name: version(name) for name in PACKAGES},
     }
-    if "07_streaming_simulation" in read_manifest(folder):
+    if record(folder, "07_streaming_simulation"):
         summary["stream"] = load_json(checked_artifact(folder, "stream.json")[0])
     return summary
 
@@ -70,8 +70,7 @@ def summary_markdown(summary: dict[str, Any]) -> str:
 
 def as_reference(folder: Path) -> bool:
     """Whether every checkpoint of a run says what the reference run said, within its tolerance."""
-    recorded = load_json(folder / "checkpoints.json")
-    checks = [check for entry in recorded.values() for check in entry.values()]
+    checks = [one for path in (folder / "checkpoints").glob("*.json") for one in load_json(path).values()]
     return bool(checks) and all(check["as_reference"] for check in checks)
 
 
@@ -83,22 +82,21 @@ def whole() -> bool:
 def publish(folder: Path) -> Path:
     """Copy a run's summary and figures to results/ in one swap, undoing a killed one first."""
     results, new, old = (ROOT / name for name in ("results", ".results.new", ".results.old"))
-    with writing(results):
-        if old.exists() and not results.exists():
-            os.replace(old, results)
-        for left_by_a_kill in (new, old):
-            shutil.rmtree(left_by_a_kill, ignore_errors=True)
-        (new / "figures").mkdir(parents=True)
-        for path in results.glob("*.*"):  # tables of make sweep and make bench
-            shutil.copyfile(path, new / path.name)
-        for path in (folder / "summary.json", folder / "summary.md"):
-            shutil.copyfile(path, new / path.name)
-        for path in sorted((folder / "figures").glob("*.png")):
-            shutil.copyfile(path, new / "figures" / path.name)
-        if results.exists():
-            os.replace(results, old)
-        os.replace(new, results)
-        shutil.rmtree(old, ignore_errors=True)
+    if old.exists() and not results.exists():
+        os.replace(old, results)
+    for left_by_a_kill in (new, old):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
+    (new / "figures").mkdir(parents=True)
+    for path in results.glob("*.*"):  # tables of make sweep and make bench
+        shutil.copyfile(path, new / path.name)
+    for path in (folder / "summary.json", folder / "summary.md"):
+        shutil.copyfile(path, new / path.name)
+    for path in sorted((folder / "figures").glob("*.png")):
+        shutil.copyfile(path, new / "figures" / path.name)
+    if results.exists():
+        os.replace(results, old)
+    os.replace(new, results)
+    shutil.rmtree(old, ignore_errors=True)
     return results
 
 

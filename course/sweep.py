@@ -18,12 +18,11 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score
 
 from course.notebooks import notebook_path
-from helpers import data, evaluation, stream
+from helpers import data, evaluation, headless, stream
 from helpers.autoencoder import Autoencoder
 from helpers.detector import Detector
 from helpers.features import Profile, Scaling, behaviour
 from helpers.files import CourseError, load_json, replace
-from helpers.headless import kernels, run_as_far_as_the_exercises
 from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs, pool
 from helpers.rules import (
     NORMAL,
@@ -407,8 +406,9 @@ def run(folder: Path, workers: int = os.cpu_count() or 1) -> tuple[pd.DataFrame,
 
 def measure_world(seed: int) -> list[dict]:
     """What notebook 09 hands over of the world with this seed, a row a model and category."""
-    with tempfile.TemporaryDirectory() as scratch, kernels():
-        run_as_far_as_the_exercises(WORLDS_NOTEBOOK, Path(scratch), seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        notebook = headless.source(WORLDS_NOTEBOOK, exercises=False)
+        headless.execute(notebook, Path(scratch, "09.ipynb"), {"RUN": scratch, "SEED": seed})
         rows = load_json(Path(scratch, "artifacts", "worlds.json"))["rows"]
     return [{"seed": seed} | row for row in rows]
 

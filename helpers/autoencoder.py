@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
@@ -136,32 +135,6 @@ class Autoencoder:
     def reconstruction_error(self, inputs: np.ndarray) -> np.ndarray:
         """The anomaly score: squared error averaged over the inputs; (n, k) -> (n,)."""
         return row_sums((inputs - self.reconstruct(inputs)) ** 2) / inputs.shape[1]
-
-    def save(self, path: Path | str) -> None:
-        """Write the weights as safetensors."""
-        Path(path).write_bytes(self.to_bytes())
-
-    def _tensors(self) -> dict[str, np.ndarray]:
-        """Weights and biases under torch's names."""
-        named = {}
-        for depth, (weights, bias) in enumerate(self.layers):
-            named |= {f"{depth}.weight": np.ascontiguousarray(weights.T), f"{depth}.bias": bias}
-        return named
-
-    def to_bytes(self) -> bytes:
-        """What `save` writes."""
-        from safetensors.numpy import save
-
-        return save(self._tensors())
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Autoencoder:
-        """The autoencoder that `save` or `to_bytes` wrote; it scores, its training settings are not kept."""
-        from safetensors.numpy import load
-
-        tensors = load(content)
-        layers = [(tensors[f"{d}.weight"].T.copy(), tensors[f"{d}.bias"]) for d in range(len(tensors) // 2)]
-        return cls(hidden=tuple(len(bias) for _, bias in layers[:-1]), layers=layers)
 
 
 def chosen_device(device: str) -> str:

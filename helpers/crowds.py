@@ -6,7 +6,6 @@ import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -136,13 +135,3 @@ class Crowds:
         mine = self.mixture == mixture
         whitening = self.whitening[mine]
         return self.means[mine], np.linalg.inv(whitening @ whitening.transpose(0, 2, 1))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists, ready for JSON."""
-        return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Crowds:
-        """The crowds that `to_dict` described."""
-        arrays = {name: np.array(value) for name, value in values.items()}
-        return cls(**arrays | {"peak": float(values["peak"])})

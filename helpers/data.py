@@ -20,7 +20,7 @@ from helpers import openml_source
 from helpers.openml_source import OPENML_ID
 from helpers.readers import plain, read_events, suffix_of
 from helpers.schema import CARDS, Schema
-from helpers.settings import ROOT, TRAIN_SHARE, WINDOW_ROWS
+from helpers.settings import COLUMNS, ROOT, TRAIN_SHARE, WINDOW_ROWS
 
 SNAPSHOT = ROOT / "data" / "creditcard_100k.parquet"
 SNAPSHOT_ROWS = 100_000
@@ -34,6 +34,8 @@ TRUTH_FINGERPRINTS = {
 }
 OPENML_DEADLINE = 180.0
 AUTO_DEADLINE = 20.0
+RUN_ROWS = 1_000  # consecutive real events that a resampled key replays before it jumps elsewhere
+GROUP_ROWS = 100_000  # events that are held at once while a file is written
 
 
 def load_events(
@@ -123,6 +125,60 @@ def fingerprint(events: pd.DataFrame, schema: Schema = CARDS) -> str:
     return hashlib.sha256(events[list(schema.columns)].to_numpy("<f8").tobytes(order="C")).hexdigest()
 
 
+def resample(events: pd.DataFrame, rows: int, keys: int = 100, seed: int = 0, start: int = 0) -> pd.DataFrame:
+    """Make any number of events out of real ones, for measuring size and speed, not detection.
+
+    The recipe: event i belongs to key i % keys, so the keys take turns. Each key replays the real
+    stream in runs of 1,000 consecutive events, so that bursts stay bursts; where run r begins is drawn
+    for all keys at once by numpy's default_rng([seed, r]), and past the last real event a run goes on
+    at the first. Nothing is added or changed: it is more of the same, and repeats are exact.
+
+    Args:
+        events: the real events, with COLUMNS.
+        rows: how many events to make.
+        keys: how many keys, one for each market.
+        seed: of the draws.
+        start: the first event; a stream made in parts equals one made at once.
+
+    Returns:
+        (rows, 9) key and event (int64, event = start..start+rows-1), then COLUMNS.
+    """
+    check_range(rows, start)
+    if keys < 1:
+        raise ValueError(f"keys must be at least 1, not {keys}.")
+    event = np.arange(start, start + rows)
+    turn, key = event // keys, event % keys
+    run, first = turn // RUN_ROWS, turn[0] // RUN_ROWS
+    starts = [
+        np.random.default_rng([seed, r]).integers(len(events), size=keys) for r in range(first, run[-1] + 1)
+    ]
+    real = (np.array(starts)[run - first, key] + turn % RUN_ROWS) % len(events)
+    values = events[COLUMNS].to_numpy(np.float64)[real]
+    return pd.DataFrame({"key": key, "event": event, **dict(zip(COLUMNS, values.T, strict=True))})
+
+
+def write_resampled(
+    path: Path, events: pd.DataFrame, rows: int, keys: int = 100, seed: int = 0, start: int = 0
+) -> None:
+    """Write what `resample` makes as parquet, one row group after another, in bounded memory.
+
+    The file appears under its name when it is whole; a reader that waits for files sees no half one.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = dict.fromkeys(("key", "event"), pa.int64()) | dict.fromkeys(COLUMNS, pa.float64())
+    schema, part, stop = pa.schema(types), path.with_name(f".{path.name}.tmp"), start + rows
+    try:
+        with pq.ParquetWriter(part, schema) as writer:
+            for begin in range(start, stop, GROUP_ROWS):
+                made = resample(events, min(GROUP_ROWS, stop - begin), keys, seed, begin)
+                writer.write_table(pa.Table.from_pandas(made, schema, preserve_index=False))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def check_range(rows: int, start: int) -> None:
     for name, value, least in (("rows", rows, 1), ("start", start, 0)):
         if isinstance(value, bool) or not isinstance(value, numbers.Integral):
@@ -155,9 +211,8 @@ def _load_auto(rows: int, start: int) -> pd.DataFrame:
 
 
 def _keep_and_cut(events: pd.DataFrame, rows: int, start: int) -> pd.DataFrame:
+    openml_source.keep(events)
     what = f"OpenML, data set {OPENML_ID}, checked against the course's snapshot"
-    if not openml_source.keep(events):
-        what += " (no copy could be kept on this machine)"
     return _cut(events, rows, start, "openml", what)
 
 

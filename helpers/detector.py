@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors.numpy import load, save
 
 from helpers.autoencoder import Autoencoder
+from helpers.crowds import Crowds
 from helpers.features import Profile, Scaling, behaviour, facts
-from helpers.files import load_bundle, pack, replace, unpack
+from helpers.files import load, replace, to_bytes
 from helpers.judge import Judge, judge_inputs, pool
 from helpers.rules import (
     NORMAL,
@@ -22,10 +22,9 @@ from helpers.rules import (
     SUSPICIOUS,
     Rule,
     apply_rules,
-    book_from_json,
-    book_to_json,
     budget_threshold,
     fit_thresholds,
+    known_rule,
     pseudo_labels,
     refine_labels,
     usual_book,
@@ -33,8 +32,7 @@ from helpers.rules import (
 )
 from helpers.schema import CARDS, Schema
 
-BUNDLE = "domain-driven detector, version 2"  # the stamp of a saved detector
-_PARTS = ("settings.json", "autoencoder.safetensors", "judge.ubj", "training.safetensors")
+BUNDLE = "domain-driven detector, version 3"  # the stamp of a saved detector
 
 
 @dataclass
@@ -63,6 +61,9 @@ class Detector:
     training: np.ndarray
     alert_threshold: float
     rules: Sequence[Rule] = RULES
+
+    def __post_init__(self) -> None:
+        self.rules = tuple(self.rules)
 
     @property
     def schema(self) -> Schema:
@@ -173,27 +174,8 @@ class Detector:
         )
 
     def save(self, path: Path | str) -> None:
-        """Write one file, without pickle; a kill leaves the old file or the new one.
-
-        Raises:
-            CourseError: if the file cannot be written.
-        """
-        replace(Path(path), self.to_bytes())
-
-    def to_bytes(self) -> bytes:
-        """What `save` writes."""
-        settings = {
-            "rules": book_to_json(self.rules),
-            "profile": self.profile.to_dict(),
-            "thresholds": self.thresholds,
-            "scaling": self.scaling.to_dict(),
-            "error_threshold": self.error_threshold,
-            "alert_threshold": self.alert_threshold,
-        }
-        text = json.dumps(settings, indent=1, sort_keys=True).encode()
-        training = save({"training": self.training})
-        parts = (text, self.autoencoder.to_bytes(), self.judge.to_bytes(), training)
-        return pack(BUNDLE, dict(zip(_PARTS, parts, strict=True)))
+        """Write one file, without pickle; a kill leaves the old file or the new one."""
+        replace(Path(path), to_bytes(BUNDLE, self))
 
     @classmethod
     def load(cls, path: Path | str, rules: Sequence[Rule] = RULES, schema: Schema | None = None) -> Detector:
@@ -208,27 +190,13 @@ class Detector:
             ValueError: if the file is damaged or is not a saved detector of this version.
             CourseError: if `rules` lacks one of its rules, or it was fitted on another schema.
         """
-        loaded = load_bundle(
-            path, partial(cls.from_bytes, rules=rules), "a detector", "fit one and save it again"
-        )
+        loaded = load(path, BUNDLE, kinds(rules), "fit one and save it again")
         if schema:
             loaded.schema.check_same(schema, path)
         return loaded
 
-    @classmethod
-    def from_bytes(cls, content: bytes, rules: Sequence[Rule] = RULES) -> Detector:
-        """The detector that `to_bytes` wrote."""
-        settings, network, trees, training = unpack(BUNDLE, content, _PARTS)
-        settings = json.loads(settings)
-        profile = Profile.from_dict(settings["profile"])
-        return cls(
-            profile=profile,
-            thresholds=settings["thresholds"],
-            scaling=Scaling.from_dict(settings["scaling"], profile.schema),
-            autoencoder=Autoencoder.from_bytes(network),
-            error_threshold=settings["error_threshold"],
-            judge=Judge.from_bytes(trees, profile.schema.inputs_of_judge),
-            training=load(training)["training"],
-            alert_threshold=settings["alert_threshold"],
-            rules=book_from_json(settings["rules"], rules),
-        )
+
+def kinds(rules: Sequence[Rule] = RULES) -> dict[str, Callable[..., Any]]:
+    """What a saved file may hold, and how each is made anew."""
+    plain = (Schema, Crowds, Profile, Scaling, Autoencoder, Detector)
+    return {kind.__name__: kind for kind in plain} | {"Judge": Judge.made, "Rule": partial(known_rule, rules)}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -141,26 +140,6 @@ class Profile:
     def _tree(self) -> KDTree:
         return KDTree(self.oddities)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists, ready for JSON."""
-        plain = {name: np.asarray(getattr(self, name)).tolist() for name in ("centre", "scale", "oddities")}
-        described = {"crowds": self.crowds.to_dict(), "schema": self.schema.to_dict()}
-        return plain | described | {"events": self.events, "beyond": self.beyond}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Profile:
-        """The profile that `to_dict` described."""
-        schema = Schema.from_dict(values["schema"])
-        return cls(
-            np.array(values["centre"]),
-            np.array(values["scale"]),
-            Crowds.from_dict(values["crowds"]),
-            np.array(values["oddities"]).reshape(-1, len(schema.behaviour_axes)),
-            values["events"],
-            schema,
-            values["beyond"],
-        )
-
 
 def count_axes_beyond(z: np.ndarray, beyond: float = UNUSUAL_SD) -> np.ndarray:
     """How many axes lie beyond 3 (or so many) robust standard deviations; (n, d) -> (n,) int."""
@@ -286,16 +265,3 @@ class Scaling:
     def transform(self, events: pd.DataFrame) -> np.ndarray:
         """(n, k) scaled inputs, without unit: 0 is the training part's mean, 1 its standard deviation."""
         return (self.schema.inputs(events) - self.mean) / self.scale
-
-    def to_dict(self) -> dict[str, dict[str, float]]:
-        """Column -> mean and standard deviation, ready for JSON."""
-        return {
-            name: {"mean": float(mean), "scale": float(scale)}
-            for name, mean, scale in zip(self.schema.columns, self.mean, self.scale, strict=True)
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, dict[str, float]], schema: Schema = CARDS) -> Scaling:
-        """The scaling that `to_dict` described."""
-        rows = [values[name] for name in schema.columns]
-        return cls(np.array([row["mean"] for row in rows]), np.array([row["scale"] for row in rows]), schema)

@@ -8,13 +8,11 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
-
-HOLDER = "COURSE_LOCK_HOLDER"
-Bundle = TypeVar("Bundle")
+from typing import Any
 
 
 class CourseError(RuntimeError):
@@ -65,33 +63,15 @@ def load_json(path: Path) -> dict[str, Any]:
     return value
 
 
-@contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn an OSError of what is written within into one sentence, a CourseError."""
-    try:
-        yield
-    except OSError as error:
-        elsewhere = error.filename and not Path(error.filename).is_relative_to(folder)
-        raise CourseError(
-            f"Cannot write into {error.filename if elsewhere else folder} ({error.strerror or error}); "
-            "free some space or choose another folder."
-        ) from None
-
-
 def replace(path: Path, content: str | bytes) -> None:
-    """Write a file so that a kill leaves the old one or the new one.
-
-    Raises:
-        CourseError: if it cannot be written.
-    """
+    """Write a file so that a kill leaves the old one or the new one."""
     scratch = path.with_name(f".{path.name}.tmp")
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            scratch.write_bytes(content.encode() if isinstance(content, str) else content)
-            os.replace(scratch, path)
-        finally:
-            scratch.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -109,71 +89,81 @@ def environment(**variables: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@contextlib.contextmanager
-def locked(folder: Path, timeout: float = 0) -> Iterator[None]:
-    """Hold a run's folder; what the holder starts is let through. The kernel frees a dead lock.
-
-    Args:
-        timeout: seconds to wait for another holder.
-
-    Raises:
-        CourseError: if another process holds it, or it cannot be written.
-    """
-    from filelock import FileLock, Timeout
-
-    if os.environ.get(HOLDER) == str(folder):
-        yield
-        return
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        try:
-            lock.acquire(timeout=timeout)
-        except Timeout:
-            raise CourseError(
-                f"Another process is working in {folder}; wait until it ends or choose another run."
-            ) from None
-    try:
-        with environment(**{HOLDER: str(folder)}):
-            yield
-    finally:
-        lock.release()
+# One file that holds a whole model, without pickle
 
 
-# Bundles: one file that holds a whole model, without pickle
+def to_bytes(stamp: str, thing: Any) -> bytes:
+    """A dataclass of numbers, texts, arrays, tables and further dataclasses as a stamped zip: described in
+    thing.json, arrays as .npy, tables as .parquet. The same bytes whenever it is made."""
+    import numpy as np
+    import pandas as pd
 
-
-def pack(stamp: str, parts: dict[str, bytes]) -> bytes:
-    """A stamped zip of named parts, the same bytes whenever it is made."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as bundle:
         bundle.comment = stamp.encode()
-        for name, part in parts.items():
-            bundle.writestr(zipfile.ZipInfo(name), part)
+
+        def part(kind: str, write: Callable[[io.BytesIO], Any]) -> dict[str, str]:
+            write(raw := io.BytesIO())
+            bundle.writestr(zipfile.ZipInfo(name := f"{len(bundle.namelist())}.{kind}"), raw.getvalue())
+            return {f"${kind}": name}
+
+        def described(value: Any) -> Any:
+            if isinstance(value, np.ndarray):
+                return part("npy", lambda raw: np.save(raw, value, allow_pickle=False))
+            if isinstance(value, pd.DataFrame):
+                return part("parquet", value.to_parquet)
+            if is_dataclass(value):
+                kept = (
+                    value.kept()
+                    if hasattr(value, "kept")
+                    else {f.name: getattr(value, f.name) for f in fields(value)}
+                )
+                return {"$kind": type(value).__name__} | described(kept)
+            if isinstance(value, dict):
+                return {name: described(one) for name, one in value.items()}
+            return [described(one) for one in value] if isinstance(value, list | tuple) else value
+
+        bundle.writestr(zipfile.ZipInfo("thing.json"), to_json(described(thing)))
     return content.getvalue()
 
 
-def load_bundle(path: Path | str, from_bytes: Callable[[bytes], Bundle], what: str, advice: str) -> Bundle:
-    """What a file holds, or a ValueError in one sentence if it is damaged or foreign."""
-    content = Path(path).read_bytes()
-    try:
-        return from_bytes(content)
-    except CourseError:
-        raise
-    except Exception as cause:
-        reason = str(cause).partition("\n")[0]
-        raise ValueError(
-            f"{Path(path).name} is not {what} that this version of the course saved ({reason}): {advice}."
-        ) from cause
-
-
-def unpack(stamp: str, content: bytes, names: Sequence[str]) -> list[bytes]:
-    """The named parts of what `pack` made.
+def from_bytes(stamp: str, content: bytes, kinds: dict[str, Callable[..., Any]]) -> Any:
+    """What `to_bytes` described, made anew by the callables of these names alone.
 
     Raises:
-        ValueError, zipfile.BadZipFile, KeyError: if it is no such zip, damaged, or stamped otherwise.
+        ValueError, zipfile.BadZipFile, KeyError, TypeError: if it is damaged, or stamped otherwise.
     """
+    import numpy as np
+    import pandas as pd
+
     with zipfile.ZipFile(io.BytesIO(content)) as bundle:
         if bundle.comment != stamp.encode():
             raise ValueError(f"it is stamped {bundle.comment.decode(errors='replace')!r}, not {stamp!r}")
-        return [bundle.read(name) for name in names]
+
+        def made(value: Any) -> Any:
+            if isinstance(value, list):
+                return [made(one) for one in value]
+            if not isinstance(value, dict):
+                return value
+            if "$npy" in value:
+                return np.load(io.BytesIO(bundle.read(value["$npy"])), allow_pickle=False)
+            if "$parquet" in value:
+                return pd.read_parquet(io.BytesIO(bundle.read(value["$parquet"])))
+            inside = {name: made(one) for name, one in value.items() if name != "$kind"}
+            return kinds[value["$kind"]](**inside) if "$kind" in value else inside
+
+        return made(json.loads(bundle.read("thing.json")))
+
+
+def load(path: Path | str, stamp: str, kinds: dict[str, Callable[..., Any]], advice: str) -> Any:
+    """What a file holds, or a ValueError in one sentence if it is damaged or foreign."""
+    content = Path(path).read_bytes()
+    try:
+        return from_bytes(stamp, content, kinds)
+    except CourseError:
+        raise
+    except Exception as cause:
+        what, reason = stamp.split()[1].rstrip(","), str(cause).partition("\n")[0]
+        raise ValueError(
+            f"{Path(path).name} is not a {what} that this version of the course saved ({reason}): {advice}."
+        ) from cause

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -145,24 +145,19 @@ class Judge:
         gain = gain.reindex(self.model.feature_names, fill_value=0.0).set_axis(self.names)
         return (gain / (gain.sum() or 1)).sort_values(ascending=False, kind="stable")
 
-    def save(self, path) -> None:
-        """Write XGBoost's own UBJSON format."""
-        self.model.save_model(path)
-
-    def to_bytes(self) -> bytes:
-        """What `save` writes."""
-        return bytes(self.model.save_raw("ubj"))
+    def kept(self) -> dict[str, Any]:
+        """What a file holds of it: the trees in XGBoost's own UBJSON format."""
+        return {"names": self.names, "model": np.frombuffer(self.model.save_raw("ubj"), np.uint8)}
 
     @classmethod
-    def from_bytes(cls, content: bytes, names: list[str] | None = None) -> Judge:
-        """The judge that `save` or `to_bytes` wrote; `names` where its file cannot hold them as they are."""
+    def made(cls, names: list[str], model: np.ndarray) -> Judge:
+        """The judge of which `kept` told."""
         import xgboost
 
-        if not content:  # XGBoost would end the process
+        if not len(model):  # XGBoost would end the process
             raise ValueError("the judge is empty")
-        model = xgboost.Booster(model_file=bytearray(content))
-        judge = cls(names=names or model.feature_names, model=model)
-        model.set_param({"nthread": judge.threads})
+        judge = cls(names=names, model=xgboost.Booster(model_file=bytearray(model)))
+        judge.model.set_param({"nthread": judge.threads})
         return judge
 
 

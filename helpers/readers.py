@@ -1,14 +1,10 @@
-"""Events from files as people have them: .csv, .parquet and .arff, every name found, every value checked."""
+"""Events from files as people have them, .csv, .parquet or .arff: columns found, values checked."""
 
 from __future__ import annotations
 
-import codecs
 import csv
 import gzip
-import itertools
 import re
-import sys
-from collections.abc import Callable, Iterable
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
@@ -21,26 +17,24 @@ from helpers.schema import CARDS, Schema
 
 LARGEST = 1e100  # sums of squares of larger numbers overflow
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".parquet", ".pq", ".arff")
-_SEPARATORS = ",;\t|"
 _FOREIGN = {  # how files begin that are no table of ours
     b"PK\x03\x04": "a zip or Excel file",
     b"\xd0\xcf\x11\xe0": "an Excel file of the old kind",
     b"BZh": "a bzip2 file",
     b"\xfd7zXZ": "an xz file",
-    b"\x28\xb5\x2f\xfd": "a zstd file",
     b"version https://git-lfs": "a pointer of Git LFS, not the file that it points to",
 }
 _TRUTH = dict.fromkeys(("1", "true", "t", "yes", "y", "wahr"), 1)
 _TRUTH |= dict.fromkeys(("0", "false", "f", "no", "n", "falsch"), 0)
-_USUAL_LABELS = {  # without signs between the words
-    *("class", "label", "target", "truth", "groundtruth", "anomaly", "outlier", "abuse"),
-    *("fraud", "fraudlabel", "fraudflag", "fraudbool", "fraudulent", "txfraud"),
-    *("isfraud", "isfraudulent", "isanomaly", "isoutlier", "isabuse"),
-}
-_USUAL_TIMES = {
-    *("time", "timestamp", "datetime", "date", "day", "step"),
-    *("eventtime", "txdatetime", "transactiontime"),
-}
+_USUAL_LABELS = re.compile(  # without signs between the words
+    "class|label|target|truth|groundtruth|anomaly|outlier|abuse|fraud(label|flag|bool)?|fraudulent|txfraud"
+    "|is(fraud|fraudulent|anomaly|outlier|abuse)"
+)
+_USUAL_TIMES = re.compile("time|timestamp|date(time)?|day|step|eventtime|txdatetime|transactiontime")
+
+
+class _WrongTableError(ValueError):
+    """A file that can be read but is not the table that the course needs."""
 
 
 def suffix_of(path: Path) -> str | None:
@@ -66,17 +60,14 @@ def read_events(
         FileNotFoundError: no such file.
         ValueError: it is damaged, lacks a column, its time falls, or a value is not what it should be.
     """
-    raw, seen, notes = _read(path, 0 if sort else min(stop, sys.maxsize), owner, schema)
-    first = 0 if sort else start
-    raw = raw.iloc[first:]
-    raw, when = _in_time(raw, owner, schema, sort, first)
+    raw, notes = _read(path, None if sort or stop >= 2**31 else stop, owner, schema)
+    seen, first = len(raw), 0 if sort else start
+    raw, when = _in_time(raw[first:], owner, schema, sort, first)
     if sort:
         raw, notes = raw.iloc[start:stop], [*notes, f"sorted by {when}"]
     events = _numbers(raw[list(schema.columns)], owner, first)
-    if schema.key:
-        events[schema.key] = raw[schema.key]
-    if schema.time:
-        events[schema.time] = raw[schema.time]
+    for name in filter(None, (schema.key, schema.time)):
+        events[name] = raw[name]
     if schema.label in raw:
         events[schema.label] = _labels(raw[schema.label], owner, first)
     for name in schema.amounts:
@@ -86,21 +77,17 @@ def read_events(
 
 
 def read_reviews(path: Path) -> pd.Series:
-    """What a person wrote beside alerts, in a spreadsheet or not.
-
-    Needs the columns `event` and `review`, in any order, among any others; a review is 1 or 0, yes or no,
-    true or false. Rows without a review are left out.
+    """What a person wrote beside alerts, in a spreadsheet or not: the columns `event` and `review`.
 
     Returns:
-        event (int64) -> review, 1 or 0 (int8).
+        event (int64) -> review, 1 or 0 (int8); rows without a review are left out.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: a column is missing, an event is no whole number, a review is neither, or two reviews of
             one event contradict each other.
     """
-    schema = Schema(counts=("event",), label="review")
-    raw, *_ = _read(path, 0, path.name, schema)
+    raw, _ = _read(path, None, path.name, Schema(counts=("event",), label="review"))
     if "review" not in raw:
         raise _WrongTableError(f"{path.name} has no column review (1 or 0, yes or no) beside the alerts.")
     told = raw[raw["review"].map(lambda value: _bare(str(value)) not in ("", "nan", "none"))]
@@ -113,28 +100,90 @@ def read_reviews(path: Path) -> pd.Series:
     return reviews[~reviews.index.duplicated()]
 
 
-def _read(path: Path, stop: int, owner: str, schema: Schema) -> tuple[pd.DataFrame, int, list[str]]:
-    """The wanted columns of a file of any kind, as they are written there."""
-    kind = suffix_of(path)
+# --- files ---------------------------------------------------------------------------------------
+
+
+def _read(path: Path, rows: int | None, owner: str, schema: Schema) -> tuple[pd.DataFrame, list[str]]:
+    """The wanted columns of a file of any kind, as they are written there; its beginning tells the kind."""
+    kind, head = suffix_of(path) or ".csv", path.open("rb").read(1 << 20)
     try:
-        reader, kind = _reader(path)
-        return reader(path, stop, owner, schema)
-    except (FileNotFoundError, _WrongTableError):
+        if head.startswith(b"PAR1"):
+            kind, raw = ".parquet", pd.read_parquet(path, engine="pyarrow")[:rows]
+            places, notes = _wanted(list(raw), owner, schema)
+        else:
+            for begin, what in _FOREIGN.items():
+                if head.startswith(begin):
+                    raise _WrongTableError(f"{owner} is {what}: export it as CSV, or unpack it first.")
+            if kind in (".parquet", ".pq"):
+                raise _WrongTableError(f"{owner} is not a readable .parquet file: it does not begin as one.")
+            names, begin, options = _layout(path, head, {_bare(name) for name in schema.carried})
+            places, notes = _wanted(names, owner, schema, begin)
+            wanted = dict.fromkeys(places.values(), str)
+            raw = pd.read_csv(
+                path,
+                header=None,
+                names=range(len(names)),
+                nrows=rows,
+                dtype=wanted,
+                na_filter=False,
+                **options,
+            )
+    except _WrongTableError:
         raise
     except Exception as error:  # the readers' libraries promise no particular errors
-        reason = plain(error).replace(". ", ": ")
-        raise ValueError(f"{owner} is not a readable {kind} file: {reason}.") from None
+        raise ValueError(f"{owner} is not a readable {kind} file: {plain(error)}.") from None
+    return raw.iloc[:, list(places.values())].set_axis(list(places), axis=1), notes
 
 
-class _WrongTableError(ValueError):
-    """A file that can be read but is not the table that the course needs."""
+def _layout(path: Path, head: bytes, wanted: set[str]) -> tuple[list[str], str, dict[str, Any]]:
+    """The names of a text file's columns, its first line, and how pandas is to read what follows."""
+    squeezed = head.startswith(b"\x1f\x8b")
+    with gzip.open(path) if squeezed else path.open("rb") as file:
+        content = file.read()
+    encoding = _encoding(content)
+    lines = content[: 1 << 16].decode(encoding, "replace").splitlines() or [""]
+    options = {
+        "encoding": encoding,
+        "encoding_errors": "replace",
+        "compression": "gzip" if squeezed else None,
+    }
+    skipped = next((i for i, line in enumerate(lines) if line.strip()), 0)
+    if lines[skipped].lstrip().startswith(("@", "%")):  # .arff: named columns, then rows with commas
+        names = re.findall(r"(?im)^@attribute\s+('[^']*'|\"[^\"]*\"|\S+)", "\n".join(lines))
+        data = next(i for i, line in enumerate(lines) if line.strip().lower() == "@data")
+        return names, "", options | {"skiprows": data + 1, "quotechar": "'"}
+    marks = ",;\t|"
+    if told := re.fullmatch(r"\"?sep=(.)\"?", lines[skipped]):  # as Excel writes it
+        marks, skipped = told[1], skipped + 1
+    split = {mark: list(csv.reader(lines[skipped : skipped + 2], delimiter=mark)) or [[]] for mark in marks}
+    mark = max(marks, key=lambda mark: len(wanted & {_bare(name) for name in split[mark][0]}))
+    names, *first = split[mark]
+    if wanted & {_bare(name) for name in names} and first and len(first[0]) != len(names):
+        raise _WrongTableError(
+            f"{path.name} names {len(names)} columns but its first row has {len(first[0])}."
+        )
+    return names, lines[skipped], options | {"sep": mark, "skiprows": skipped + 1, "low_memory": False}
 
 
-# --- which columns -------------------------------------------------------------------------------
+def _encoding(content: bytes) -> str:
+    """UTF-8 where every byte is; UTF-16 where a mark or the zeros say so; else Windows' own for the West."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    if content[:4096].count(0) > len(content[:4096]) / 4:
+        return "utf-16-le" if content[1] == 0 else "utf-16-be"
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
 
 
 def _bare(name: str) -> str:
     return name.strip(" \t'\"\ufeff").casefold()
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.casefold())
 
 
 def _wanted(
@@ -146,7 +195,7 @@ def _wanted(
     """
     places, notes = {}, []
     named = [*schema.carried, *filter(None, [schema.label])]
-    times = [name for name in names if _squeezed(name) in _USUAL_TIMES - {_squeezed(name) for name in named}]
+    times = [name for name in names if _USUAL_TIMES.fullmatch(_squeezed(name)) and _bare(name) not in named]
     for name in [*named, *(times if len(times) == 1 and not schema.time else [])]:
         found = [i for i, other in enumerate(names) if other == name]
         found = found or [i for i, other in enumerate(names) if _bare(other) == _bare(name)]
@@ -156,169 +205,32 @@ def _wanted(
             places[name] = found[0]
     missing = [name for name in schema.carried if name not in places]
     if missing:
-        needed = "Amount and V1 to V6 are" if schema == CARDS else f"{', '.join(schema.carried)} are"
-        shown = (
-            f"; it begins with '{_printable(begin)}'" if len(missing) == len(schema.carried) and begin else ""
-        )
-        raise _WrongTableError(f"{owner} has no column {', '.join(missing)} ({needed} needed){shown}.")
+        needed = "Amount and V1 to V6" if schema == CARDS else ", ".join(schema.carried)
+        begin = "".join(c for c in begin if c.isprintable())[:60].replace(". ", ": ").strip(" .")
+        shown = f"; it begins with '{begin}'" if begin and len(missing) == len(schema.carried) else ""
+        raise _WrongTableError(f"{owner} has no column {', '.join(missing)} ({needed} are needed){shown}.")
     if schema.label and schema.label not in places:
-        usual = [
-            i for i, name in enumerate(names) if _squeezed(name) in _USUAL_LABELS and i not in places.values()
-        ]
-        if len(usual) == 1:
-            places[schema.label] = usual[0]
-            notes.append(f"its column {names[usual[0]].strip()} is taken as the truth, {schema.label}")
-        elif usual:
+        usual = [i for i, name in enumerate(names) if _USUAL_LABELS.fullmatch(_squeezed(name))]
+        usual = [i for i in usual if i not in places.values()]
+        if len(usual) > 1:
             several = ", ".join(names[i].strip() for i in usual)
             raise _WrongTableError(
                 f"{owner} has several columns that may be the truth ({several}): call one {schema.label}."
             )
+        for i in usual:
+            places[schema.label] = i
+            notes.append(f"its column {names[i].strip()} is taken as the truth, {schema.label}")
     return places, notes
 
 
-def _squeezed(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.casefold())
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)[:60].replace(". ", ": ").strip().rstrip(".")
-
-
-# --- which file ----------------------------------------------------------------------------------
-
-
-def _reader(path: Path) -> tuple[Callable, str]:
-    """Who reads this file: what it begins with decides, not its name."""
-    kind = suffix_of(path)
-    with path.open("rb") as file:
-        head = file.read(64)
-    if head.startswith(b"PAR1"):
-        return _read_parquet, ".parquet"
-    for begin, what in _FOREIGN.items():
-        if head.startswith(begin):
-            raise _WrongTableError(f"{path.name} is {what}: export it as CSV, or unpack or fetch it first.")
-    if kind in (".parquet", ".pq"):
-        raise _WrongTableError(f"{path.name} is not a readable .parquet file: it does not begin as one.")
-    return _read_text, kind or ".csv"
-
-
-def _opened(path: Path) -> Callable:
-    with path.open("rb") as file:
-        return gzip.open if file.read(2) == b"\x1f\x8b" else open
-
-
-def _encoding(path: Path) -> str:
-    """UTF-8 where every byte is; UTF-16 where a mark or the zeros say so; else Windows' own for the West."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with _opened(path)(path, "rb") as file:
-        head = file.read(1 << 12)
-        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return "utf-16"
-        if head.count(0) > len(head) / 4:
-            return "utf-16-le" if head[1] == 0 else "utf-16-be"
-        try:
-            for chunk in itertools.chain([head], iter(lambda: file.read(1 << 20), b"")):
-                decoder.decode(chunk)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return "cp1252"
-    return "utf-8-sig"
-
-
-def _read_text(path: Path, stop: int, owner: str, schema: Schema) -> tuple[pd.DataFrame, int, list[str]]:
-    options = {"encoding": _encoding(path), "errors": "replace"}
-    with _opened(path)(path, "rt", newline="", **options) as file:
-        head = [file.readline(1 << 16) for _ in range(20)]
-    skipped = next((i for i, line in enumerate(head) if line.strip()), 0)
-    if head[skipped].lstrip().startswith(("@", "%")):
-        return _read_arff(path, stop, owner, schema, options)
-    separators = _SEPARATORS
-    if told := re.fullmatch(r"\"?sep=(.)\"?", head[skipped].strip("\r\n")):  # as Excel writes it
-        separators, skipped = told[1], skipped + 1
-    return _read_csv(path, stop, owner, schema, options, head[skipped : skipped + 2], skipped, separators)
-
-
-def _read_csv(
-    path: Path,
-    stop: int,
-    owner: str,
-    schema: Schema,
-    options: dict[str, str],
-    head: list[str],
-    skipped: int,
-    separators: str,
-) -> tuple[pd.DataFrame, int, list[str]]:
-    """Read whole rows: pandas notices a row with too many fields only when it reads them all."""
-    wanted = {_bare(name) for name in schema.carried}
-    split = {mark: [next(csv.reader([line], delimiter=mark), []) for line in head] for mark in separators}
-    mark = max(split, key=lambda mark: len(wanted & {_bare(name) for name in split[mark][0]}))
-    names, first = split[mark]
-    places, notes = _wanted(names, owner, schema, head[0])
-    if first and len(first) != len(names):
-        raise _WrongTableError(f"{owner} names {len(names)} columns but its first row has {len(first)}.")
-    raw = pd.read_csv(
-        path,
-        sep=mark,
-        header=None,
-        names=range(len(names)),
-        skiprows=skipped + 1,
-        nrows=stop or None,
-        dtype=dict.fromkeys(places.values(), str),
-        na_filter=False,
-        low_memory=False,
-        compression="gzip" if _opened(path) is gzip.open else None,
-        encoding=options["encoding"],
-        encoding_errors="replace",
-    )
-    return _named(raw, places), len(raw), notes
-
-
-def _read_parquet(path: Path, stop: int, owner: str, schema: Schema) -> tuple[pd.DataFrame, int, list[str]]:
-    """Read batch by batch: what the file's metadata claim is never allocated in advance."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        names = file.schema_arrow.names
-        places, notes = _wanted(names, owner, schema)
-        parts, seen = [], 0
-        for batch in file.iter_batches(columns=[names[i] for i in places.values()]):
-            parts.append(batch.slice(0, stop - seen) if stop else batch)
-            seen += len(batch)
-            if stop and seen >= stop:
-                break
-        arrow = parts[0].schema if parts else file.schema_arrow
-    raw = pa.Table.from_batches(parts, arrow).to_pandas(ignore_metadata=True)
-    return raw.rename(columns={names[i]: name for name, i in places.items()}), seen, notes
-
-
-def _read_arff(
-    path: Path, stop: int, owner: str, schema: Schema, options: dict[str, str]
-) -> tuple[pd.DataFrame, int, list[str]]:
-    import arff
-
-    with _opened(path)(path, "rt", **options) as file:
-        content = arff.load(file, return_type=arff.DENSE_GEN)
-        places, notes = _wanted([name for name, _ in content["attributes"]], owner, schema)
-        rows = list(itertools.islice(content["data"], stop or None))
-    raw = pd.DataFrame(rows, columns=range(len(content["attributes"])))
-    return _named(raw, places), len(rows), notes
-
-
-def _named(raw: pd.DataFrame, places: dict[str, int]) -> pd.DataFrame:
-    return raw[list(places.values())].set_axis(list(places), axis=1)
-
-
-# --- what the values are -------------------------------------------------------------------------
+# --- values --------------------------------------------------------------------------------------
 
 _GROUP = " '\u2019\u00a0\u2009\u202f"  # between thousands, beside comma and point
-_EITHER = re.compile(r"[+-]?[1-9]\d{0,2}([.,])\d{3}")  # 1.299 or 1299?
-_DECIMAL = re.compile(
-    rf"(?=.*\d)[+-]?(?:\d{{1,3}}(?:([.,{_GROUP}])\d{{3}})+|\d*)(?!\1)([.,])\d*(?:[eE][+-]?\d+)?"
-)
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:([.,])\d{3})(?:\1\d{3})+")
-_PARTED = {  # a number with its thousands apart, by its decimal mark
-    mark: re.compile(rf"[+-]?\d{{1,3}}([{other}{_GROUP}])\d{{3}}(?:\1\d{{3}})*(?:[{mark}]\d*)?")
+_READINGS = {  # a number, by its decimal mark
+    mark: re.compile(
+        rf"(?=.*\d)[+-]?(?:[1-9]\d{{0,2}}([{other}{_GROUP}])\d{{3}}(?:\1\d{{3}})*|\d*)"
+        rf"(?:[{mark}]\d*)?(?:[eE][+-]?\d+)?"
+    )
     for mark, other in ((".", ","), (",", "."))
 }
 
@@ -328,13 +240,13 @@ def _numbers(table: pd.DataFrame, owner: str, start: int) -> pd.DataFrame:
 
     Text is read by `float`, exactly, once it is clear which of comma and point is the decimal mark.
     """
-    texts = {name: _texts(table[name]) for name in table if table[name].dtype.kind not in "iuf"}
+    texts = {name: [_text(v) for v in table[name]] for name in table if table[name].dtype.kind not in "iuf"}
     said = {name: _evidence(values) for name, values in texts.items()}
     columns = {}
     for name in table:
         if name in texts:
-            others = set().union(*(marks for other, (marks, _) in said.items() if other != name))
-            values = _spelt(texts[name], *said[name], others, owner, name)
+            others = set().union(*(marks for other, marks in said.items() if other != name))
+            values = _spelt(texts[name], said[name], others, owner, name)
         else:
             values = table[name].to_numpy(np.float64)
         _check_all(np.isfinite(values), table[name], owner, start, "a finite number")
@@ -343,61 +255,43 @@ def _numbers(table: pd.DataFrame, owner: str, start: int) -> pd.DataFrame:
     return pd.DataFrame(columns, index=table.index)
 
 
-def _texts(column: pd.Series) -> list[str]:
-    """Values as text, those that are numbers beyond doubt with an exponent; '' for what is neither."""
-    if column.dtype.kind in "bMm":
-        return [""] * len(column)
-    return [_text(value) for value in column]
-
-
-def _text(value: Any) -> str:
+def _text(value: Any) -> str | float:
+    """A text ready to be read, or the number that it is already."""
     if isinstance(value, str):
         return value.strip(" \t'\"").replace("\u2212", "-")
-    if isinstance(value, Real | Decimal) and not isinstance(value, bool):
-        text = repr(float(value))
-        return text if "e" in text else text + "e0"
-    return ""
+    return float(value) if isinstance(value, Real | Decimal) and not isinstance(value, bool) else np.nan
 
 
-def _evidence(texts: Iterable[str]) -> tuple[set[str], dict[str, str]]:
-    """Which marks are decimal beyond doubt, and for a mark that may be either, the first such text."""
-    decimals, either = set(), {}
-    for text in texts:
-        if found := _EITHER.fullmatch(text):
-            either.setdefault(found[1], text)
-        elif found := _THOUSANDS.fullmatch(text):
-            decimals.add("." if found[1] == "," else ",")
-        elif found := _DECIMAL.fullmatch(text):
-            decimals.add(found[2])
-    return decimals, either
+def _marks(text: str) -> list[str]:
+    """The decimal marks with which this text is a number: one, none, or both where nothing tells."""
+    return [mark for mark, reading in _READINGS.items() if reading.fullmatch(text)]
 
 
-def _spelt(
-    texts: list[str], own: set[str], either: dict[str, str], others: set[str], owner: str, name: str
-) -> np.ndarray:
+def _evidence(texts: list[str | float]) -> set[str]:
+    """The decimal marks that these texts leave no doubt of."""
+    known = (_marks(text) for text in set(texts) if isinstance(text, str) and ("." in text or "," in text))
+    return {marks[0] for marks in known if len(marks) == 1}
+
+
+def _spelt(texts: list[str | float], own: set[str], others: set[str], owner: str, name: str) -> np.ndarray:
     """Numbers as a spreadsheet spells them; NaN where one is none."""
-    decimals = own or (others if others and not (others & either.keys()) else set())
-    if either and len(decimals) != 1:
-        text = next(iter(either.values()))
-        raise _WrongTableError(
-            f"{owner} has '{text}' in column {name}, which may be {text.replace(',', '.')} or "
-            f"{re.sub('[.,]', '', text)}: write it without a mark between thousands."
-        )
-    marks = decimals or {"."}
-    return np.array([_number(text, marks) for text in texts])
 
-
-def _number(text: str, marks: set[str]) -> float:
-    mark = next(iter(marks)) if len(marks) == 1 else next((m for m in ".," if m in text), ".")
-    other = "." if mark == "," else ","
-    if any(sign in text for sign in other + _GROUP):
-        if not _PARTED[mark].fullmatch(text):
+    def number(text: str) -> float:
+        marks = _marks(text)
+        if len(marks) == 2 and ("." in text or "," in text):
+            marks = [mark for mark in own or others if own or mark not in text]
+            if len(own or others) != 1 or not marks:
+                raise _WrongTableError(
+                    f"{owner} has '{text}' in column {name}, which may be {text.replace(',', '.')} or "
+                    f"{re.sub('[.,]', '', text)}: write it without a mark between thousands."
+                )
+        if not marks:
             return np.nan
-        text = re.sub(f"[{other}{_GROUP}]", "", text)
-    try:
-        return np.nan if "_" in text else float(text.replace(mark, "."))
-    except ValueError:
-        return np.nan
+        mark, other = (marks[0], "," if marks[0] == "." else ".")
+        return float(re.sub(f"[{other}{_GROUP}]", "", text).replace(mark, "."))
+
+    read = {text: number(text) for text in dict.fromkeys(texts) if isinstance(text, str)}
+    return np.array([read.get(text, text) for text in texts], dtype=np.float64)
 
 
 def _labels(column: pd.Series, owner: str, start: int) -> np.ndarray:
@@ -420,8 +314,7 @@ def _in_time(
             raise _WrongTableError(f"{owner} has no column of times to sort by, as numbers or as 2026-12-31.")
         return raw, None
     _check_all(moments.notna().to_numpy(), raw[when], owner, start, "a number or a date such as 2026-12-31")
-    if schema.time:
-        raw = raw.assign(**{when: moments})
+    raw = raw.assign(**{when: moments}) if schema.time else raw
     if sort:
         return raw.iloc[np.argsort(moments.to_numpy(), kind="stable")], when
     falls = np.flatnonzero(moments.to_numpy()[1:] < moments.to_numpy()[:-1])
@@ -437,26 +330,21 @@ def _moments(column: pd.Series) -> pd.Series | None:
     """Times as numbers or as dates; None where the column as a whole is neither."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return column
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        return column.astype(np.float64)
     numbers = pd.to_numeric(column, errors="coerce")
-    if numbers.notna().any():
-        return numbers.astype(np.float64)
-    dates = pd.to_datetime(column, errors="coerce", format="ISO8601")
+    dates = pd.to_datetime(column, errors="coerce", format="ISO8601") if numbers.isna().all() else numbers
     return dates if dates.notna().any() else None
 
 
 def _check_all(good: np.ndarray, column: pd.Series, owner: str, start: int, need: str) -> None:
     if not good.all():
         row = int(np.argmin(good))
-        value = str(column.iloc[row])[:40]
         raise ValueError(
-            f"{owner} has '{value}' in column {column.name}, row {start + row:,} (counted from 0), "
-            f"where {need} is needed."
+            f"{owner} has '{str(column.iloc[row])[:40]}' in column {column.name}, row {start + row:,} "
+            f"(counted from 0), where {need} is needed."
         )
 
 
 def plain(error: BaseException) -> str:
     """Return what an error says, on one line, without paths, numbers of errors and full stop."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())[:160].rstrip(".")
+    return " ".join(text.split())[:160].replace(". ", ": ").rstrip(".")

@@ -52,6 +52,10 @@ class Rule:
     weight: str | None = None
     needs: tuple[str, ...] = ()
 
+    def kept(self) -> dict[str, Any]:
+        """What a file can hold of it: everything but the test itself, which is code."""
+        return {name: getattr(self, name) for name in ("name", "vote", "clears", "weight")}
+
 
 def high_amount(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
     return signals["amount_z"] > UNUSUAL_SD
@@ -152,27 +156,19 @@ def usual_book(schema: Schema) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES if not lacking & set(rule.needs))
 
 
-def book_to_json(rules: Sequence[Rule]) -> list[dict[str, Any]]:
-    """What a file can hold of a rule book: everything but the tests themselves, which are code."""
-    kept = ("name", "vote", "clears", "weight")
-    return [{field: getattr(rule, field) for field in kept} for rule in rules]
-
-
-def book_from_json(saved: list[dict[str, Any]], rules: Sequence[Rule] = RULES) -> tuple[Rule, ...]:
-    """The saved book, with the tests of `rules`, looked up by name.
+def known_rule(rules: Sequence[Rule], name: str, **kept: Any) -> Rule:
+    """The rule of which `kept` told, among those at hand.
 
     Raises:
-        CourseError: if `rules` lacks one of them, or has another rule of that name.
+        CourseError: if it is not there, or another one has its name.
     """
-    known = {rule.name: rule for rule in rules}
-    for described in saved:
-        rule = known.get(described["name"])
-        if rule is None or book_to_json([rule]) != [described]:
-            raise CourseError(
-                f"The rule {described['name']!r} of this rule book is not among the rules at hand: add it to "
-                "RULES in helpers/rules.py, or give the whole book as `rules`."
-            )
-    return tuple(known[described["name"]] for described in saved)
+    rule = next((rule for rule in rules if rule.name == name), None)
+    if rule is None or rule.kept() != {"name": name} | kept:
+        raise CourseError(
+            f"The rule {name!r} of this rule book is not among the rules at hand: add it to "
+            "RULES in helpers/rules.py, or give the whole book as `rules`."
+        )
+    return rule
 
 
 def naive_rule(events: pd.DataFrame, train: pd.DataFrame | None = None, schema: Schema = CARDS) -> np.ndarray:

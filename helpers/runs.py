@@ -2,83 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers.files import CourseError, load_json, locked, replace, sha256, to_json, writing
-from helpers.headless import kernels, run_as_far_as_the_exercises
+from helpers import headless
+from helpers.files import CourseError, load, load_json, replace, sha256, to_bytes, to_json
 from helpers.settings import REFERENCE, ROOT
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from helpers.schema import Schema
 
 DPI = 100
-
-
-class Stage:
-    """What a notebook needs and hands over, names with spaces between; `sealed` is the truth, kept apart."""
-
-    def __init__(self, needs: str = "", writes: str = "", sealed: str = "") -> None:
-        self.needs, self.writes, self.sealed = needs.split(), writes.split(), sealed.split()
-
-
-STAGES = {
-    "01_data_loading": Stage(writes="events.parquet settings.json", sealed="truth.parquet"),
-    "02_heuristic_labels": Stage(
-        needs="events.parquet settings.json",
-        writes="book.json profile.json thresholds.json signals.parquet votes.parquet labels.parquet",
-    ),
-    "03_behavioral_features": Stage(
-        needs="events.parquet settings.json profile.json signals.parquet",
-        writes="inputs.parquet scaling.json",
-    ),
-    "04_autoencoder": Stage(
-        needs="settings.json votes.parquet labels.parquet inputs.parquet",
-        writes="autoencoder.safetensors autoencoder.json errors.parquet refined.parquet",
-    ),
-    "05_supervised_judge": Stage(
-        needs="events.parquet settings.json book.json profile.json thresholds.json signals.parquet "
-        "votes.parquet labels.parquet inputs.parquet scaling.json "
-        "autoencoder.safetensors autoencoder.json errors.parquet refined.parquet",
-        writes="detector.zip scores.parquet",
-    ),
-    "06_evaluation": Stage(
-        needs="events.parquet settings.json book.json profile.json thresholds.json signals.parquet "
-        "inputs.parquet scores.parquet truth.parquet",
-        writes="evaluation.json",
-    ),
-    "07_streaming_simulation": Stage(
-        needs="events.parquet settings.json book.json truth.parquet", writes="stream.json learner.zip"
-    ),
-    "08_scaling_out": Stage(
-        needs="events.parquet settings.json inputs.parquet errors.parquet refined.parquet detector.zip"
-    ),
-    "09_streaming_sessions": Stage(writes="worlds.json"),
-    "10_your_own_stream": Stage(),
+MODEL = "a part, of a model"  # the stamp of what is handed over
+STAGES = {  # every notebook, and the numbers of those from which it reads
+    "01_data_loading": "",
+    "02_heuristic_labels": "01",
+    "03_behavioral_features": "01 02",
+    "04_autoencoder": "01 02 03",
+    "05_supervised_judge": "01 02 03 04",
+    "06_evaluation": "01 02 03 04 05",
+    "07_streaming_simulation": "01 02",
+    "08_scaling_out": "01 02 03 04 05",
+    "09_streaming_sessions": "",
+    "10_your_own_stream": "",
 }
 BESIDES = ("08_scaling_out",)  # needs Java and pyspark: runs where it is named, not in the sequence
-PRODUCER = {name: key for key, stage in STAGES.items() for name in stage.writes + stage.sealed}
-SEALED = {name for stage in STAGES.values() for name in stage.sealed}
-READS_TRUTH = tuple(key for key, stage in STAGES.items() if SEALED & set(stage.needs))
+SEALED = ("truth.parquet",)
+READS_TRUTH = ("06_evaluation", "07_streaming_simulation")
+
+
+def earlier(stage: str) -> list[str]:
+    """The notebooks from which this one reads, in order."""
+    return [name for name in STAGES if name[:2] in STAGES[stage].split()]
 
 
 def start(stage: str, run: str | os.PathLike[str] = "default", /, **parameters: Any) -> Run:
-    """Open a run for a notebook; run the earlier notebooks whose artifacts it lacks.
+    """Open a run for a notebook; run the earlier notebooks that have handed nothing over yet.
 
     Args:
         stage: the notebook's name, such as "04_autoencoder".
         run: a name under runs/, or a path.
-        parameters: what the notebook hands over depends on; recorded in the manifest.
+        parameters: what the notebook hands over depends on; recorded beside it.
 
     Raises:
         CourseError: if the stage is unknown, SEED is no seed, or catching up fails.
@@ -88,35 +59,87 @@ def start(stage: str, run: str | os.PathLike[str] = "default", /, **parameters: 
     seed = parameters.get("SEED", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise CourseError(f"SEED must be a whole number from 0 to {2**32 - 1}, not {seed!r}.")
-    folder = run_folder(run)
     if find_spec("papermill") is None:  # which the first cell installs on Colab; a failing %pip is silent
         raise CourseError(
             "This Python lacks papermill: run the first cell again with a network, or open the notebook with "
             "`make lab`."
         )
-    if missing := _missing(folder, stage):
-        _catch_up(folder, missing, parameters.get("SEED"))
+    folder = run_folder(run)
+    if missing := [name for name in earlier(stage) if not is_there(folder, name)]:
+        _catch_up(folder, missing, {"SEED": parameters["SEED"]} if "SEED" in parameters else {})
     return Run(folder, stage, parameters)
 
 
 def run_folder(run: str | int | os.PathLike[str]) -> Path:
-    """The folder of a run: a bare name lies under runs/, anything else is a path.
-
-    Raises:
-        CourseError: if the name is empty or is not a folder.
-    """
-    try:
-        text = str(run) if isinstance(run, int) else os.fspath(run)  # papermill reads `-p RUN 7` as a number
-    except TypeError:
-        text = ""
+    """The folder of a run: a bare name lies under runs/, anything else is a path."""
+    text = str(run) if isinstance(run, str | int | os.PathLike) else ""  # papermill reads `-p RUN 7` so
     if not text.strip() or text in (".", "..") or "\0" in text:
         raise CourseError(f"{run!r} is no name for a run; give a name such as 'default' or a path.")
     runs = Path(os.environ.get("COURSE_RUNS", ROOT / "runs"))
     bare = os.path.basename(text) == text and not text.startswith("~")
-    folder = Path(os.path.abspath(runs / text if bare else Path(text).expanduser()))
-    if folder.exists() and not folder.is_dir():
-        raise CourseError(f"{folder} is a file; choose another name or path for the run.")
-    return folder
+    return Path(os.path.abspath(runs / text if bare else Path(text).expanduser()))
+
+
+def _catch_up(folder: Path, stages: list[str], parameters: dict[str, Any]) -> None:
+    """Run notebooks as far as their exercises, and say which while it runs."""
+    for stage in stages:
+        print("Catching up by running" if stage == stages[0] else ",", stage, end="", flush=True)
+        started, copy = time.perf_counter(), folder / "notebooks" / f"{stage}.ipynb"
+        headless.execute(headless.source(stage, exercises=False), copy, parameters | {"RUN": str(folder)})
+        print(f" ({time.perf_counter() - started:.0f} s)", end="", flush=True)
+    print(".")
+
+
+# What a notebook handed over, and whether it still holds
+
+
+def record(folder: Path, stage: str) -> dict[str, Any]:
+    """What a notebook has recorded: parameters, inputs, outputs (name -> hash); empty where it has not
+    run, or was killed while it handed over."""
+    try:
+        found = json.loads((folder / "artifacts" / f"{stage}.json").read_text(encoding="utf-8"))
+        return found if found.keys() == {"parameters", "inputs", "outputs"} else {}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def is_there(folder: Path, stage: str) -> bool:
+    """Whether a notebook has handed over, and all of it is there still."""
+    outputs = record(folder, stage).get("outputs", {})
+    return bool(outputs) and all((folder / "artifacts" / name).is_file() for name in outputs)
+
+
+def producer(folder: Path, name: str) -> str | None:
+    """The notebook that has handed this over."""
+    return next((stage for stage in STAGES if name in record(folder, stage).get("outputs", {})), None)
+
+
+def checked_artifact(folder: Path, name: str) -> tuple[Path, str]:
+    """The path and the hash of an artifact, after checking that it is whole and up to date.
+
+    Raises:
+        CourseError: if it is not, naming the notebook to run again.
+    """
+    path, made = folder / "artifacts" / name, producer(folder, name)
+    if made is None:
+        raise CourseError(
+            f"There is no {name} in {folder}: the source of this run has no truth, or the notebook that "
+            "hands it over has not run."
+        )
+    if not path.is_file() or sha256(path) != record(folder, made)["outputs"][name]:
+        raise CourseError(f"{name} is damaged or was changed by hand; re-run {made}.")
+    _check_current(folder, made)
+    return path, record(folder, made)["outputs"][name]
+
+
+def _check_current(folder: Path, stage: str) -> None:
+    for name, seen in record(folder, stage)["inputs"].items():
+        made = producer(folder, name)
+        if made is None or record(folder, made)["outputs"][name] != seen:
+            raise CourseError(
+                f"What {stage} handed over is out of date, because {name} has changed since; re-run {stage}."
+            )
+        _check_current(folder, made)
 
 
 @dataclass
@@ -127,44 +150,37 @@ class Run:
     stage: str
     parameters: dict[str, Any]
     inputs: dict[str, str] = field(default_factory=dict)
-    handed_over: bool = False
 
     def path(self, name: str) -> Path:
         """The path of an artifact, after checking its hash and that it is up to date.
 
         Raises:
-            CourseError: if it is missing, damaged, out of date, sealed, or not listed in STAGES.
+            CourseError: if it is missing, damaged, out of date or sealed.
         """
         if name in SEALED and self.stage not in READS_TRUTH:
             raise CourseError(f"{name} is sealed; {self.stage} may not read it.")
-        own = name in STAGES[self.stage].writes and self.handed_over
-        if not own and name not in STAGES[self.stage].needs:
-            raise CourseError(f"{self.stage} does not list {name} in STAGES; add it there first.")
-        path, recorded = checked_artifact(self.folder, name)
-        if not own:
-            self.inputs[name] = recorded
+        path, seen = checked_artifact(self.folder, name)
+        if producer(self.folder, name) != self.stage:
+            self.inputs[name] = seen
         return path
 
     def read(self, name: str) -> Any:
-        """An artifact: `.parquet` as a DataFrame, `.json` as a dict; for others see `path`.
-
-        Raises:
-            CourseError: as `path` does, or for another suffix.
-        """
+        """An artifact: `.parquet` as a DataFrame, `.json` as a dict, `.zip` as the object that it holds."""
         path = self.path(name)
-        if path.suffix == ".json":
-            return load_json(path)
         if path.suffix == ".parquet":
             import pandas as pd
 
             return pd.read_parquet(path, engine="pyarrow")
-        raise CourseError(f"{name} is neither a table nor JSON; load it from run.path({name!r}).")
+        if path.suffix == ".json":
+            return load_json(path)
+        from helpers.detector import kinds
+
+        return load(path, MODEL, kinds(), f"re-run {producer(self.folder, name)}")
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What 01 handed over as settings.json (rows, start, source, ...); empty where it is not needed."""
-        known = "settings.json" in STAGES[self.stage].needs or (self.handed_over and self.stage[:2] == "01")
-        return self.read("settings.json") if known else {}
+        """What 01 handed over as settings.json: rows, start, source ..."""
+        return self.read("settings.json") if producer(self.folder, "settings.json") else {}
 
     @property
     def schema(self) -> Schema:
@@ -174,46 +190,23 @@ class Run:
         return Schema.from_dict(self.settings["schema"]) if "schema" in self.settings else CARDS
 
     def hand_over(self, files: dict[str, Any], sealed: dict[str, Any] | None = None) -> None:
-        """Save this notebook's artifacts, all or none, and record them in the manifest.
+        """Save this notebook's artifacts and record them; a kill in between means that it has not run.
 
         Args:
-            files: name -> DataFrame, dict, or an object with `.save(path)`; all that STAGES lists.
-            sealed: the truth, recorded apart, if the source has it.
-
-        Raises:
-            CourseError: if the names differ from STAGES, another process holds the run, or the
-                folder cannot be written.
+            files: name -> DataFrame, dict, or an object with `.save(path)`.
+            sealed: the truth, if the source has it.
         """
-        stage, sealed = STAGES[self.stage], sealed or {}
-        if set(files) != set(stage.writes) or not set(sealed) <= set(stage.sealed):
-            expected, given = sorted(stage.writes), sorted({*files, *sealed})
-            raise CourseError(f"{self.stage} hands over {expected} by STAGES, but was given {given}.")
         artifacts = self.folder / "artifacts"
-        with locked(self.folder, timeout=10), writing(artifacts):
-            artifacts.mkdir(exist_ok=True)
-            for left_by_a_kill in artifacts.glob(".tmp-*"):
-                shutil.rmtree(left_by_a_kill)
-            with tempfile.TemporaryDirectory(prefix=".tmp-", dir=artifacts) as scratch:
-                saved = {name: Path(scratch, name) for name in files | sealed}
-                for name, path in saved.items():
-                    _save((files | sealed)[name], path)
-                self._record(saved, set(sealed))
-        self.handed_over = True
-
-    def _record(self, saved: dict[str, Path], sealed: set[str]) -> None:
-        hashes = {name: sha256(path) for name, path in saved.items()}
-        manifest = read_manifest(self.folder)
-        if manifest.pop(self.stage, None):
-            replace(self.folder / "manifest.json", to_json(manifest))
-        for name, path in saved.items():
-            os.replace(path, self.folder / "artifacts" / name)
-        manifest[self.stage] = {
-            "parameters": self.parameters,
-            "inputs": dict(self.inputs),
-            "outputs": {name: sha for name, sha in hashes.items() if name not in sealed},
-            "sealed": {name: sha for name, sha in hashes.items() if name in sealed},
-        }
-        replace(self.folder / "manifest.json", to_json(manifest))
+        artifacts.mkdir(parents=True, exist_ok=True)
+        known = artifacts / f"{self.stage}.json"
+        known.unlink(missing_ok=True)
+        for name, value in (files | (sealed or {})).items():
+            part = artifacts / f".{name}"
+            _save(value, part)
+            os.replace(part, artifacts / name)
+        outputs = {name: sha256(artifacts / name) for name in files | (sealed or {})}
+        told = {"parameters": self.parameters, "inputs": self.inputs, "outputs": outputs}
+        replace(known, to_json(told))
 
     def show(self, draw: Callable[..., Any], *data: Any, **options: Any) -> None:
         """Draw a figure, save it as figures/NAME.png under its function's name, and display it.
@@ -243,20 +236,11 @@ class Run:
             tolerance: largest difference of a number, relative and absolute alike; 0 is exact.
             values: name -> number or text.
         """
-        values = {name: _plain(value) for name, value in values.items()}
+        values = {name: value.item() if hasattr(value, "item") else value for name, value in values.items()}
         differing, verdict = self._compared(values, tolerance)
-        path = self.folder / "checkpoints.json"
-        with locked(self.folder, timeout=10):
-            recorded = load_json(path)
-            if not all(isinstance(entry, dict) for entry in recorded.values()):
-                raise CourseError(f"{path} is damaged; delete it and run the notebooks again.")
-            recorded.setdefault(self.stage, {}).update(
-                {
-                    name: {"value": value, "as_reference": name not in differing}
-                    for name, value in values.items()
-                }
-            )
-            replace(path, to_json(recorded))
+        path = self.folder / "checkpoints" / f"{self.stage}.json"
+        told = {name: {"value": one, "as_reference": name not in differing} for name, one in values.items()}
+        replace(path, to_json(load_json(path) | told))
         print("Checkpoint:", verdict)
 
     def _compared(self, values: dict[str, Any], tolerance: float) -> tuple[set[str], str]:
@@ -265,10 +249,13 @@ class Run:
         expected = reference.get("checkpoints", {}).get(self.stage)
         if expected is None:
             return set(values), "there is no reference yet; make one with `make reference`."
-        actual = {key: self.settings.get(key) for key in ("rows", "start")} | {"seed": self._seed()}
-        usual = reference["settings"] | reference.get("parameters", {}).get(self.stage, {})
+        seeds = [record(self.folder, name).get("parameters", {}) for name in earlier(self.stage)]
+        actual = {key: self.settings.get(key) for key in ("rows", "start")}
+        actual |= next((told for told in seeds if told.get("SEED", 0) != reference["settings"]["seed"]), {})
+        usual = reference["settings"] | {"SEED": reference["settings"]["seed"]}
+        usual |= reference.get("parameters", {}).get(self.stage, {})
         other = [
-            f"{key} {_number(value) or 'none'} instead of {_number(usual[key]) or 'none'}"
+            f"{key.lower()} {_number(value)} instead of {_number(usual[key])}"
             for key, value in (actual | self.parameters).items()
             if key in usual and value not in (None, usual[key])
         ]
@@ -290,14 +277,6 @@ class Run:
             )
         return set(differing), " ".join([*differing.values(), matters])
 
-    def _seed(self) -> int | None:
-        """This notebook's seed, or that of an earlier one if it had another."""
-        reference = load_json(REFERENCE)["settings"]["seed"]
-        own, manifest = self.parameters.get("SEED"), read_manifest(self.folder)
-        earlier = _ancestry(manifest, {PRODUCER[name] for name in self.inputs})
-        seeds = [own, *(manifest[stage]["parameters"].get("SEED") for stage in earlier)]
-        return next((seed for seed in seeds if seed not in (None, reference)), own)
-
 
 def _save(value: Any, path: Path) -> None:
     if hasattr(value, "to_parquet"):
@@ -306,14 +285,16 @@ def _save(value: Any, path: Path) -> None:
         table.to_parquet(path, engine="pyarrow")
     elif isinstance(value, dict):
         path.write_text(to_json(value), encoding="utf-8")
-    else:
+    elif hasattr(value, "save"):
         value.save(path)
+    else:
+        path.write_bytes(to_bytes(MODEL, value))
 
 
 class Sealed:
     """A table that can be handed over, and neither read nor counted before that."""
 
-    def __init__(self, table: pd.DataFrame) -> None:
+    def __init__(self, table: Any) -> None:
         self._table = table
 
     def __repr__(self) -> str:
@@ -322,10 +303,6 @@ class Sealed:
     def save(self, path: Path) -> None:
         """Write it as parquet."""
         _save(self._table, path)
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
 
 
 def _close(value: Any, expected: Any, tolerance: float) -> bool:
@@ -337,104 +314,4 @@ def _close(value: Any, expected: Any, tolerance: float) -> bool:
 def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return f"{value:,}" if isinstance(value, int) else "unknown" if value is None else str(value)
-
-
-# Artifacts: what a stage handed over, and whether it still holds
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """What the notebooks of a run have recorded: stage -> parameters, inputs, outputs, sealed.
-
-    Raises:
-        CourseError: if it is damaged, or names what this version of the course does not know.
-    """
-    path = folder / "manifest.json"
-    manifest = load_json(path)
-    try:
-        hashes = [entry[kind] for entry in manifest.values() for kind in ("inputs", "outputs", "sealed")]
-        unknown = (manifest.keys() - STAGES).union(*(names.keys() - PRODUCER for names in hashes))
-    except (AttributeError, KeyError, TypeError):
-        raise CourseError(f"{path} is damaged; delete it and run the notebooks again.") from None
-    if unknown:
-        raise CourseError(
-            f"{path} names {min(unknown)}, which this version of the course does not know; "
-            "delete it and run the notebooks again."
-        )
-    return manifest
-
-
-def _recorded(manifest: dict[str, Any], name: str) -> str | None:
-    entry = manifest.get(PRODUCER[name], {})
-    return (entry.get("outputs", {}) | entry.get("sealed", {})).get(name)
-
-
-def _ancestry(manifest: dict[str, Any], stages: Iterable[str]) -> list[str]:
-    """The stages and all those they read from, directly or not, in order."""
-    found, todo = set(), set(stages)
-    while todo:
-        stage = todo.pop()
-        found.add(stage)
-        todo |= {PRODUCER[name] for name in manifest.get(stage, {}).get("inputs", {})} - found
-    return [stage for stage in STAGES if stage in found and stage in manifest]
-
-
-def _check_current(manifest: dict[str, Any], stage: str) -> None:
-    for reader in _ancestry(manifest, [stage]):
-        for name, recorded in manifest[reader]["inputs"].items():
-            if _recorded(manifest, name) != recorded:
-                raise CourseError(
-                    f"What {reader} handed over is out of date, because {name} has changed since; "
-                    f"re-run {reader}."
-                )
-
-
-def checked_artifact(folder: Path, name: str) -> tuple[Path, str]:
-    """The path and the hash of an artifact, after checking that it is whole and up to date.
-
-    Raises:
-        CourseError: if it is not, naming the notebook to run again.
-    """
-    manifest = read_manifest(folder)
-    path, recorded, producer = folder / "artifacts" / name, _recorded(manifest, name), PRODUCER[name]
-    if recorded is None and name in SEALED and producer in manifest:
-        raise CourseError(
-            f"The source of this run has no column Class, so there is no {name} to compare with; "
-            f"re-run {producer} with a labelled source."
-        )
-    if recorded is None or not path.is_file():
-        raise CourseError(f"{name} is missing; re-run {producer}.")
-    if sha256(path) != recorded:
-        raise CourseError(f"{name} is damaged or was changed by hand; re-run {producer}.")
-    _check_current(manifest, producer)
-    return path, recorded
-
-
-# Catching up
-
-
-def _missing(folder: Path, stage: str) -> list[str]:
-    manifest, wanted = read_manifest(folder), set()
-
-    def visit(consumer: str) -> None:
-        for name in STAGES[consumer].needs:
-            producer, recorded = PRODUCER[name], _recorded(manifest, name)
-            unlabelled = name in SEALED and recorded is None and producer in manifest
-            there = recorded is not None and (folder / "artifacts" / name).is_file()
-            if not unlabelled and not there and producer not in wanted:
-                wanted.add(producer)
-                visit(producer)
-
-    visit(stage)
-    return [name for name in STAGES if name in wanted]
-
-
-def _catch_up(folder: Path, stages: list[str], seed: int | None) -> None:
-    """Run notebooks with papermill, each in a process of its own, and say which while it runs."""
-    with locked(folder), kernels():
-        for stage in stages:
-            print("Catching up by running" if stage == stages[0] else ",", stage, end="", flush=True)
-            started = time.perf_counter()
-            run_as_far_as_the_exercises(stage, folder, seed)
-            print(f" ({time.perf_counter() - started:.0f} s)", end="", flush=True)
-        print(".")
+    return f"{value:,}" if isinstance(value, int) else str(value or "unknown")

@@ -268,18 +268,3 @@ class Schema:
 
 
 CARDS = Schema(amounts=("Amount",), axes=tuple(AXES), label="Class")
-SESSIONS = Schema(  # an account's day on a streaming service; the first six names are Netflix's
-    counts=(
-        *("license_cnt", "dist_title_cnt", "dist_dev_id_cnt"),
-        *("dist_cdm_cnt", "dist_drm_cnt", "dist_enc_frmt_cnt"),
-        *("dist_ip_cnt", "dist_country_cnt", "failed_cnt", "busiest_hour_cnt", "dist_hour_cnt", "night_cnt"),
-    ),
-    shares=(
-        *("dev_type_a_pct", "dev_type_b_pct", "dev_type_c_pct", "dev_type_d_pct"),
-        *("drm_type_a_pct", "drm_type_b_pct", "drm_type_c_pct"),
-        *("enc_frmt_a_pct", "enc_frmt_b_pct", "enc_frmt_c_pct", "mismatch_pct"),
-    ),
-    key="account",
-    time="day",
-    window=7,
-)

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from helpers.detector import Detector
-from helpers.files import CourseError
+from helpers.detector import BUNDLE, Detector, kinds
+from helpers.files import CourseError, from_bytes
 from helpers.judge import Judge
 from helpers.rules import RULES, UNDECIDED, Rule
 from helpers.schema import CARDS, Schema
@@ -115,7 +115,7 @@ def session(cores: int, folder: Path) -> SparkSession:
 @lru_cache(maxsize=1)
 def _detector(content: bytes, rules: tuple[Rule, ...]) -> Detector:
     """The detector of a worker process, loaded once from the saved file's bytes."""
-    return Detector.from_bytes(content, rules)
+    return from_bytes(BUNDLE, content, kinds(rules))
 
 
 # A table of events

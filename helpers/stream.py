@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -21,9 +18,9 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 from scipy.special import expit, logit
 
-from helpers.detector import Detector
+from helpers.detector import Detector, kinds
 from helpers.features import is_unusual, linear, row_sums
-from helpers.files import CourseError, load_bundle, pack, unpack
+from helpers.files import CourseError, load, to_bytes
 from helpers.files import replace as replace_file
 from helpers.judge import WITNESSES, Judge, judge_inputs
 from helpers.rules import RULES, Rule
@@ -31,8 +28,7 @@ from helpers.schema import CARDS, Schema
 from helpers.settings import ALERTS, BLOCK, DELAY, EXPLORE, KEEP, RADIUS, REVIEWED
 
 UNKNOWN = -1  # an alert not yet decided, a truth not yet learned
-LEARNER = "domain-driven learner, version 2"  # the stamp of a saved learner
-_PARTS = ("detector.zip", "memory.parquet", "judge.ubj", "settings.json")
+LEARNER = "domain-driven learner, version 3"  # the stamp of a saved learner
 DRIFT_BINS = 10  # tenths of the reference: the usual choice for the population stability index
 
 
@@ -337,36 +333,13 @@ class Learner:
         return table.assign(risk=self.score(events), resembles=resembles)
 
     def save(self, path: Path | str) -> None:
-        """Write one file, without pickle; a kill leaves the old file or the new one.
-
-        Raises:
-            CourseError: if the file cannot be written.
-        """
-        memory = io.BytesIO()
-        settings = {name: getattr(self, name) for name in ("explore", "seed", "alerts", "keep")}
-        self.memory.to_parquet(memory)
-        settings = json.dumps(settings | {"weights": self.weights.tolist()}, sort_keys=True)
-        parts = (self.detector.to_bytes(), memory.getvalue(), self.judge.to_bytes(), settings.encode())
-        replace_file(Path(path), pack(LEARNER, dict(zip(_PARTS, parts, strict=True))))
+        """Write one file, without pickle; a kill leaves the old file or the new one."""
+        replace_file(Path(path), to_bytes(LEARNER, self))
 
     @classmethod
     def load(cls, path: Path | str, rules: Sequence[Rule] = RULES) -> Learner:
-        """Read what `save` wrote; it goes on with the same scores. Nothing is unpacked to disk.
-
-        Args, Raises: as `Detector.load`.
-        """
-        from_bytes = partial(cls.from_bytes, rules=rules)
-        return load_bundle(path, from_bytes, "a learner", "replay the stream and save it again")
-
-    @classmethod
-    def from_bytes(cls, content: bytes, rules: Sequence[Rule] = RULES) -> Learner:
-        """The learner whose file `save` wrote."""
-        detector, memory, judge, settings = unpack(LEARNER, content, _PARTS)
-        settings = json.loads(settings)
-        detector = Detector.from_bytes(detector, rules)
-        memory = pd.read_parquet(io.BytesIO(memory))
-        judge = Judge.from_bytes(judge, detector.judge.names)
-        return cls(detector, memory, np.array(settings.pop("weights")), judge, **settings)
+        """Read what `save` wrote; it goes on with the same scores. Args, Raises: as `Detector.load`."""
+        return load(path, LEARNER, kinds(rules) | {"Learner": cls}, "replay the stream and save it again")
 
 
 def _described(

@@ -17,14 +17,14 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.exercises import ex01, ex02, ex03, ex04, ex05, ex06, ex07, ex08, ex09, ex10
+from helpers.exercises.quiz import ask as ask_in_a_quiz
 from scipy import special, stats
 from scipy.spatial import distance
 from sklearn import metrics
 from sklearn.model_selection import KFold
 
 from helpers import data, evaluation, features, rules, runs, worlds
-from helpers.exercises import ex01, ex02, ex03, ex04, ex05, ex06, ex07, ex08, ex09, ex10
-from helpers.exercises.quiz import ask as ask_in_a_quiz
 from helpers.judge import Judge
 from helpers.schema import SESSIONS
 from helpers.settings import COLUMNS

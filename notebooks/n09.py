@@ -1,15 +1,37 @@
-"""A simulated streaming service: households, habits, oddities and hidden abuse; a row an account and day.
-
-No public data of this kind exists. Causes come first: who lives there, which devices they own, what an
-evening looks like, who rips, resells or takes over accounts. Every licence request is drawn from them, and
-a day's requests are then counted. Nothing here knows a rule, and no rule knows a campaign. The numbers are
-ours, chosen so that a world is neither trivial nor hopeless, and never for a detector.
-"""
+"""What notebook 9: the sessions themselves alone needs: its figures and its checkers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from checker import Off, as_pair, ask, checker, compare
+from helpers import plots
+from helpers.schema import Schema
+from helpers.settings import ALERTS, BLOCK
+from n02 import accused, only_if_new
+
+# --- the simulated world:
+
+SESSIONS = Schema(  # an account's day on a streaming service; the first six names are Netflix's
+    counts=(
+        *("license_cnt", "dist_title_cnt", "dist_dev_id_cnt"),
+        *("dist_cdm_cnt", "dist_drm_cnt", "dist_enc_frmt_cnt"),
+        *("dist_ip_cnt", "dist_country_cnt", "failed_cnt", "busiest_hour_cnt", "dist_hour_cnt", "night_cnt"),
+    ),
+    shares=(
+        *("dev_type_a_pct", "dev_type_b_pct", "dev_type_c_pct", "dev_type_d_pct"),
+        *("drm_type_a_pct", "drm_type_b_pct", "drm_type_c_pct"),
+        *("enc_frmt_a_pct", "enc_frmt_b_pct", "enc_frmt_c_pct", "mismatch_pct"),
+    ),
+    key="account",
+    time="day",
+    window=7,
+)
 
 ABUSE = ("content_fraud", "service_fraud", "account_fraud")  # Netflix's three categories
 TYPES, SYSTEMS, FORMATS = 4, 3, 6  # device types (television, telephone, browser, console), DRM, encodings
@@ -286,3 +308,161 @@ def _described(requests: pd.DataFrame, days: int) -> pd.DataFrame:
         **{name: count(requests[name]) > 0 for name in ABUSE},
     }
     return pd.DataFrame(features)
+
+
+# --- figures
+
+MODELS = {  # as figures and tables call them; a detector keeps its colour
+    "heuristics": ("heuristics, by votes", plots.ORANGE),
+    "isolation_forest": plots.DETECTORS["isolation_forest"],
+    "autoencoder": ("autoencoder", plots.BLUE),
+    "xgboost": ("XGBoost on heuristic labels", plots.RED),
+    "xgboost_smote": ("XGBoost with SMOTE", plots.PINK),
+    "detector": ("detector", plots.GREEN),
+    "learner": ("learner, with reviews", plots.STREAM["stream"][1]),
+    "told_everything": ("learner, told everything", plots.SKY),
+    "oracle": plots.DETECTORS["oracle"],
+}
+
+
+def mirror(scores: Mapping[str, Mapping[str, float]]) -> Figure:
+    """F1 of every model against the labels it was taught from and against the truth."""
+    table = pd.DataFrame(scores).T
+    learned = table.loc["xgboost"]
+    figure, axes = plots.single(
+        f"XGBoost: F1 {learned['heuristics']:.2f} against the labels it learned from, "
+        f"{learned['truth']:.2f} against the truth",
+        "F1, mean over the three categories",
+        figsize=(7.5, 3.6),
+    )
+    rows = np.arange(len(table))
+    for shift, (column, colour, label) in enumerate(
+        (
+            ("heuristics", plots.GREY, "against the heuristics' labels"),
+            ("truth", plots.GREEN, "against the truth"),
+        )
+    ):
+        bars = axes.barh(rows + 0.4 * shift, table[column], 0.38, color=colour, label=label)
+        axes.bar_label(bars, fmt="%.2f", padding=4, fontsize="small")
+    axes.set_yticks(rows + 0.2, [MODELS[name][0] for name in table.index])
+    axes.invert_yaxis()
+    axes.legend(**plots.BESIDE)
+    return figure
+
+
+def caught_by_day(caught: pd.Series, half: float) -> Figure:
+    """Share of the abused account-days that a heuristic accuses, by day, and the mean of each half."""
+    early, late = caught[caught.index < half], caught[caught.index >= half]
+    figure, axes = plots.single(
+        f"Heuristics accuse {early.mean():.0%} of a day's abuse in the first half, {late.mean():.0%} later",
+        "day",
+        "share of abused\naccount-days accused",
+        figsize=(7.5, 3),
+    )
+    axes.bar(caught.index, caught, color=plots.ORANGE, alpha=0.6)
+    for part in (early, late):
+        axes.hlines(part.mean(), part.index.min() - 0.5, part.index.max() + 0.5, color=plots.RED, lw=2)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
+
+
+def found_in_sessions(found: Mapping[str, int], abused: int) -> Figure:
+    """Abused account-days among the alerts of every model."""
+    times = found["detector"] / max(found["heuristics"], 1)
+    ordered = dict(sorted(found.items(), key=lambda item: -item[1]))
+    figure, axes = plots.single(
+        f"The detector finds {times:.1f} times what the heuristics find",
+        f"found among the alerts, {ALERTS} of every {BLOCK:,} account-days ({abused} were abused)",
+        figsize=(7.5, 3.6),
+    )
+    plots.bars(axes, ordered, "{:.0f}", MODELS)
+    return figure
+
+
+def over_worlds(found: pd.DataFrame) -> Figure:
+    """What every model finds, as a multiple of what the heuristics find; one dot a world, the mean a line."""
+    means = found.mean() / found["heuristics"].mean()
+    ordered = means.sort_values(ascending=False).index
+    figure, axes = plots.single(
+        f"Over {len(found)} worlds the detector finds {means['detector']:.1f} times what the heuristics find",
+        "abused account-days found within the alert budget, mean of the heuristics = 1",
+        figsize=(7.5, 3.8),
+    )
+    for row, name in enumerate(ordered):
+        colour = MODELS[name][1]
+        values = found[name] / found["heuristics"].mean()
+        spread = np.linspace(-0.25, 0.25, len(values))
+        axes.scatter(values, row + spread, s=14, color=colour, alpha=0.7, lw=0)
+        axes.vlines(means[name], row - 0.35, row + 0.35, color=colour, lw=3)
+    axes.axvline(1, color=plots.GREY, lw=1, ls=":")
+    axes.set_yticks(range(len(ordered)), [MODELS[name][0] for name in ordered])
+    axes.invert_yaxis()
+    axes.set_xlim(0)
+    return figure
+
+
+# --- checkers
+
+
+@checker
+def check_9a(attempt: Callable) -> str:
+    """Exact match and Hamming loss of several answers at once."""
+    real = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 0], [1, 0, 1]])
+    answers = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 1]])
+    right = real == answers
+    exact, loss = right.all(axis=1).mean(), 1 - right.mean()
+    found = as_pair(ask(attempt, real, answers), "exact match, Hamming loss")
+    slips = {
+        "The first is the share of right answers; all three of a row must be right.": [right.mean(), loss],
+        "The second is the share of right answers; the loss counts the wrong ones.": [exact, right.mean()],
+        "The second counts rows; the Hamming loss counts single answers.": [exact, 1 - exact],
+        "These are counts; divide the first by the rows, the second by all the answers.": [
+            right.all(axis=1).sum(),
+            (~right).sum(),
+        ],
+        "The second counts wrong answers a row; divide by the number of categories, too.": [exact, 3 * loss],
+        "The first asks for one right answer of three; all three of a row must be right.": [
+            right.any(axis=1).mean(),
+            loss,
+        ],
+        "This is the wrong way round: exact match first.": [loss, exact],
+    }
+    compare(found, [exact, loss], slips)
+    return "right. On rare categories the Hamming loss looks small for anybody who answers nothing."
+
+
+@checker
+def check_9b(attempt: Callable) -> str:
+    """Synthetic rows between neighbours."""
+    generator = np.random.default_rng(0)
+    (rows, neighbours), share = generator.normal(size=(2, 5, 3)), generator.random(5)
+    step = share[:, None] * (neighbours - rows)
+    found = np.asarray(ask(attempt, rows, neighbours, share), dtype=float)
+    if found.shape != rows.shape:
+        raise Off(
+            f"Return {rows.shape[0]} rows of {rows.shape[1]} numbers, not an array of shape {found.shape}."
+        )
+    slips = {
+        "This is the step; add it to the row.": step,
+        "This begins at the neighbour and goes away from it.": neighbours + step,
+        "This begins at the neighbour; begin at the row.": neighbours - step,
+        "This goes away from the neighbour.": rows - step,
+        "This is half way every time; go as far as `share` says.": (rows + neighbours) / 2,
+        "Multiply the difference to the neighbour by the share, not the neighbour itself.": (
+            rows + share[:, None] * neighbours
+        ),
+    }
+    compare(found, rows + step, slips)
+    return "right. Between one device and five lie 2.7 devices: SMOTE knows no counts, and no real campaign."
+
+
+@checker
+def check_9c(attempt: Callable, facts: pd.DataFrame, thresholds: dict[str, float], said: pd.DataFrame) -> str:
+    """What a heuristic of the learner's own does on the training days."""
+    fires = accused(attempt, facts, thresholds)
+    only_if_new(fires, said, "Your rule says exactly what the heuristic of {} says; look at other columns.")
+    known = said["any"].to_numpy()[fires].mean()
+    return (
+        f"this is a rule. It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} account-days; the three "
+        f"heuristics know {known:.0%} of these. What the others are, only the truth says."
+    )

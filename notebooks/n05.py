@@ -1,17 +1,132 @@
-"""Checkers of notebook 5: train a judge."""
+"""What notebook 5: train a judge alone needs: its figures and its checkers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
 
-from helpers import rules
-from helpers.exercises.checker import Off, as_column, as_flags, as_number, ask, checker, compare, still_right
+from checker import Off, as_column, as_flags, as_number, ask, checker, compare, still_right
+from helpers import plots, rules
 from helpers.judge import Judge
 from helpers.schema import CARDS
+
+# --- figures
+
+
+def _f1_bars(axes: plt.Axes, scores: Mapping[str, float], named: Mapping) -> None:
+    """Bars of F1, from 0 to 1."""
+    plots.bars(axes, scores, "%.2f", named)
+    axes.set_xlim(0, 1.1)
+
+
+def agreement(counts: pd.DataFrame) -> Figure:
+    """Rules against autoencoder: how many training events in each combination."""
+    said, rebuilt = [name for name, _ in plots.LABELS.values()], ["badly rebuilt", "well rebuilt"]
+    counts = counts.reindex(index=said, columns=rebuilt, fill_value=0)
+    figure, axes = plots.single(
+        f"They agree on {counts.loc['suspicious', 'badly rebuilt']:,} suspicious and "
+        f"{counts.loc['presumed normal', 'well rebuilt']:,} normal events",
+        figsize=(6.5, 3),
+    )
+    plots.counts(axes, counts)
+    for cell in ((0, 0), (1, 2)):  # columns and rows where both agree
+        axes.add_patch(Rectangle(cell, 1, 1, fill=False, color="black", lw=3, clip_on=False))
+    axes.set(xlabel="the autoencoder says", ylabel="the rules say")
+    return figure
+
+
+def importance(judges: Mapping[str, pd.Series]) -> Figure:
+    """Share of the gain of each input, one panel a judge."""
+    figure, axes = plt.subplots(1, len(judges), figsize=(7.5, 4), squeeze=False)
+    for axis, (name, shares) in zip(axes[0], judges.items(), strict=True):
+        label, colour = plots.DETECTORS[name]
+        axis.barh(shares.index, shares, color=colour)
+        axis.invert_yaxis()
+        axis.xaxis.set_major_formatter(PercentFormatter(1))
+        title = f"{label}:\n{shares.index[0]} decides {shares.iloc[0]:.0%}"
+        axis.set(title=title, xlabel="share of the total gain")
+    return figure
+
+
+def one_tree(tree: Any, names: Sequence[str]) -> Figure:
+    """A small decision tree: what it asks, and how many events of each kind arrive where."""
+    from sklearn.tree import plot_tree
+
+    figure, axes = plt.subplots(figsize=(7, 3.4))
+    answers = ["normal", "suspicious"]
+    style = {"impurity": False, "rounded": True, "fontsize": 10}
+    plot_tree(tree, feature_names=list(names), class_names=answers, ax=axes, **style)
+    for text in axes.texts:
+        if box := text.get_bbox_patch():
+            box.set_edgecolor(plots.GREY)
+    grown = tree.tree_
+    asked = sorted({str(names[feature]) for feature in grown.feature if feature >= 0})
+    right = (grown.n_node_samples * grown.value[:, 0].max(axis=1))[grown.feature < 0].sum()
+    questions, events = (grown.feature >= 0).sum(), grown.n_node_samples[0]
+    axes.set_title(
+        f"{questions} question{'' if questions == 1 else 's'} about {', '.join(asked)}: "
+        f"{right:,.0f} of {events:,} events come out right"
+    )
+    return figure
+
+
+def reasons(contributions: pd.Series, values: pd.Series, risk: float, event: int) -> Figure:
+    """What pushed one event's risk up or down: from the bias, bar by bar, to its log-odds."""
+    pushes = contributions.drop("bias").sort_values(key=np.abs, ascending=False, kind="stable")
+    steps = pd.concat([contributions[["bias"]], pushes])
+    ends = steps.cumsum()
+    figure, axes = plots.single(
+        f"Event {event:,}: {pushes.index[0]} is the strongest reason for a risk of {risk:.3f}",
+        f"log-odds: {ends.iloc[0]:.1f} before any input, {ends.iloc[-1]:.1f} in the end",
+        "input and its value",
+        figsize=(7.5, 3.8),
+    )
+    names = ["bias", *(f"{name} = {values[name]:.1f}" for name in pushes.index)]
+    axes.barh(names, steps, left=ends - steps, color=np.where(steps > 0, plots.RED, plots.BLUE))
+    axes.axvline(ends.iloc[-1], color="black", ls="--", label=f"{ends.iloc[-1]:.1f}: a risk of {risk:.3f}")
+    axes.use_sticky_edges = False
+    axes.margins(x=0.04)
+    axes.legend(loc="lower left")
+    axes.invert_yaxis()
+    return figure
+
+
+def copied_votes(f1: pd.Series) -> Figure:
+    """How well a judge repeats each rule's vote, from its own inputs alone."""
+    ordered = f1.sort_values(ascending=False, kind="stable")
+    figure, axes = plots.single(
+        f"{(f1 > 0.8).sum()} of {len(f1)} votes can be copied with an F1 above 0.8",
+        "F1 on the test part, against the rule's own votes",
+        figsize=(7.5, 3.2),
+    )
+    _f1_bars(axes, ordered.to_dict(), {rule: (rule, plots.BLUE) for rule in ordered.index})
+    axes.axvline(0.8, color="black", ls="--")
+    return figure
+
+
+def circularity(scores: Mapping[str, float]) -> Figure:
+    """F1 of judges against the labels that they were taught; `seed_rules` is a judge of the naive rule."""
+    best = max(scores.values())
+    title = f"Against its own labels a judge reaches an F1 of {best:.2f}; that says nothing of fraud"
+    figure, axes = plots.single(
+        title, "F1 on the test part, against the labels it was taught", figsize=(7.5, 2.8)
+    )
+    judges = {
+        name: (label.replace("naive", "judge of the naive"), c)
+        for name, (label, c) in plots.DETECTORS.items()
+    }
+    _f1_bars(axes, scores, judges)
+    return figure
+
+
+# --- checkers
 
 
 @checker

@@ -1,15 +1,46 @@
-"""Checkers of notebook 10: your own stream."""
+"""What notebook 10: your own stream alone needs: its figures and its checkers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from helpers.exercises.checker import as_number, ask, checker, compare
-from helpers.exercises.ex02 import accused, only_if_new, this_is_a_rule
+from checker import as_number, ask, checker, compare
+from helpers import plots
 from helpers.rules import SUSPICIOUS
 from helpers.settings import BLOCK
+from n02 import accused, only_if_new, this_is_a_rule
+
+# --- figures
+
+
+def queue(risk: pd.Series, alerted: pd.Series) -> Figure:
+    """How rare every event of a round is, and which of them are on the desk."""
+    rare = (1 - risk).clip(lower=1e-6)
+    least = rare[alerted].max() if alerted.any() else np.nan
+    figure, axes = plots.single(
+        f"{alerted.sum()} of {len(risk):,} events are on the desk: "
+        f"of the training events at most {least:.2%} are as odd",
+        plots.CLOCK,
+        "1 - risk (log scale):\nso many are as odd",
+        figsize=(7.5, 3.4),
+    )
+    for mask, colour, size, label in (
+        (~alerted, plots.GREY, 6, "left alone"),
+        (alerted, plots.RED, 36, "alert"),
+    ):
+        axes.scatter(rare.index[mask], rare[mask], s=size, color=colour, label=label, lw=0)
+    axes.set_yscale("log")
+    axes.invert_yaxis()
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+    axes.legend(**plots.BESIDE)
+    return figure
+
+
+# --- checkers
 
 
 @checker

@@ -1,4 +1,4 @@
-"""Checkers of notebook 1: load the stream."""
+"""What notebook 1: load the stream alone needs: its figures and its checkers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,76 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from helpers import features
-from helpers.exercises.checker import Off, as_column, as_number, ask, checker, compare, still_right
+from checker import Off, as_column, as_number, ask, checker, compare, still_right
+from helpers import features, plots
+from helpers.settings import BLOCK
+
+# --- figures
+
+
+def amounts(amount: pd.Series) -> Figure:
+    """Histogram of charges on a log axis, with the median; those of zero or less are counted below it."""
+    median, largest, hidden = amount.median(), amount.max(), (amount <= 0).mean()
+    below = "zero" if amount.min() >= 0 else "zero or less"
+    what, all_of_it, unit = _in_words(amount)
+    title = f"Half of all {all_of_it} are below {median:,.0f}{unit}, the largest is {largest:,.0f}"
+    figure, axes = plots.single(
+        title, f"{what} (log scale; {hidden:.1%} are {below} and not drawn)", "events"
+    )
+    axes.hist(amount[amount > 0], bins=plots.log_bins(amount.to_numpy()), color=plots.BLUE)
+    axes.axvline(median, color="black", ls="--", label=f"median {median:,.0f}{unit}")
+    axes.set_xscale("log")
+    axes.legend()
+    return figure
+
+
+def _in_words(column: pd.Series) -> tuple[str, str, str]:
+    """How figures name a column, its values, and their unit."""
+    if column.name == "Amount":
+        return "amount in euro", "charges", " euro"
+    return str(column.name), f"values of {column.name}", ""
+
+
+def behaviour_axes(axes_values: pd.DataFrame) -> Figure:
+    """Where the middle half, 99 % and everything of each behaviour axis lies."""
+    middle = axes_values.quantile(0.75) - axes_values.quantile(0.25)
+    reach = ((axes_values.max() - axes_values.min()) / middle).min()
+    figure, axes = plots.single(
+        f"Every axis reaches at least {reach:.0f} times as far as its middle half",
+        "value of the axis (no unit)",
+        figsize=(7.5, 3.6),
+    )
+    levels = ((0, 1, 1.5, "all events"), (0.005, 0.995, 5, "99%"), (0.25, 0.75, 12, "middle half"))
+    for (low, high, width, label), colour in zip(levels, (plots.GREY, plots.SKY, plots.BLUE), strict=True):
+        lower, upper = axes_values.quantile(low), axes_values.quantile(high)
+        axes.hlines(axes_values.columns, lower, upper, lw=width, color=colour, label=label)
+    axes.invert_yaxis()
+    axes.legend(**plots.BESIDE)
+    return figure
+
+
+def chronological_split(events: pd.DataFrame, n_train: int) -> Figure:
+    """Median of the first column per block over the stream's clock, training and test part shaded."""
+    title = f"The first {n_train:,} events teach, the last {len(events) - n_train:,} test"
+    shown = events.iloc[:, 0]
+    figure, axes = plots.single(
+        title, plots.CLOCK, f"{_in_words(shown)[0]},\nmedian of {BLOCK:,} events", figsize=(7.5, 3)
+    )
+    clock = events.index.to_numpy() // BLOCK * BLOCK
+    medians = shown.groupby(clock).median()
+    axes.stairs(medians, [*medians.index, medians.index[-1] + BLOCK], baseline=None, color="black")
+    first, border, end = events.index[0], events.index[0] + n_train, events.index[-1] + 1
+    parts = ((first, border, plots.BLUE, "training part"), (border, end, plots.ORANGE, "test part"))
+    for left, right, colour, label in parts:
+        axes.axvspan(left, right, color=colour, alpha=0.15, lw=0)
+        axes.annotate(label, ((left + right) / 2, 0.92), xycoords=("data", "axes fraction"), ha="center")
+    axes.set_ylim(0)
+    return figure
+
+
+# --- checkers
 
 
 @checker

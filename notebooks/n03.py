@@ -1,14 +1,105 @@
-"""Checkers of notebook 3: describe behaviour."""
+"""What notebook 3: describe behaviour alone needs: its figures and its checkers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
 from scipy.spatial.distance import cdist
 
-from helpers.exercises.checker import Off, as_column, ask, checker, compare, only_if_no_slip, still_right
+from checker import Off, as_column, ask, checker, compare, only_if_no_slip, still_right
+from helpers import plots
+from helpers.settings import ALERTS, BLOCK, BUDGET, UNUSUAL_SD, WINDOW
+
+# --- figures
+
+
+def crowds(z: pd.DataFrame, means: np.ndarray, covariances: np.ndarray, distance: np.ndarray) -> Figure:
+    """Crowds, and one crowd for all, as ellipses of two standard deviations, on the two inputs along which
+    the crowds stand farthest apart."""
+    x, y = np.sort(np.argsort(means.var(axis=0))[-2:])
+    far, out = (values > np.quantile(values, 1 - BUDGET) for values in (distance, np.linalg.norm(z, axis=1)))
+    figure, axes = plots.single(
+        f"{1 - out[far].mean():.0%} of the events farthest from all crowds are not among those farthest out",
+        f"{z.columns[x]} (robust standard deviations)",
+        f"{z.columns[y]} (robust standard deviations)",
+        figsize=(8, 5),
+    )
+    both = z.iloc[:, [x, y]].to_numpy()
+    axes.scatter(*both.T, s=4, color=plots.GREY, alpha=0.25, lw=0)
+    farthest = f"the {ALERTS} of {BLOCK:,} farthest from all"
+    axes.scatter(*both[far].T, s=14, color=plots.RED, alpha=0.8, lw=0, label=farthest)
+    shapes = [
+        (mean[[x, y]], spread[np.ix_([x, y], [x, y])])
+        for mean, spread in zip(means, covariances, strict=True)
+    ]
+    for mean, spread in [*shapes, (both.mean(axis=0), np.cov(both, rowvar=False))]:
+        (small, large), vectors = np.linalg.eigh(spread)
+        angle = np.degrees(np.arctan2(*vectors[::-1, 1]))
+        style = {"color": plots.BLUE} if len(axes.patches) < len(means) else {"color": "black", "ls": "--"}
+        axes.add_patch(Ellipse(mean, 4 * large**0.5, 4 * small**0.5, angle=angle, fill=False, lw=2, **style))
+    axes.patches[0].set_label("a crowd")
+    axes.patches[-1].set_label("one crowd for all")
+    everyday, rare = np.quantile(both, [0.002, 0.998], axis=0), np.quantile(both[far], [0.05, 0.95], axis=0)
+    low, high = np.minimum(everyday[0], rare[0]), np.maximum(everyday[1], rare[1])
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    axes.legend(loc="upper left", fontsize="small", frameon=True)
+    return figure
+
+
+def before_and_after_scaling(raw: np.ndarray, scaled: np.ndarray, names: Sequence[str]) -> Figure:
+    """Spread of each input before and after scaling; boxes hold the middle half of the events."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.4))
+    titles = ["before: no input has a box", "after"]
+    boxes = [np.subtract(*np.quantile(values, [0.75, 0.25], axis=0)) for values in (raw, scaled)]
+    if (boxes[0] > 0).any():
+        before, after = (box.max() / box[box > 0].min() for box in boxes)
+        titles = [f"before: the widest box is\n{before:.0f} times the narrowest", f"after: {after:.1f} times"]
+    for axis, values, title in zip(axes, (raw, scaled), titles, strict=True):
+        sns.boxplot(
+            pd.DataFrame(values, columns=names), orient="h", ax=axis, color=plots.SKY, showfliers=False
+        )
+        axis.set(title=title, xlabel="value (outliers not drawn)")
+    return figure
+
+
+def past_only(original: pd.DataFrame, scrambled: pd.DataFrame, change: int, columns: Sequence[str]) -> Figure:
+    """By how much a scrambled future moves each signal: not at all before `change`, and much after it."""
+    size = (7.5, 1.5 * len(columns) + 0.6)
+    figure, axes = plt.subplots(len(columns), 1, figsize=size, sharex=True, squeeze=False)
+    moved = scrambled[list(columns)] - original[list(columns)]
+    earlier = moved[moved.index < change].to_numpy()
+    for axis, column in zip(axes.flat, columns, strict=True):
+        axis.plot(moved[column], color=plots.BLUE, lw=0.8)
+        axis.axvline(change, color="black", ls="--")
+        axis.set_ylabel(f"{column}\nmoved by")
+    axes[0, 0].set_title(f"Before the line {(earlier != 0).sum()} of {earlier.size:,} values move")
+    axes[-1, 0].set_xlabel("event (after the line the stream is another one)")
+    return figure
+
+
+def one_burst(z: np.ndarray, others: np.ndarray, names: Sequence[str]) -> Figure:
+    """The events of one burst, axis by axis, before a background of ordinary ones."""
+    far = np.linalg.norm(z, axis=1).mean()
+    figure, axes = plots.single(
+        f"{len(z)} events within {WINDOW:,} look alike, {far:.0f} units from the middle",
+        "behaviour axis (thick: the burst; grey: ordinary events around it)",
+        "robust z-score",
+    )
+    axes.plot(names, others.T, color=plots.GREY, lw=0.3, alpha=0.3)
+    axes.plot(names, z.T, color=plots.RED, lw=1.2, alpha=0.8)
+    axes.axhspan(-UNUSUAL_SD, UNUSUAL_SD, color=plots.BLUE, alpha=0.08, lw=0)
+    ordinary, beside = f"ordinary:\nwithin {UNUSUAL_SD:g}", ("axes fraction", "data")
+    axes.annotate(ordinary, (1.01, 0), xycoords=beside, color=plots.BLUE, va="center")
+    return figure
+
+
+# --- checkers
 
 
 @checker

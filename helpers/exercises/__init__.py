@@ -1,1 +1,0 @@
-"""Checkers of the exercises: one module a notebook, what they share in checker."""

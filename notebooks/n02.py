@@ -1,0 +1,264 @@
+"""What notebook 2: label by expert rules alone needs: its figures and its checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
+
+from checker import (
+    Off,
+    as_flags,
+    as_number,
+    ask,
+    checker,
+    compare,
+    still_right,
+    tables_outside,
+)
+from helpers import plots, rules
+from helpers.settings import ALERTS, BLOCK, BUDGET, WINDOW
+
+# --- figures
+
+
+def naive_rule(flagged: np.ndarray, index: pd.Index) -> Figure:
+    """Alerts of the naive rule, block by block, beside what analysts can look at."""
+    counts = pd.Series(flagged).groupby(np.asarray(index) // BLOCK * BLOCK).sum()
+    title = f"The naive rule raises {counts.mean():.0f} alerts in {BLOCK:,} events; the budget is {ALERTS}"
+    figure, axes = plots.single(title, "event", f"alerts per {BLOCK:,} events", figsize=(7.5, 3))
+    axes.stairs(
+        counts,
+        [*counts.index, counts.index[-1] + BLOCK],
+        baseline=None,
+        color=plots.GREY,
+        lw=2,
+        label="naive rule",
+    )
+    axes.axhline(ALERTS, color="black", ls="--", lw=2, label="alert budget")
+    axes.set_ylim(0)
+    axes.legend()
+    return figure
+
+
+def profile_map(z: pd.DataFrame, unusual: np.ndarray, beyond: float) -> Figure:
+    """Ordinary and unusual events on two of their axes, the first and the third, and the profile's limits."""
+    x, y = z.columns[0], z.columns[min(2, z.shape[1] - 1)]
+    within = (z[[x, y]].abs() <= beyond).all(axis=1)
+    figure, both = plt.subplots(1, 2, figsize=(7.5, 4.4), sharex=True, sharey=True)
+    parts = ((~unusual, plots.BLUE, "ordinary"), (unusual, plots.ORANGE, "unusual"))
+    for axes, (mask, colour, label) in zip(both, parts, strict=True):
+        axes.scatter(x, y, data=z[mask], s=6, color=colour, alpha=0.4, lw=0)
+        box = {"fill": False, "ec": "black", "ls": "--", "lw": 2, "zorder": 3}
+        axes.add_patch(Rectangle((-beyond, -beyond), 2 * beyond, 2 * beyond, **box))
+        axes.set_title(f"{label}: {mask.sum():,} of {len(z):,}", fontweight="normal")
+        axes.set_xlabel(f"{x} (robust units)")
+    both[0].set_ylabel(f"{y} (robust units)")
+    for set_limits, name in ((axes.set_xlim, x), (axes.set_ylim, y)):
+        low, high = z[name].quantile([0.003, 0.997])
+        set_limits(min(low, -1.3 * beyond), max(high, 1.3 * beyond))
+    share = within[unusual].mean() if unusual.any() else 0
+    title = f"{share:.0%} of the unusual events lie inside this box, too: they are so on other axes"
+    plots.headed(figure, plots.wrapped(title))
+    return figure
+
+
+def rule_votes(summary: pd.DataFrame) -> Figure:
+    """Each rule's coverage, split into votes it casts alone, with others, and against others."""
+    ordered = summary.sort_values("Coverage")
+    parts = {
+        "alone": ordered["Coverage"] - ordered["Overlaps"],
+        "others agree": ordered["Overlaps"] - ordered["Conflicts"],
+        "others disagree": ordered["Conflicts"],
+    }
+    rare = ordered["Coverage"][ordered["Coverage"] < 0.5]
+    contradicted = (ordered["Conflicts"] / ordered["Coverage"]).fillna(0)
+    title = f"Others contradict {contradicted.max():.0%} of the votes of {contradicted.idxmax()}"
+    figure, axes = plots.single(title, "share of events it votes on (the widest bar is cut off)")
+    left = np.zeros(len(ordered))
+    for (label, width), colour in zip(parts.items(), (plots.GREY, plots.SKY, "black"), strict=True):
+        axes.barh(ordered.index, width, left=left, color=colour, label=label)
+        left += width.to_numpy()
+    axes.set_xlim(0, rare.max() * 1.15)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axes.legend(title="votes cast", loc="lower right")
+    return figure
+
+
+def bursts(burst: pd.Series, threshold: float) -> Figure:
+    """Burst count over the stream; events above the rule's threshold stand out."""
+    above = burst > threshold
+    when = burst.index[above].to_numpy()
+    clusters = np.split(when, np.flatnonzero(np.diff(when) > WINDOW) + 1) if above.any() else []
+    title = f"Burst: {above.sum():,} events exceed the threshold, in {len(clusters)} clusters (shaded)"
+    figure, axes = plots.single(title, "event", "burst (count)", figsize=(7.5, 3))
+    for cluster in clusters:
+        axes.axvspan(cluster[0] - 50, cluster[-1] + 50, color=plots.RED, alpha=0.15, lw=0)
+    axes.vlines(burst.index[~above], 0, burst[~above], color=plots.GREY, lw=0.6)
+    axes.vlines(burst.index[above], 0, burst[above], color=plots.RED, lw=0.8, label="rule fires")
+    axes.axhline(threshold, color="black", lw=1, ls="--", label=f"threshold {threshold:g}")
+    axes.legend()
+    return figure
+
+
+def suspicion_by_label(suspicion: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
+    """Suspicion on a log axis, split by pseudo-label, and the budget's threshold."""
+    beyond, suspicious, undecided = (
+        mask.sum() for mask in (suspicion > threshold, labels == 1, labels == -1)
+    )
+    title = (
+        f"{suspicious:,} of the {beyond:,} events beyond the threshold are suspicious; "
+        f"{undecided:,} of all {len(labels):,} stay undecided"
+    )
+    return plots.by_label(title, "suspicion (log scale)", suspicion, labels, threshold)
+
+
+def rule_coverage(signal: pd.Series, threshold: float) -> Figure:
+    """How many events of a block a rule accuses at every threshold of its signal, and at this one."""
+    accused = (signal > threshold).mean() * BLOCK
+    figure, axes = plots.single(
+        f"{signal.name} > {threshold:g} accuses {accused:.1f} of {BLOCK:,} events; the budget is {ALERTS}",
+        f"threshold of {signal.name}",
+        f"accused of {BLOCK:,} events\n(log scale)",
+        figsize=(7.5, 3),
+    )
+    values = np.sort(signal.to_numpy())
+    share = (len(values) - np.searchsorted(values, values, side="right")) * BLOCK / len(values)
+    share = np.where(share > 0, share, np.nan)
+    axes.step(values, share, where="post", color="black", label="every threshold")
+    axes.axhline(ALERTS, color="black", ls="--", lw=2, label="alert budget")
+    axes.plot(threshold, accused, "o", ms=9, color=plots.BLUE, label="this threshold", clip_on=False)
+    axes.set_yscale("log")
+    axes.legend()
+    return figure
+
+
+# --- checkers
+
+
+TOO_MANY = 10 * BUDGET  # share of events beyond which a rule does not accuse, it complains
+CUTS = 30  # a rule is asked again about the events before, and up to, so many that it accuses,
+LOUD = 10  # and up to so many that stand out in a signal and are not accused
+LATER = (
+    " about them: it uses events that come later. Look back only, and take numbers from `thresholds`, or "
+    "write them down."
+)
+
+
+@checker
+def check_2a(attempt: Callable, votes: pd.DataFrame) -> str:
+    """A rule's coverage: the share of events on which it does not abstain."""
+    for name, vote in votes.items():
+        slips = {
+            "leaves out the votes for the defence: 0 is a vote, only -1 abstains.": (
+                vote == rules.SUSPICIOUS
+            ).mean(),
+            "counts the abstentions: -1 is no vote, and 0 is one.": (vote != 0).mean(),
+            "is how many events; coverage is a share of all.": (vote != rules.ABSTAIN).sum(),
+            "is the share of the abstentions.": (vote == rules.ABSTAIN).mean(),
+            "is the mean of the codes 1, 0 and -1, which says nothing.": vote.mean(),
+        }
+        slips = {f"For `{name}` your number {sentence}": value for sentence, value in slips.items()}
+        expected = (vote != rules.ABSTAIN).mean()
+        compare(as_number(ask(attempt, vote)), expected, slips, f"For `{name}`")
+    still_right(as_number(ask(attempt, pd.Series([1, 0, -1, -1, 0, 0, 1, 0]))), 6 / 8)
+    return "right. The same as the column Coverage above."
+
+
+@checker
+def check_2b(attempt: Callable, values: pd.Series) -> str:
+    """The value that the alert budget's share exceeds."""
+    threshold = as_number(ask(attempt, values))
+    if np.isclose(threshold, (BUDGET, 1 - BUDGET)).any():
+        raise Off("This is the share itself; the question is which value that share of the events exceeds.")
+    share = float((values > threshold).mean())
+    if abs(share - BUDGET) * len(values) > 1:
+        hint = (
+            " You are at the other end of the list."
+            if share > 0.9
+            else f" {ALERTS} of {BLOCK:,} is {100 * BUDGET:g} %, not {1_000 * BUDGET:g} %."
+            if abs(share - 10 * BUDGET) < BUDGET
+            else " Nobody would ever be accused."
+            if share == 0
+            else ""
+        )
+        found = f"{share * BLOCK:.1f} of {BLOCK:,} events exceed {threshold:.4g}"
+        raise Off(f"{found}; the budget is {ALERTS}.{hint}")
+    others = 2 * values[: len(values) // 2] + 1
+    exceed = (others > as_number(ask(attempt, others))).sum()
+    still_right(abs(exceed - BUDGET * len(others)) <= 1, True)
+    return (
+        f"right. {ALERTS} of {BLOCK:,} events of the training part are farther from the profile than "
+        f"{threshold:.1f}."
+    )
+
+
+def accused(
+    rule: Callable, signals: pd.DataFrame, thresholds: dict[str, float], most: float = TOO_MANY
+) -> np.ndarray:
+    """Where a learner's rule fires, after the checks that every rule must pass; `most` is a share."""
+
+    def says(events: pd.DataFrame) -> np.ndarray:
+        return as_flags(ask(rule, events, thresholds), len(events))
+
+    if outside := tables_outside(rule):
+        raise Off(
+            f"Your rule reads `{outside[0]}`, a table from outside. It should work with the signals that it "
+            "is given; take numbers from `thresholds`, or write them down."
+        )
+    fires = says(signals)
+    if not fires.any():
+        raise Off("Your rule accuses nobody. Lower what it asks for.")
+    if fires.mean() > most:
+        raise Off(
+            f"Your rule accuses {fires.mean() * BLOCK:.0f} of {BLOCK:,} events. Analysts can look at "
+            f"{ALERTS}; ask for something rarer, {most * BLOCK:.0f} at most."
+        )
+    if (says(signals) != fires).any():
+        raise Off("Asked twice, your rule accuses others. An accusation must not depend on chance.")
+    first = np.flatnonzero(fires)[:CUTS]
+    quiet = signals.select_dtypes("number")[~fires]
+    loud = [signals.index.get_indexer(quiet[name].nlargest(LOUD).index) for name in quiet]
+    for end in (len(signals) // 2, *first, *(first + 1), *(np.concatenate(loud) + 1)):
+        if end and (says(signals[:end]) != fires[:end]).any():
+            raise Off(f"Asked about the first {end:,} events alone, your rule says something else{LATER}")
+    extreme = signals.copy()
+    extreme.index += signals.index[-1] + 1
+    for name in signals.select_dtypes("number"):
+        extreme[name] = 10.0 * signals[name].max()
+    if (says(pd.concat([signals, extreme]))[: len(fires)] != fires).any():
+        raise Off(f"With extreme events after these, your rule says something else{LATER}")
+    return fires
+
+
+VOTED_TWICE = "Your rule says exactly what `{}` says; a vote cast twice is no second opinion."
+
+
+def only_if_new(fires: np.ndarray, said: pd.DataFrame, twice: str = VOTED_TWICE) -> None:
+    """Told off where a rule accuses exactly those whom a column of `said` accuses."""
+    for name in said:
+        if (said[name] == fires).all():
+            raise Off(twice.format(name))
+
+
+def this_is_a_rule(fires: np.ndarray, said: pd.DataFrame) -> str:
+    """Praise: how many it accuses, and how many of these no other rule does."""
+    alone = fires[~said.any(axis=1)].sum() / fires.sum()
+    return (
+        f"this is a rule. It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} events; no other rule accuses "
+        f"{alone:.0%} of these."
+    )
+
+
+@checker
+def check_2c(attempt: Callable, signals: pd.DataFrame, thresholds: dict[str, float]) -> str:
+    """A rule of the learner's own; any that accuses few, looks back only and is new."""
+    fires = accused(attempt, signals, thresholds)
+    said = rules.apply_rules(signals, thresholds) == rules.SUSPICIOUS
+    only_if_new(fires, said)
+    return f"{this_is_a_rule(fires, said)} Notebook 6 measures it."

@@ -1,0 +1,206 @@
+"""What notebook 7: replay the stream alone needs: its figures and its checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from checker import as_column, as_flags, as_number, ask, checker, compare
+from helpers import plots
+from helpers.settings import BLOCK
+
+# --- figures
+
+
+def wrong_reviews(found: pd.DataFrame, label_free: float) -> Figure:
+    """Frauds found when a share of the reviews is wrong, with complaints and without: mean and range over
+    the starts; the dashed line is the detector that listens to nobody."""
+    means = found.groupby(["told", "wrong"])["found"].agg(["mean", "min", "max"])
+    by_share = means["mean"].unstack("wrong")
+    lost, worst = 1 - by_share.iloc[:, -1] / by_share.iloc[:, 0], by_share.columns[-1]
+    figure, axes = plots.single(
+        f"{worst:.0%} wrong reviews cost {lost['reviews']:.0%} of the finds, on honest events alone "
+        f"{lost['wrong on honest events alone']:.0%}, on frauds alone {lost['wrong on frauds alone']:.0%}",
+        "share of the reviews that are wrong",
+        "frauds found",
+        figsize=(7.5, 3.6),
+    )
+    reviewed, complained = (plots.STREAM[name][1] for name in ("stream", "complaints"))
+    lines = (
+        ("reviews and complaints", complained, "o-"),
+        ("wrong on frauds alone", reviewed, "^:"),
+        ("reviews", reviewed, "o-"),
+        ("wrong on honest events alone", reviewed, "v:"),
+    )
+    for told, colour, line in lines:
+        curve = means.loc[told]
+        axes.plot(curve.index, curve["mean"], line, color=colour, label=told)
+        if line == "o-":
+            axes.fill_between(curve.index, curve["min"], curve["max"], color=colour, alpha=0.12, lw=0)
+    axes.axhline(label_free, color=plots.STREAM["detector"][1], ls="--", label=plots.STREAM["detector"][0])
+    axes.set_xticks(found["wrong"].unique())
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_ylim(0)
+    axes.legend(**plots.BESIDE)
+    return figure
+
+
+def one_alert(delay: int, complained: int) -> Figure:
+    """What happens to an event, from its arrival to a complaint; not to scale."""
+    steps = {
+        "arrives,\nis scored": "at once",
+        "is alerted,\nlies on a desk": f"when its block\nof {BLOCK:,} ends",
+        "is reviewed": f"{delay:,} events\nafter the event",
+        "the learner\nis taught": "when that\nblock ends",
+        "a fraud's\ncustomer complains": f"{complained:,} events\nafter the event",
+    }
+    figure, axes = plots.single("What the learner knows of an event comes in steps", figsize=(7.5, 2.4))
+    places = np.arange(len(steps))
+    axes.plot(places, 0 * places, color=plots.GREY, lw=2, zorder=0)
+    axes.scatter(
+        places, 0 * places, s=160, color=[plots.GREY, plots.RED, plots.GREEN, plots.BLUE, plots.GREEN]
+    )
+    for place, (what, when) in zip(places, steps.items(), strict=True):
+        axes.annotate(what, (place, 0.25), ha="center", va="bottom", weight="bold")
+        axes.annotate(when, (place, -0.25), ha="center", va="top")
+    axes.set(xlim=(-0.6, len(steps) - 0.4), ylim=(-1, 1), xticks=[], yticks=[])
+    sns.despine(figure, left=True, bottom=True)
+    return figure
+
+
+def found_per_review(found: Mapping[str, np.ndarray]) -> Figure:
+    """Frauds found against alerts reviewed; one line a detector, all with the same budget."""
+    totals = {name: int(values.sum()) for name, values in found.items()}
+    figure, axes = plots.single(
+        f"After {max(map(len, found.values())):,} reviews the learner has found {totals['stream']} frauds, "
+        f"the label-free detector {totals['detector']}",
+        "alerts reviewed",
+        "frauds found",
+    )
+    for name in sorted(totals, key=totals.__getitem__, reverse=True):
+        label, colour, line = plots.STREAM[name]
+        finds, width = np.r_[0, found[name].cumsum()], 3 if name == "stream" else 1.5
+        label = f"{label}: {totals[name]}"
+        axes.step(np.arange(len(finds)), finds, where="post", color=colour, ls=line, lw=width, label=label)
+    axes.legend(**plots.BESIDE, fontsize="small")
+    return figure
+
+
+def stream_timeline(index: pd.Index, alert: np.ndarray, truth: np.ndarray) -> Figure:
+    """Finds, false alarms and misses over the stream's clock."""
+    fraud = truth == 1
+    found, missed = fraud & alert, fraud & ~alert
+    busiest = pd.Series(fraud).groupby(index // BLOCK).sum().max()
+    counts = f"{found.sum()} frauds found, {missed.sum()} missed"
+    title = f"{counts}; the busiest {BLOCK:,} events hold {busiest} frauds"
+    figure, axes = plots.single(title, plots.CLOCK, figsize=(8.5, 2.8))
+    groups = (
+        ("missed", missed, plots.RED),
+        ("found", found, plots.GREEN),
+        ("false alarm", alert & ~fraud, plots.GREY),
+    )
+    for row, (_, mask, colour) in enumerate(groups):
+        axes.plot(index[mask], np.full(mask.sum(), row), "|", ms=22, mew=1.2, color=colour, alpha=0.8)
+    axes.set_yticks(range(3), [f"{name} ({mask.sum()})" for name, mask, _ in groups])
+    axes.set_ylim(-0.6, 2.6)
+    axes.xaxis.set_major_formatter(plots.EVENTS)
+    return figure
+
+
+def drift_map(psi: pd.DataFrame, limits: pd.Series, chance: float) -> Figure:
+    """Population stability index of every input and block, relative to what the warm-up itself varied.
+
+    `chance` is the share of blocks that would raise an alarm if nothing drifted.
+    """
+    relative = (psi / limits).T
+    alarms = (relative > 1).any()
+    worst = relative.max(axis=1).idxmax()
+    figure, axes = plots.single(
+        f"{alarms.sum()} of {len(alarms)} blocks drift farther than the warm-up ever did, {worst} farthest; "
+        f"by chance alone {len(alarms) * chance:.0f} would",
+        figsize=(8.5, 3.4),
+    )
+    sns.heatmap(relative.clip(upper=1), ax=axes, cmap="Greys", vmin=0, vmax=3, cbar=False)
+    reds, most = sns.light_palette(plots.RED, as_cmap=True), max(2, relative.max(axis=None))
+    bar = {"label": "PSI over the warm-up's\nlargest; coloured: alarm"}
+    ticks = [f"{first:,}" if place % 5 == 0 else "" for place, first in enumerate(relative)]
+    style = {"cmap": reds, "vmin": 0, "vmax": most, "cbar_kws": bar, "xticklabels": ticks}
+    sns.heatmap(relative, mask=relative <= 1, ax=axes, **style)
+    axes.tick_params(axis="x", length=0, rotation=0)
+    axes.set(xlabel="first event of the block", ylabel="")
+    return figure
+
+
+# --- checkers
+
+
+@checker
+def check_7a(attempt: Callable) -> str:
+    """Which reviews have come back."""
+    alerted = np.array([1_005, 13, 980, 1_000, 2_000])
+    end_of_block = (alerted // BLOCK + 1) * BLOCK
+    for now, delay in ((2_100, 1_000), (2_000, 1_000), (1_013, 1_000), (1_000, 20)):
+        found = as_flags(ask(attempt, alerted, now, delay), len(alerted)).astype(int)
+        slips = {
+            "This is when the event was alerted; its review takes `delay` events more.": alerted <= now,
+            "Almost: a review is there *at* `now` when it is due at `now`.": alerted + delay < now,
+            "This counts from the end of the event's block; a review comes `delay` events after the event.": (
+                end_of_block + delay <= now
+            ),
+            "Give one answer for each alert, in the order in which they come, not sorted.": (
+                np.sort(alerted) + delay <= now
+            ),
+            "Its review comes once, at `alerted + delay`, and stays.": alerted + delay == now,
+            "This is the wrong way round: these reviews are still to come.": alerted + delay > now,
+        }
+        compare(found, (alerted + delay <= now).astype(int), slips, f"At event {now:,}, delay {delay:,}:")
+    return "right. This is the one line in `stream.review` that keeps the future out."
+
+
+@checker
+def check_7b(attempt: Callable) -> str:
+    """The average of two judges' log-odds, as a risk."""
+    one, other = np.array([0.5, 0.5, 0.9, 0.02]), np.array([0.999, 0.5, 0.2, 0.01])
+    pair = np.array([one / (1 - one), other / (1 - other)])
+    odds = np.sqrt(pair.prod(axis=0))
+    slips = {
+        "This averages the risks; average their log-odds.": (one + other) / 2,
+        "This adds the log-odds; take half of the sum.": odds**2 / (1 + odds**2),
+        "These are log-odds; turn them into a risk.": np.log(odds),
+        "These are odds; divide by 1 + odds.": odds,
+        "This is the geometric mean of the risks; average their log-odds.": np.sqrt(one * other),
+        "This is the product of the risks; average their log-odds.": one * other,
+        "This averages the odds; average their logarithms.": 1
+        - 2 / (2 + one / (1 - one) + other / (1 - other)),
+    }
+    found = as_column(ask(attempt, one, other), len(one))
+    compare(found, odds / (1 + odds), slips)
+    return "right. A judge that is sure outweighs one that shrugs."
+
+
+@checker
+def check_7c(attempt: Callable) -> str:
+    """The population stability index of two sets of shares."""
+    before, now = np.full(10, 0.1), np.array([0.3, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05, 0.04, 0.03, 0.03])
+    terms = (now - before) * np.log(now / before)
+    slips = {
+        "This is the mean over the bins; take the sum.": terms.mean(),
+        "Take the natural logarithm, `np.log`, not that to base 10.": terms.sum() / np.log(10),
+        "Take the natural logarithm, `np.log`, not that to base 2.": terms.sum() / np.log(2),
+        "This is a relative entropy; the factor is the difference of the shares.": (
+            now * np.log(now / before)
+        ).sum(),
+        "This is a relative entropy, from `before`; the factor is the difference of the shares.": (
+            before * np.log(before / now)
+        ).sum(),
+        "The logarithm is missing.": ((now - before) * (now / before)).sum(),
+        "Terms of either sign cancel out: the sum of differences says nothing.": 0.0,
+        "Its sign is wrong: the index is never negative.": -terms.sum(),
+    }
+    compare(as_number(ask(attempt, before, now)), float(terms.sum()), slips)
+    return "right. Above 0.25 one usually speaks of drift; here the warm-up says what is usual."
