@@ -2,6 +2,7 @@
 # make PYTHON=/path/to/python picks the interpreter; make CONSTRAINTS= takes the newest versions.
 CONSTRAINTS ?= constraints.txt
 export PYTHON CONSTRAINTS
+unexport PYTHONSAFEPATH # which would hide the course from `python -m course`
 INSTALLED := .venv/.installed
 COURSE := .venv/bin/python -m course
 SETUP := python3 course/setup.py

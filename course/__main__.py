@@ -12,13 +12,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import click
 
 from course import notebooks, results
-from helpers.files import CourseError, environment, load_json, replace, to_json
+from helpers.files import CourseError, load_json, replace, to_json
 from helpers.runs import BESIDES, READS_TRUTH, STAGES, record, run_folder, start
-from helpers.settings import REFERENCE, ROOT
+from helpers.settings import NOTEBOOKS, REFERENCE, ROOT
 
 ELSEWHERE = {"SEED", "SOURCE", "ROWS", "START", "DEVICE"}  # told apart by a checkpoint, or of no matter
 FORWARD = {"ignore_unknown_options": True, "help_option_names": []}  # options are another program's
@@ -116,7 +117,7 @@ def _run_notebooks(folder: Path, stages: list[str], parameters: dict[str, Any], 
         timings[stage] = seconds
         replace(folder / "timings.json", to_json(timings))
     if set(stages) & set(READS_TRUTH) and record(folder, "06_evaluation"):
-        summary = results.summarise(folder, timings)
+        summary = results.summarise(folder, dict(sorted(timings.items())))
         replace(folder / "summary.json", to_json(summary))
         replace(folder / "summary.md", results.summary_markdown(summary))
         print(results.results_table(summary))
@@ -155,21 +156,15 @@ def reference() -> None:
         beside = [stage for stage in notebooks.runnable() if stage in BESIDES]
         _run_notebooks(folder, beside, {}, afresh=False)
         seed = record(folder, "06_evaluation")["parameters"]["SEED"]
-        checked = {path.stem: load_json(path) for path in (folder / "checkpoints").glob("*.json")}
-        known = load_json(REFERENCE)
-        before = known.get("checkpoints", {})
-        values = {
-            stage: {name: one["value"] for name, one in entry.items()} for stage, entry in checked.items()
-        }
-        made = {
+        known = {"parameters": {}, "checkpoints": {}} | load_json(REFERENCE)
+        for stage in notebooks.notebooks():
+            if ran := record(folder, stage):
+                told = {name: value for name, value in ran["parameters"].items() if name not in ELSEWHERE}
+                known["parameters"][stage] = told
+            if checked := load_json(folder / "checkpoints" / f"{stage}.json"):
+                known["checkpoints"][stage] = {name: one["value"] for name, one in checked.items()}
+        made = known | {
             "settings": {key: summary["data"][key] for key in ("rows", "start")} | {"seed": seed},
-            "parameters": known.get("parameters", {})
-            | {
-                stage: {name: value for name, value in entry["parameters"].items() if name not in ELSEWHERE}
-                for stage in STAGES
-                if (entry := record(folder, stage))
-            },
-            "checkpoints": {stage: before[stage] for stage in BESIDES if stage in before} | values,
             "detectors": summary["detectors"],
         }
         replace(REFERENCE, to_json(made))
@@ -181,7 +176,7 @@ def reference() -> None:
 @cli.command("notebooks")
 def notebooks_command() -> None:
     """Re-execute the committed notebooks in place, outputs cleaned."""
-    with _scratch("notebooks") as folder, environment(COURSE_RUNS=str(folder), COURSE_OFFLINE="1"):
+    with _scratch("notebooks") as folder, patch.dict(os.environ, COURSE_RUNS=str(folder), COURSE_OFFLINE="1"):
         stages = [stage for stage, _ in notebooks.execute(notebooks.runnable(), {}, folder)]
         texts = {stage: notebooks.cleaned(folder / f"{stage}.ipynb", stage) for stage in stages}
         for stage, text in texts.items():
@@ -261,7 +256,7 @@ def bench(limit: float, fresh: bool) -> None:
 def scale(skip_growth: bool) -> None:
     """Measure growth on one machine and Spark, and run notebook 08."""
     from course import growth
-    from helpers import scaling, spark
+    from helpers import spark
 
     if problem := spark.lacking():
         raise CourseError(problem)
@@ -270,11 +265,11 @@ def scale(skip_growth: bool) -> None:
     if not skip_growth:
         work = run_folder("scale")
         measured = growth.run(work, run.path("detector.zip"), run.read("events.parquet"))
-        for path, content in growth.pages(measured).items():
-            replace(path, content)
-        print(scaling.table(measured).round(2).to_string(index=False))
+        replace(growth.TABLE, to_json(measured))
     _run_notebooks(run.folder, [stage], {}, afresh=False)
-    print(f"Published {scaling.TABLE}; the executed notebook lies in {run.folder / 'notebooks'}.")
+    if not skip_growth:
+        shutil.copyfile(run.folder / "figures" / "growth.png", growth.TABLE.with_suffix(".png"))
+    print(f"{growth.TABLE} is what notebook 08 shows; executed, it lies in {run.folder / 'notebooks'}.")
 
 
 # Checks, and other programs that are called with what they need
@@ -289,7 +284,8 @@ IN_PARALLEL = ("--numprocesses=auto", "--maxprocesses=4")
 def test(paths: tuple[str, ...]) -> int:
     """Check everything, lint, pytest and nbval; or PATHS alone, with pytest's options."""
     found = 0 if paths else _lint()
-    with tempfile.TemporaryDirectory() as runs, environment(COURSE_RUNS=runs, COURSE_OFFLINE="1"):
+    here = {"COURSE_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as runs, patch.dict(os.environ, COURSE_RUNS=runs, **here):
         for stage in dict.fromkeys(Path(path.split("::")[0]).stem for path in paths):
             if stage in STAGES:  # which else catches up itself, and says so where nbval expects nothing
                 start(stage)
@@ -298,17 +294,18 @@ def test(paths: tuple[str, ...]) -> int:
             "--nbval",
             "--nbval-current-env",
             "-rs",
-            *(paths or ("tests", "notebooks", *IN_PARALLEL)),
+            *(paths or ("notebooks", "tests", *IN_PARALLEL)),
         )
     if found:
         print("make lint failed, too: its words stand above pytest's, or run it alone.", file=sys.stderr)
     return failed or found
 
 
-@cli.command()
-def faults() -> int:
-    """Kill, fill, cut off and damage: the long tests."""
-    return _call("pytest", "tests/faults", "-rs", "--timeout=1500")
+@cli.command(context_settings=FORWARD)
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def faults(options: tuple[str, ...]) -> int:
+    """Kill, fill, cut off and damage: the long tests; OPTIONS are pytest's, such as -k alone."""
+    return _call("pytest", "tests/faults", "-rs", "--timeout=1500", *options)
 
 
 @cli.command("colab-test")
@@ -340,13 +337,15 @@ def lint() -> int:
 
 
 def _lint() -> int:
-    imports = (
-        "-c",
-        "from importlinter.cli import lint_imports_command as lint; lint()",
-        "--no-logo",
-        "--no-cache",
-    )
-    checks = (("-m", "ruff", "check", "."), ("-m", "ruff", "format", "--check", "."), imports)
+    code = "from importlinter.cli import lint_imports_command as lint; lint()"
+    imports = ("-c", code, "--no-logo", "--no-cache")
+    cells = ("--config", "course/cells.toml", *(str(path) for path in NOTEBOOKS.glob("*.ipynb")))
+    ruff = [
+        ("-m", "ruff", *what, *where)
+        for what in (("check",), ("format", "--check"))
+        for where in ((".",), cells)
+    ]
+    checks = (*ruff, imports)
     return max(subprocess.run([sys.executable, *check], cwd=ROOT).returncode for check in checks)
 
 

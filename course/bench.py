@@ -1,42 +1,35 @@
 """Our detector beside what a practitioner would pick instead: same events, inputs, split and machine.
 
 Every peer runs alone, in a process of its own that ends at a time limit or with its parent. Finished
-peers are kept under the fingerprint of the data and the versions of the packages, so a bench that was
-killed goes on where it stopped.
+peers are kept, so a bench that was killed goes on where it stopped.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import io
 import json
 import os
-import platform
-import re
-import sys
+import shutil
 import time
-import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import distributions
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
-from course import jobs
+from course import jobs, results
 from helpers import data, evaluation
 from helpers.features import Profile, Scaling
-from helpers.files import replace
-from helpers.settings import BUDGET_IN_WORDS, COLUMNS, RADIUS, ROOT, WINDOW_ROWS, WINDOWS
+from helpers.files import CourseError
+from helpers.settings import BUDGET_IN_WORDS, COLUMNS, RADIUS, WINDOW_ROWS, WINDOWS
 
 OURS, NAIVE = "ours", "naive rule"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "xgboost", "pyod", "river")
-METHOD = ("settings", "data", "crowds", "features", "rules", "autoencoder", "judge", "detector")
-MACHINE = {"cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
 INSTALL = "pip install -c constraints.txt -r requirements-bench.txt"
 
 
@@ -100,55 +93,36 @@ def run(
     Returns:
         rows, limit_s, machine, versions, and windows: first event -> sha256, frauds_test, and peers: name
         -> `_figures`, fit_s, events_per_s, peak_mb, start_mb (resident memory), or error, a sentence.
-
-    Raises:
-        ValueError: if a window is not in the snapshot, or its test part has no fraud.
     """
     from tqdm import tqdm
 
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    versions, windows = _versions(), {}
-    with tqdm(total=len(starts) * len(peers), unit="peer") as bar:
+    versions, windows, kept = results.versions(PACKAGES), {}, jobs.kept(folder)
+    # small networks are slower on more threads
+    with (
+        tqdm(total=len(starts) * len(peers), unit="peer") as bar,
+        patch.dict(os.environ, OMP_NUM_THREADS="1"),
+    ):
         for start in starts:
             events, truth = data.seal(data.load_events("snapshot", rows, start))
             sha256, test, found = data.fingerprint(events), data.split(truth)[1], {}
             for name, peer in peers.items():
                 bar.set_description(f"{name}, from event {start:,}")
-                job = {"peer": asdict(peer), "rows": rows, "start": start}
-                stem = re.sub(r"\W+", "-", f"{name} {start} {_key(job, sha256, versions)}")
-                found[name] = _measured(job, folder / stem, limit, fresh)
+                known = [sha256, versions, jobs.code() if peer.path.startswith("helpers.") else ""]
+                log = folder / f"{name.replace(' ', '-')}-{start}.log"
+                try:
+                    found[name] = dict(kept(_measure, (peer, rows, start), known, log, limit))
+                except CourseError as error:
+                    found[name] = {"error": str(error)}
                 bar.update()
             train, later = data.split(events)
             axes = Profile.fit(train, crowds=1).axes(later)
             figures = _figures(found, test, evaluation.episodes(test, axes, radius=RADIUS))
             windows[str(start)] = {"sha256": sha256, "frauds_test": int(test.sum()), "peers": figures}
-    return {"rows": rows, "limit_s": limit, "machine": MACHINE, "versions": versions, "windows": windows}
-
-
-def _versions() -> dict[str, str | None]:
-    installed = {package.name.lower(): package.version for package in distributions()}
-    return {"python": platform.python_version()} | {name: installed.get(name) for name in PACKAGES}
-
-
-def _key(job: dict[str, Any], sha256: str, versions: dict[str, str | None]) -> str:
-    own = METHOD if job["peer"]["path"].startswith("helpers.") else ()
-    code = [(ROOT / "helpers" / f"{name}.py").read_text(encoding="utf-8") for name in own]
-    return hashlib.sha256(json.dumps([job, sha256, versions, code]).encode()).hexdigest()[:16]
-
-
-def _measured(job: dict[str, Any], kept: Path, limit: float, fresh: bool) -> dict[str, Any]:
-    """What the child measured, its scores included, or the error; `kept` lacks its suffix."""
-    done = kept.with_suffix(".json")
-    if fresh:
-        done.unlink(missing_ok=True)
-    if not done.is_file():
-        arguments = (json.dumps(job), str(kept))
-        log = kept.with_suffix(".log")
-        # small networks are slower on more threads
-        if error := jobs.run("course.bench", *arguments, log=log, limit=limit, OMP_NUM_THREADS="1"):
-            return {"error": error}
-    scores = np.load(kept.with_suffix(".npy"), allow_pickle=False)
-    return json.loads(done.read_text(encoding="utf-8")) | {"scores": scores}
+    machine = results.machine()
+    return {"rows": rows, "limit_s": limit, "machine": machine, "versions": versions, "windows": windows}
 
 
 def _figures(
@@ -208,23 +182,24 @@ FITS: dict[str, Callable[[Any, Peer, pd.DataFrame], Score]] = {
 }
 
 
-def _measure(job: dict[str, Any], kept: Path) -> None:
-    """Fit one peer on the training part, score the test part, and keep scores and figures."""
-    peer = Peer(**job["peer"])
-    train, test = data.split(data.seal(data.load_events("snapshot", job["rows"], job["start"]))[0])
+def _measure(peer: Peer, rows: int, start: int) -> dict[str, Any]:
+    """Fit one peer on the training part and score the test part; its scores and figures."""
+    train, test = data.split(data.seal(data.load_events("snapshot", rows, start))[0])
     module, _, name = peer.path.partition(":")
-    for needed in ("sklearn.preprocessing", *peer.imports):
-        importlib.import_module(needed)
-    target = getattr(importlib.import_module(module), name)
+    try:
+        for needed in ("sklearn.preprocessing", *peer.imports):
+            importlib.import_module(needed)
+        target = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise CourseError(f"{error.name} is not installed: run {INSTALL}") from error
     start_mb, started = jobs.peak_mb(), time.perf_counter()
     score = FITS[peer.kind](target, peer, train)
     fit_s = time.perf_counter() - started
     scores, seconds = _timed(score, test)
     if scores.shape != (len(test),) or not np.isfinite(scores).all():
         raise ValueError("it did not give every event a finite score")
-    measured = {"fit_s": fit_s, "events_per_s": len(test) / seconds, "peak_mb": jobs.peak_mb()}
-    np.save(kept.with_suffix(".npy"), scores, allow_pickle=False)
-    replace(kept.with_suffix(".json"), json.dumps(measured | {"start_mb": start_mb}))
+    speed, peak_mb = len(test) / seconds, jobs.peak_mb()
+    return dict(scores=scores, fit_s=fit_s, events_per_s=speed, peak_mb=peak_mb, start_mb=start_mb)
 
 
 def _timed(score: Score, events: pd.DataFrame) -> tuple[np.ndarray, float]:
@@ -235,12 +210,6 @@ def _timed(score: Score, events: pd.DataFrame) -> tuple[np.ndarray, float]:
         passes.append(score(events))
         seconds.append(time.perf_counter() - started)
     return passes[0], float(np.median(seconds))
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError):
-        return f"{error.name} is not installed: run {INSTALL}"
-    return jobs.sentence(error)
 
 
 # What is published
@@ -264,9 +233,13 @@ AP is average precision with an interval from a bootstrap over episodes; "cannot
 interval of the difference to ours spans zero. The budget is {budget}. Peak memory is the whole process's; in
 brackets what libraries and data had taken before the fit.
 
-![Average precision against fit time, one panel a window](benchmark.png)
+![Average precision with its interval, and seconds to fit, one panel a window](benchmark.png)
 """
-HEADINGS = "detector | AP | 95 % interval | against ours | precision at the budget | fit, s | events/s"
+
+
+def _ranked(peers: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Names and figures, best first; what failed stands last."""
+    return sorted(peers.items(), key=lambda item: -item[1].get("average_precision", -1))
 
 
 def _markdown(result: dict[str, Any]) -> str:
@@ -274,66 +247,46 @@ def _markdown(result: dict[str, Any]) -> str:
     for start, window in result["windows"].items():
         first, last = int(start), int(start) + result["rows"] - 1
         parts.append(f"## Events {first:,} to {last:,}: {window['frauds_test']} frauds to find\n")
-        ranked = sorted(window["peers"].items(), key=lambda item: -item[1].get("average_precision", -1))
-        rows = [_cells(name, row) for name, row in ranked]
-        parts += [f"| {HEADINGS} | peak memory, MB |", "| --- " * 8 + "|", *rows, ""]
+        table = pd.DataFrame({name: _cells(row) for name, row in _ranked(window["peers"])}).T
+        parts.append(results.markdown_table(table.rename_axis("detector").fillna("-")) + "\n")
     versions = ", ".join(f"{name} {number or '-'}" for name, number in result["versions"].items())
     return "\n".join([*parts, f"Versions: {versions}.", ""])
 
 
-def _cells(name: str, row: dict[str, Any]) -> str:
+def _cells(row: dict[str, Any]) -> dict[str, str | None]:
     if "error" in row:
-        cells = [name, row["error"].replace("|", "/"), *["-"] * 6]
-    else:
-        low, high = row["average_precision_ci"]
-        cells = [
-            name,
-            f"{row['average_precision']:.3f}",
-            f"{low:.3f} to {high:.3f}",
-            row["against_ours"]["verdict"] if row["against_ours"] else "-",
-            "-" if row["budget_precision"] is None else f"{row['budget_precision']:.3f}",
-            f"{row['fit_s']:.2f}",
-            f"{float(format(row['events_per_s'], '.2g')):,.0f}",
-            "-" if row["peak_mb"] is None else f"{row['peak_mb']:,.0f} ({row['start_mb']:,.0f})",
-        ]
-    return f"| {' | '.join(cells)} |"
+        return {"AP": row["error"].replace("|", "/")}
+    low, high = row["average_precision_ci"]
+    budget, peak_mb = row["budget_precision"], row["peak_mb"]
+    return {
+        "AP": f"{row['average_precision']:.3f}",
+        "95 % interval": f"{low:.3f} to {high:.3f}",
+        "against ours": row["against_ours"] and row["against_ours"]["verdict"],
+        "precision at the budget": None if budget is None else f"{budget:.3f}",
+        "fit, s": f"{row['fit_s']:.2f}",
+        "events/s": f"{float(format(row['events_per_s'], '.2g')):,.0f}",
+        "peak memory, MB": None if peak_mb is None else f"{peak_mb:,.0f} ({row['start_mb']:,.0f})",
+    }
 
 
 def _png(result: dict[str, Any]) -> bytes:
+    """One panel a window: average precision and its interval, ours in green, with the seconds of the fit."""
     from helpers import plots
 
-    windows = result["windows"]
-    options = {"layout": "constrained", "squeeze": False, "sharex": True, "sharey": True}
-    figure, axes = plots.plt.subplots(1, len(windows), figsize=(7.5 * len(windows), 6), **options)
+    windows, png = result["windows"], io.BytesIO()
+    figure, axes = plots.plt.subplots(1, len(windows), figsize=(7.5 * len(windows), 6), squeeze=False)
     for axis, (start, window) in zip(axes[0], windows.items(), strict=True):
-        _panel(axis, int(start), window["peers"], plots)
-    axes[0, 0].set_ylabel("average precision (log scale)")
-    figure.draw_without_rendering()
-    for axis in axes[0]:
-        _place_labels(axis)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=100, metadata={"Software": None})
+        drawn = [(name, row) for name, row in _ranked(window["peers"])[::-1] if "error" not in row]
+        for place, (name, row) in enumerate(drawn):
+            colour = plots.GREEN if name == OURS else plots.GREY
+            axis.plot(row["average_precision_ci"], [place, place], color=colour, lw=2)
+            axis.plot(row["average_precision"], place, "o", color=colour)
+        axis.set(xscale="log", xlabel="average precision (log scale)")
+        axis.set_yticks(range(len(drawn)), [f"{name} ({row['fit_s']:.2f} s to fit)" for name, row in drawn])
+        axis.set_title(_finding(int(start), dict(drawn)))
+    figure.savefig(png, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
     plots.plt.close(figure)
     return png.getvalue()
-
-
-def _panel(axis: Any, start: int, peers: dict[str, dict[str, Any]], plots: Any) -> None:
-    """One window: ours in green, peers in grey; the naive rule, which has no fit, is a line."""
-    axis.set(xscale="log", yscale="log", xlabel="seconds to fit (log scale)")
-    axis.margins(0.15)
-    drawn = {name: row for name, row in peers.items() if "error" not in row}
-    for name, row in drawn.items():
-        x, y, size = row["fit_s"], row["average_precision"], 14 if name == OURS else 7
-        if name == NAIVE:
-            axis.axhline(y, color=plots.GREY, ls="--", label=f"{name}, which has no fit")
-        else:
-            axis.plot(x, y, "o", ms=size, color=plots.GREEN if name == OURS else plots.GREY)
-            line = {"arrowstyle": "-", "color": plots.GREY, "lw": 0.6, "shrinkA": 0, "shrinkB": 0}
-            axis.annotate(name, (x, y), (0, 0), textcoords="offset points", size="small", arrowprops=line)
-    if missing := [name for name in peers if name not in drawn]:
-        axis.plot([], [], " ", label=f"no result: {', '.join(missing)}")
-    axis.legend(frameon=False, loc="upper left", fontsize="small")
-    axis.set_title(_finding(start, drawn), loc="left", fontweight="bold")
 
 
 def _finding(start: int, drawn: dict[str, dict[str, Any]]) -> str:
@@ -346,32 +299,3 @@ def _finding(start: int, drawn: dict[str, dict[str, Any]]) -> str:
         f"From event {start:,}: ours {drawn[OURS]['average_precision']:.3f}, best peer "
         f"{ranks[best]['average_precision']:.3f} ({best})\nThe difference is {chance} chance"
     )
-
-
-def _place_labels(axis: Any) -> None:
-    """Give each label the nearest place where it covers neither a point nor another label."""
-    from matplotlib.text import Text
-    from matplotlib.transforms import Bbox
-
-    points = [axis.transData.transform(label.xy) for label in axis.texts]
-    taken = [Bbox.from_extents(x - 8, y - 8, x + 8, y + 8) for x, y in points]
-    taken += [axis.get_legend().get_window_extent()]
-    circle = np.exp(2j * np.pi * np.arange(16) / 16)
-    for label in axis.texts:
-        for place in np.outer(np.arange(10, 100, 4), circle).ravel():
-            label.set_position((place.real, place.imag))
-            label.set(ha="left" if place.real > 0 else "right", va="center")
-            box = Text.get_window_extent(label).padded(3)
-            if axis.bbox.x0 < box.x0 and box.x1 < axis.bbox.x1 and not any(map(box.overlaps, taken)):
-                break
-        taken.append(box)
-
-
-if __name__ == "__main__":
-    jobs.begin()
-    try:
-        _measure(json.loads(sys.argv[1]), Path(sys.argv[2]))
-    except Exception as problem:
-        traceback.print_exc()
-        print(_sentence(problem), file=sys.stderr)
-        sys.exit(1)

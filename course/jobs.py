@@ -1,91 +1,102 @@
-"""A measurement in a process of its own, which ends with its parent."""
+"""A measurement in a process of its own, so that its memory is its own; kept, so that a kill costs little."""
 
 from __future__ import annotations
 
+import hashlib
+import multiprocessing
 import os
 import re
-import signal
-import subprocess
-import sys
 import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
+from helpers.files import CourseError
 from helpers.settings import ROOT
 
 
-def run(module: str, *arguments: str, log: Path, limit: float, **variables: str) -> str | None:
-    """Run `python -m module arguments` to its end; gives one sentence if it failed.
+def run(job: Callable[..., Any], given: tuple, log: Path, limit: float | None = None) -> Any:
+    """What a function of a module gives in a fresh process, which ends with this one.
 
     Args:
-        log: gets all that it prints; the last line of that is the sentence.
+        given: its arguments.
+        log: gets all that it prints.
         limit: seconds, after which it is ended.
-        variables: of its environment.
+
+    Raises:
+        CourseError: why it gave nothing, for the end of a sentence.
     """
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"PYTHONPATH": paths, "PYTHONUTF8": "1"} | variables
-    command = [sys.executable, "-m", module, *arguments]
-    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
-    with log.open("wb") as out, subprocess.Popen(command, env=environment, stdout=out, **pipes) as child:
-        try:
-            code = child.wait(limit)
-        except subprocess.TimeoutExpired:
-            return f"exceeded its limit of {limit:g} s"
-        finally:
-            child.kill()
-    if code == 0:
-        return None
-    if code < 0:
-        return f"was ended by signal {-code}, often for lack of memory"
-    last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-    return last or f"ended with code {code}"
+    fresh = multiprocessing.get_context("spawn")
+    answer, told = fresh.Pipe(duplex=False)
+    child = fresh.Process(target=_child, args=(told, log, job, given))
+    child.start()
+    told.close()
+    try:
+        if not answer.poll(limit):
+            raise CourseError(f"exceeded its limit of {limit:g} s")
+        value, reason = answer.recv()
+        child.join(60)
+    except EOFError:
+        child.join()
+        raise CourseError(f"was ended with code {child.exitcode}, often for lack of memory") from None
+    finally:
+        child.kill()
+        child.join()
+    if reason:
+        raise CourseError(reason)
+    return value
 
 
-def begin() -> None:
-    """In the child: react to Ctrl-C whatever the parent does, and end when standard input does."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def _child(told: Connection, log: Path, job: Callable[..., Any], given: tuple) -> None:
     threading.Thread(target=_leave_with_parent, daemon=True).start()
+    with log.open("wb") as out:
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
+    try:
+        told.send((job(*given), None))
+    except Exception as error:
+        traceback.print_exc()
+        kind = "" if isinstance(error, CourseError) else f"{type(error).__name__}: "
+        told.send((None, kind + " ".join(str(error).split())[:200]))
 
 
 def _leave_with_parent() -> None:
-    os.read(sys.stdin.fileno(), 1)
+    multiprocessing.parent_process().join()
     os._exit(1)
 
 
-def sentence(error: Exception) -> str:
-    """What a child prints last about its failure."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+def kept(folder: Path) -> Callable[..., Any]:
+    """`run` that keeps its answers in a folder; `known` is what else they depend on, such as `code`."""
+    from joblib import Memory
+
+    return Memory(folder, verbose=0).cache(_run, ignore=["log", "limit"])
+
+
+def _run(job: Callable[..., Any], given: tuple, known: Any, log: Path, limit: float | None = None) -> Any:
+    return run(job, given, log, limit)
+
+
+def code(*more: Path) -> str:
+    """The fingerprint of helpers' sources, and of further files."""
+    paths = [*sorted((ROOT / "helpers").glob("*.py")), *more]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def peak_mb(family: bool = False) -> float | None:
-    """Largest resident memory of this process so far, in MB; None where the system does not tell.
+    """Largest resident memory so far of this process, or of it and all below it, in MB; None but on Linux.
 
-    Args:
-        family: add the peaks of all processes below it.
-
-    Not getrusage where Linux has better: it counts the parent's memory between fork and exec too.
+    Not getrusage: that counts the parent's memory between fork and exec too.
     """
-    if Path("/proc/self/status").exists():
-        peaks = _peaks()
-        chosen = {os.getpid()}
-        while family and (more := {pid for pid, (parent, _) in peaks.items() if parent in chosen} - chosen):
-            chosen |= more
-        return sum(peaks[pid][1] for pid in chosen) / 1024
-    try:
-        import resource
-    except ImportError:
-        return None
-    return None if family else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def _peaks() -> dict[int, tuple[int, int]]:
-    """Every process's parent and peak in kB."""
-    found = {}
+    parents, peaks = {}, {}
     for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            text = status.read_text()
-        except OSError:  # it has ended meanwhile
-            continue
-        peak = re.search(r"^VmHWM:\s+(\d+)", text, re.M)
-        parent = re.search(r"^PPid:\s+(\d+)", text, re.M)
-        found[int(status.parent.name)] = int(parent[1]), int(peak[1]) if peak else 0
-    return found
+        with suppress(OSError):  # it has ended meanwhile
+            found = dict(re.findall(r"^(VmHWM|PPid):\s+(\d+)", status.read_text(), re.M))
+            pid = int(status.parent.name)
+            parents[pid], peaks[pid] = int(found["PPid"]), int(found.get("VmHWM", 0))
+    chosen = {os.getpid()}
+    while family and (more := {pid for pid, parent in parents.items() if parent in chosen} - chosen):
+        chosen |= more
+    return sum(peaks[pid] for pid in chosen) / 1024 if peaks else None

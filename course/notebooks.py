@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 from helpers import headless
 from helpers.files import CourseError
-from helpers.runs import BESIDES, STAGES
-from helpers.settings import ROOT
+from helpers.runs import BESIDES, STAGES, earlier
+from helpers.settings import NOTEBOOKS
+
+AT_ONCE = min(2, os.cpu_count() or 1)  # notebooks
 
 
 def notebook_path(stage: str) -> Path:
     """Where the committed notebook of a stage lies, whether it exists or not."""
-    return ROOT / "notebooks" / f"{stage}.ipynb"
+    return NOTEBOOKS / f"{stage}.ipynb"
 
 
 def notebooks() -> list[str]:
@@ -58,19 +62,41 @@ def check_declared(stages: list[str], parameters: dict[str, Any]) -> None:
 def execute(
     stages: list[str], parameters: dict[str, Any], copies: Path, exercises: bool = True
 ) -> Iterator[tuple[str, float]]:
-    """Run notebooks in order under one bar, whole or without their exercises; name and seconds of each."""
+    """Run notebooks under one bar, two at once where neither reads from the other.
+
+    Yields:
+        the name and the seconds of each as it ends. If one fails, or on Ctrl-C, the kernels are killed.
+    """
     from tqdm import tqdm
 
     sources = {stage: headless.source(stage, exercises) for stage in stages}
     own = {stage: {n: parameters[n] for n in parameters.keys() & _declared(stage)} for stage in stages}
     cells = [cell for notebook in sources.values() for cell in notebook.cells]
     total = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in cells)
-    with tqdm(total=total + sum(map(bool, own.values())), unit="cell") as bar:
-        for stage, notebook in sources.items():
-            bar.set_description(stage)
-            started = time.perf_counter()
-            headless.execute(notebook, copies / f"{stage}.ipynb", own[stage], lambda **_: bar.update())
-            yield stage, round(time.perf_counter() - started, 1)
+
+    def one(stage: str) -> float:
+        started, copy = time.perf_counter(), copies / f"{stage}.ipynb"
+        headless.execute(sources[stage], copy, own[stage], lambda **_: bar.update())
+        return round(time.perf_counter() - started, 1)
+
+    waiting, running = list(stages), {}
+    bar = tqdm(total=total + sum(map(bool, own.values())), unit="cell")
+    with bar, ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            while waiting or running:
+                unfinished = {*waiting, *running.values()}
+                ready = [stage for stage in waiting if not unfinished & set(earlier(stage))]
+                for stage in ready[: AT_ONCE - len(running)]:
+                    waiting.remove(stage)
+                    running[pool.submit(one, stage)] = stage
+                bar.set_description(" and ".join(running.values()))
+                for done in wait(running, timeout=1, return_when=FIRST_COMPLETED)[0]:
+                    yield running.pop(done), done.result()
+        except BaseException:
+            while not all(future.cancel() or future.done() for future in running):
+                headless.stop()
+                wait(running, timeout=0.2)
+            raise
 
 
 def cleaned(path: Path, stage: str) -> str:

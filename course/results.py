@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
+from collections.abc import Iterable
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +20,22 @@ GUIDE = ROOT / "docs" / "instructor-guide.md"
 PACKAGES = ("numpy", "pandas", "scikit-learn", "torch", "xgboost", "matplotlib", "papermill")
 
 
+def versions(names: Iterable[str]) -> dict[str, str | None]:
+    """Python's version and those of packages; None for one that is not installed."""
+    installed = {package.name.lower(): package.version for package in distributions()}
+    return {"python": platform.python_version()} | {name: installed.get(name) for name in names}
+
+
+def machine() -> dict[str, Any]:
+    """What measured seconds depend on most."""
+    return {"cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
+
+
 def summarise(folder: Path, timings: dict[str, float]) -> dict[str, Any]:
     """What 06 and 07 found in a run, with seconds per notebook and the versions of PACKAGES."""
-    from importlib.metadata import version
-    from platform import python_version
-
     evaluation = load_json(checked_artifact(folder, "evaluation.json")[0])
-    summary = {
-        "data": evaluation["data"],
-        "detectors": evaluation["detectors"],
-        "timings_s": timings,
-        "versions": {"python": python_version()} | {name: version(name) for name in PACKAGES},
-    }
+    summary = {name: evaluation[name] for name in ("data", "detectors")}
+    summary |= {"timings_s": timings, "versions": versions(PACKAGES)}
     if record(folder, "07_streaming_simulation"):
         summary["stream"] = load_json(checked_artifact(folder, "stream.json")[0])
     return summary
@@ -101,11 +108,7 @@ def publish(folder: Path) -> Path:
 
 
 def with_block(path: Path, name: str, block: str) -> str:
-    """The text of a page with a block between its markers of that name.
-
-    Raises:
-        CourseError: if it lacks the markers.
-    """
+    """The text of a page with a block between its markers of that name."""
     start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
     page = path.read_text(encoding="utf-8") if path.is_file() else ""
     between = re.compile(f"({start}\n).*?({end})", re.DOTALL)

@@ -1,10 +1,11 @@
-"""Make .venv, or use the one that is there, and install into it: `python3 course/setup.py [REQUIREMENTS]`.
+"""Make .venv and install into it: `python3 course/setup.py [REQUIREMENTS]`.
 
 Any Python 3.6 or later runs this, without a package. PYTHON in the environment names another one to build
 with, CONSTRAINTS another file of versions (empty: the newest). A folder wheelhouse/ replaces the index.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,76 +14,84 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 INSIDE = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-OURS = VENV / ".made-by-make"  # what lacks this file, or is a link, is somebody's own and never cleared
+OURS = VENV / ".made-by-make"  # what lacks this file, or is a link, is somebody's own and never touched
 SUITABLE = ("3.11", "3.12", "3.13")
-ASK = "import sys{}; print('%d.%d' % sys.version_info[:2])"
+VERSION = "import venv, ensurepip, sys; print('%d.%d' % sys.version_info[:2])"
+PAST = ["PIP_" + name for name in ("TARGET", "PREFIX", "ROOT", "USER", "PYTHON", "DRY_RUN", "NO_DEPS")]
+LACKING = """
+import importlib.metadata, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        print(name)
+"""
 
 
 def main(requirements):
     """Have an environment with these requirements; a sentence on stderr and exit code 1 where that fails."""
-    python = environment(os.environ.get("PYTHON"))
+    environment(os.environ.get("PYTHON"))
     constraints = os.environ.get("CONSTRAINTS", "constraints.txt")
     mark = VENV / requirements.replace("requirements", ".installed").replace("-dev", "").replace(".txt", "")
     files = [ROOT / name for name in ("requirements.txt", requirements, constraints) if name]
     newest = max(file.stat().st_mtime for file in files)
     if mark.exists() and mark.read_text() == constraints and newest <= mark.stat().st_mtime:
         return
-    command = installer(python) + (["-c", constraints] if constraints else ["--upgrade"])
+    command = [str(INSIDE), "-m", "pip", "install", "--disable-pip-version-check", "-r", requirements]
+    command += ["-c", constraints] if constraints else ["--upgrade"]
     if (ROOT / "wheelhouse").is_dir():
         command += ["--no-index", "--find-links", "wheelhouse"]
-    if subprocess.run([*command, "-r", requirements], cwd=str(ROOT), timeout=7200).returncode:
+    env = {name: value for name, value in os.environ.items() if name not in PAST}
+    if subprocess.run(command, cwd=str(ROOT), env=env, timeout=7200).returncode:
         sys.exit("Nothing counts as installed; look at the lines above, then run it again.")
+    wanted = [name for file in files[:2] for name in re.findall(r"(?m)^\w[\w.-]*", file.read_text())]
+    lacking = said(INSIDE, "-I", "-c", LACKING, *wanted)[1].split()
+    if lacking:
+        sys.exit(
+            "pip says that it installed, but .venv lacks {}: look for target, prefix, root, user or dry-run "
+            "in `.venv/bin/python -m pip config list`, and run it again.".format(lacking[0])
+        )
     mark.write_text(constraints)
 
 
 def environment(wanted):
-    """The interpreter of .venv, which is made anew only where it is ours or not there."""
-    if VENV.exists() or VENV.is_symlink():
-        version = version_of(INSIDE)
-        if version in SUITABLE and (not wanted or version_of(wanted) == version):
-            return INSIDE
-        if VENV.is_symlink() or not OURS.exists():
-            holds = "Python " + version if version else "no Python that runs"
-            needed = version_of(wanted) or wanted if wanted else " or ".join(SUITABLE)
-            sys.exit(
-                ".venv was not made by make and holds {}, but {} is needed: move it away, or leave PYTHON "
-                "out.".format(holds, needed)
-            )
-    usual = ["python3", "python3.13", "python3.12", "python3.11"]
-    for python in [wanted] if wanted else usual:
-        if version_of(python, ", venv, ensurepip") in SUITABLE:
-            subprocess.run([python, "-m", "venv", "--clear", str(VENV)], check=True, timeout=600)
+    """Have .venv with a suitable Python; only what make made is ever cleared."""
+    if VENV.is_symlink() or (VENV.exists() and not OURS.exists()):
+        sys.exit(
+            ".venv was not made by make: move it away, or do without make: `.venv/bin/python -m course NAME`."
+        )
+    there = said(INSIDE, "-c", VERSION)[1]
+    if there in SUITABLE and (not wanted or said(wanted, "-c", VERSION)[1] == there):
+        return
+    for python in [wanted] if wanted else ["python3", "python3.13", "python3.12", "python3.11"]:
+        if said(python, "-c", VERSION)[1] in SUITABLE:
+            code, reason = said(python, "-m", "venv", "--clear", str(VENV))
+            if code:
+                shutil.rmtree(str(VENV), ignore_errors=True)
+                sys.exit(
+                    ".venv could not be made ({}): its folder must be yours to write, without ':' in its "
+                    "name, on a disk with some space.".format(reason.split("\n")[-1][:160].rstrip("."))
+                )
             OURS.touch()
-            return INSIDE
-    named = " as " + wanted if wanted else ""
+            return
     sys.exit(
         "No Python {} with venv was found{}: install one, or name it as in `make PYTHON=/path/to/python`."
-        "".format(" or ".join(SUITABLE), named)
+        "".format(" or ".join(SUITABLE), " as " + wanted if wanted else "")
     )
 
 
-def version_of(python, modules=""):
-    """Such as "3.11"; None where it does not run or lacks one of the modules."""
+def said(python, *arguments):
+    """The exit code of a Python, 1 where there is none, and what it printed."""
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     try:
-        done = subprocess.run(
-            [str(python), "-c", ASK.format(modules)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=60,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode().strip() if done.returncode == 0 else None
-
-
-def installer(python):
-    """The start of a command that installs into this Python: pip's, or uv's where there is no pip."""
-    if version_of(python, ", pip"):
-        return [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
-    if shutil.which("uv"):
-        return ["uv", "pip", "install", "--python", str(python)]
-    sys.exit(".venv has no pip, and there is no uv to install with: move .venv away, or install uv.")
+        done = subprocess.run([str(python), *arguments], timeout=600, **both)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, str(error)
+    return done.returncode, (done.stderr if done.returncode else done.stdout).decode(errors="replace").strip()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:] or ["requirements-dev.txt"])
+    try:
+        main(*sys.argv[1:] or ["requirements-dev.txt"])
+    except OSError as error:  # a read-only folder, a full disk, another user's .venv
+        sys.exit("Nothing counts as installed ({}): this folder must be yours to write.".format(error))

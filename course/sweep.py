@@ -1,15 +1,16 @@
-"""Many fits, two tables: seeds, windows, parts left out, the learner. Reported, never chosen by."""
+"""Many fits, four tables: seeds, windows, parts left out, the learner, worlds. Reported, never chosen by."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import nbformat
 import numpy as np
@@ -17,13 +18,14 @@ import pandas as pd
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score
 
+from course import jobs
 from course.notebooks import notebook_path
 from helpers import data, evaluation, headless, stream
 from helpers.autoencoder import Autoencoder
-from helpers.detector import Detector
-from helpers.features import Profile, Scaling, behaviour
+from helpers.detector import Detector, pool
+from helpers.features import Profile, Scaling, behaviour, budget_threshold
 from helpers.files import CourseError, load_json, replace
-from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs, pool
+from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs
 from helpers.rules import (
     NORMAL,
     RULES,
@@ -31,7 +33,6 @@ from helpers.rules import (
     UNDECIDED,
     agreement_model,
     apply_rules,
-    budget_threshold,
     fit_thresholds,
     naive_rule,
     pseudo_labels,
@@ -39,7 +40,7 @@ from helpers.rules import (
     suspicion,
 )
 from helpers.schema import CARDS
-from helpers.settings import COMPLAINED, CROWDS, DELAY, RADIUS, RESULTS, ROOT, WARM_UP, WINDOW_ROWS, WINDOWS
+from helpers.settings import COMPLAINED, CROWDS, DELAY, RADIUS, RESULTS, WARM_UP, WINDOW_ROWS, WINDOWS
 
 TABLE = RESULTS / "sweep.csv"
 STREAM_TABLE = RESULTS / "stream.csv"
@@ -51,7 +52,7 @@ PLACES = [(start, seed) for start in STARTS for seed in (SEEDS if start in WINDO
 STREAMS = [(start, seed) for start, seed in PLACES if seed < 2]
 WRONG = (0.0, 0.02, 0.05, 0.1, 0.2)  # shares of the reviews
 WORLDS = tuple(range(20))
-WORLDS_NOTEBOOK = "09_streaming_sessions"
+WORLDS_NOTEBOOK = notebook_path("09_streaming_sessions")
 FULL = "detector"  # what every other variant is compared with
 
 
@@ -77,13 +78,16 @@ class Study:
         return data.split(self.events)[0]
 
     @cached_property
+    def fitted(self) -> Detector:
+        return Detector.fit(self.train, self.seed)
+
+    @cached_property
     def signals(self) -> pd.DataFrame:
         return behaviour(self.events, self.fitted.profile)
 
     @cached_property
     def votes(self) -> pd.DataFrame:
-        thresholds = fit_thresholds(self.signals[: len(self.train)])
-        return apply_rules(self.signals, thresholds)
+        return apply_rules(self.signals, fit_thresholds(self.signals[: len(self.train)]))
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -93,6 +97,19 @@ class Study:
     @cached_property
     def inputs(self) -> np.ndarray:
         return Scaling.fit(self.train).transform(self.events)
+
+    @property
+    def distance(self) -> np.ndarray:
+        return self.signals["distance"].to_numpy()
+
+    def every_crowd(self, crowds: int) -> np.ndarray:
+        """The distance, with every crowd in it, those that the rules accuse too."""
+        profile = Profile.fit(self.train, seed=self.seed, crowds=crowds)
+        return profile.distance(profile.z_scores(self.events))
+
+    def forest(self) -> np.ndarray:
+        forest = IsolationForest(random_state=self.seed).fit(self.inputs[: len(self.train)])
+        return -forest.score_samples(self.inputs)
 
     def refined(self, labels: np.ndarray, rounds: int = 2) -> tuple[np.ndarray, np.ndarray]:
         """Errors of all events and refined labels of the training part, from other first labels."""
@@ -105,89 +122,38 @@ class Study:
                 labels = refine_labels(labels, votes, errors[:n], limit)
         return errors, labels
 
-    def judged(self, labels: np.ndarray, rounds: int = 2, extra: pd.DataFrame | None = None) -> np.ndarray:
-        """Risk of all events by a judge of such labels; `extra` columns are shown to it too."""
-        errors, refined = self.refined(labels, rounds)
-        seen, names = self.seen(errors), list(JUDGE_INPUTS)
-        if extra is not None:
-            seen, names = np.column_stack([seen, extra]), [*names, *extra]
-        return self.pooled(Judge(seed=self.seed, names=names), seen, refined)
-
     def seen(self, errors: np.ndarray) -> np.ndarray:
-        return judge_inputs(self.inputs, errors, self.distance_only())
+        return judge_inputs(self.inputs, errors, self.distance)
 
-    def pooled(self, judge: Judge, seen: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Risk of all events by judge and crowds, as `Detector` pools them."""
-        n, distance = len(self.train), self.distance_only()
+    def pooled(self, names: list[str], seen: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Risk of all events by a judge of such inputs and crowds, as `Detector` pools them."""
+        n, judge = len(self.train), Judge(seed=self.seed, names=names)
         risk = judge.fit(seen[:n], labels).risk(seen)
-        training = np.sort([judge.out_of_fold(seen[:n], labels), distance[:n]])
-        return pool((risk, distance), training)
+        training = np.sort([judge.out_of_fold(seen[:n], labels), self.distance[:n]])
+        return pool((risk, self.distance), training)
 
-    @cached_property
-    def fitted(self) -> Detector:
-        return Detector.fit(self.train, self.seed)
-
-    def detector(self) -> np.ndarray:
-        return self.fitted.score(self.events)
-
-    def judge_alone(self) -> np.ndarray:
-        return self.fitted.judge.risk(self.fitted.seen(self.events))
-
-    def one_crowd(self) -> np.ndarray:
-        return self.with_rings(crowds=1)
-
-    def naive(self) -> np.ndarray:
-        return naive_rule(self.events).astype(float)
-
-    def rules_only(self) -> np.ndarray:
-        return suspicion(self.signals)
-
-    def distance_only(self) -> np.ndarray:
-        return self.signals["distance"].to_numpy()
-
-    def burst_only(self) -> np.ndarray:
-        return ((1 + self.signals["burst"]) / (1 + self.signals["usual"])).to_numpy()
-
-    def forest_only(self) -> np.ndarray:
-        forest = IsolationForest(random_state=self.seed).fit(self.inputs[: len(self.train)])
-        return -forest.score_samples(self.inputs)
-
-    def with_rings(self, crowds: int = CROWDS) -> np.ndarray:
-        """The distance, with every crowd in it, those that the rules accuse too."""
-        profile = Profile.fit(self.train, seed=self.seed, crowds=crowds)
-        return profile.distance(profile.z_scores(self.events))
-
-    def autoencoder_only(self) -> np.ndarray:
-        return self.refined(self.labels)[0]
+    def judged(self, labels: np.ndarray, rounds: int = 2) -> np.ndarray:
+        """Risk of all events by a judge of such labels."""
+        errors, refined = self.refined(labels, rounds)
+        return self.pooled(list(JUDGE_INPUTS), self.seen(errors), refined)
 
     def with_votes(self) -> np.ndarray:
-        signals = self.signals.drop(columns="distance")
-        return self.judged(self.labels, extra=signals.join(self.votes.add_prefix("vote: ")))
+        errors, refined = self.refined(self.labels)
+        shown = self.signals.drop(columns="distance").join(self.votes.add_prefix("vote: "))
+        return self.pooled([*JUDGE_INPUTS, *shown], np.column_stack([self.seen(errors), shown]), refined)
 
     def without_witnesses(self) -> np.ndarray:
-        judge = Judge(seed=self.seed, names=list(CARDS.columns))
-        return self.pooled(judge, self.inputs, self.refined(self.labels)[1])
+        return self.pooled(list(CARDS.columns), self.inputs, self.refined(self.labels)[1])
 
-    def no_refinement(self) -> np.ndarray:
-        return self.judged(self.labels, rounds=0)
-
-    def one_round(self) -> np.ndarray:
-        return self.judged(self.labels, rounds=1)
+    def without_autoencoder(self) -> np.ndarray:
+        """A judge of the rule book's labels that sees no reconstruction error."""
+        seen = np.column_stack([self.inputs, self.distance])
+        return self.pooled([*CARDS.columns, "distance"], seen, self.labels)
 
     def presumed(self, normal: np.ndarray) -> np.ndarray:
         """The detector, with another notion of what is presumed normal."""
         rest = np.where(self.labels == SUSPICIOUS, SUSPICIOUS, UNDECIDED)
         return self.judged(np.where((self.labels != SUSPICIOUS) & normal, NORMAL, rest).astype(np.int8))
-
-    def voted(self, suspicious: np.ndarray) -> np.ndarray:
-        """The detector, with another way from votes to suspicious labels."""
-        rest = np.where(self.labels == NORMAL, NORMAL, UNDECIDED)
-        return self.judged(np.where(suspicious, SUSPICIOUS, rest).astype(np.int8))
-
-    def without_autoencoder(self) -> np.ndarray:
-        """A judge of the rule book's labels that sees no reconstruction error."""
-        seen = np.column_stack([self.inputs, self.distance_only()])
-        return self.pooled(Judge(seed=self.seed, names=[*CARDS.columns, "distance"]), seen, self.labels)
 
     def normal_but_organised(self) -> np.ndarray:
         """Presumed normal: training events that no rule about sequences or probing accuses."""
@@ -196,8 +162,13 @@ class Study:
 
     def normal_but_extremes(self) -> np.ndarray:
         """Presumed normal: training events that are nearer than the budget's share of the farthest."""
-        distance = self.signals["distance"].to_numpy()[: len(self.train)]
+        distance = self.distance[: len(self.train)]
         return self.presumed(distance <= budget_threshold(distance))
+
+    def voted(self, suspicious: np.ndarray) -> np.ndarray:
+        """The detector, with another way from votes to suspicious labels."""
+        rest = np.where(self.labels == NORMAL, NORMAL, UNDECIDED)
+        return self.judged(np.where(suspicious, SUSPICIOUS, rest).astype(np.int8))
 
     def labels_by_majority(self) -> np.ndarray:
         votes = self.votes[: len(self.train)]
@@ -206,44 +177,42 @@ class Study:
     def labels_by_agreement(self) -> np.ndarray:
         return self.voted(agreement_model(self.votes[: len(self.train)]) > 0.5)
 
+    def without(self, rule: str) -> np.ndarray:
+        """The whole detector, one rule taken out of the book."""
+        book = [kept for kept in RULES if kept.name != rule]
+        return Detector.fit(self.train, self.seed, rules=book).score(self.events)
+
     def oracle(self) -> np.ndarray:
         """The judge, taught the true labels of the training part."""
-        seen = self.seen(self.refined(self.labels)[0])
-        n = len(self.train)
+        seen, n = self.seen(self.refined(self.labels)[0]), len(self.train)
         return Judge(seed=self.seed).fit(seen[:n], self.stream["Class"].to_numpy()[:n]).risk(seen)
 
 
-def _without(rule: str) -> Callable[[Study], np.ndarray]:
-    """The whole detector, one rule taken out of the book."""
-
-    def without_rule(study: Study) -> np.ndarray:
-        book = [kept for kept in RULES if kept.name != rule]
-        return Detector.fit(study.train, study.seed, rules=book).score(study.events)
-
-    return without_rule
-
-
 VARIANTS: dict[str, Callable[[Study], np.ndarray]] = {
-    FULL: Study.detector,
-    "judge alone": Study.judge_alone,
-    "distance only": Study.distance_only,
-    "distance, rings included": Study.with_rings,
-    "distance from one crowd": Study.one_crowd,
-    "naive rule": Study.naive,
-    "rules only": Study.rules_only,
-    "burst only": Study.burst_only,
-    "autoencoder only": Study.autoencoder_only,
-    "isolation forest": Study.forest_only,
+    FULL: lambda study: study.fitted.score(study.events),
+    "judge alone": lambda study: study.fitted.judge.risk(study.fitted.seen(study.events)),
+    "distance only": lambda study: study.distance,
+    "distance, rings included": lambda study: study.every_crowd(CROWDS),
+    "distance from one crowd": lambda study: study.every_crowd(1),
+    "naive rule": lambda study: naive_rule(study.events).astype(float),
+    "rules only": lambda study: suspicion(study.signals),
+    "burst only": lambda study: ((1 + study.signals["burst"]) / (1 + study.signals["usual"])).to_numpy(),
+    "autoencoder only": lambda study: study.refined(study.labels)[0],
+    "isolation forest": Study.forest,
     "without autoencoder": Study.without_autoencoder,
     "judge without witnesses": Study.without_witnesses,
     "judge with votes": Study.with_votes,
-    "no refinement": Study.no_refinement,
-    "one round of refinement": Study.one_round,
+    "no refinement": lambda study: study.judged(study.labels, rounds=0),
+    "one round of refinement": lambda study: study.judged(study.labels, rounds=1),
     "normal: all but the extremes": Study.normal_but_extremes,
     "normal: all but the organised": Study.normal_but_organised,
     "labels by majority": Study.labels_by_majority,
     "labels by agreement": Study.labels_by_agreement,
-    **{f"without rule {rule.name}": _without(rule.name) for rule in RULES if not rule.clears},
+    **{
+        f"without rule {rule.name}": lambda study, name=rule.name: study.without(name)
+        for rule in RULES
+        if not rule.clears
+    },
     "oracle": Study.oracle,
 }
 
@@ -282,104 +251,77 @@ def measure(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]:
     return rows
 
 
-def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]:
-    """What the learner of notebook 07 and its references find from one start with one seed; a row each.
+def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS) -> tuple[list[dict], list[dict]]:
+    """What the learner of notebook 07 finds from one start with one seed; a row each, of two tables.
 
-    Columns: start, seed, detector, and of all events after the warm-up found (frauds among the alerts),
-    possible (what the budget allows) and average_precision (pooled over the models of all blocks).
+    Columns of the first: start, seed, detector (ways of telling the learner, and its references), and of all
+    events after the warm-up found (frauds among the alerts), possible (what the budget allows) and
+    average_precision (pooled over the models of all blocks). Of the second, which the first seed alone has:
+    start, seed, wrong (share of the reviews), told (by reviews that err on all events, on honest ones or on
+    frauds alone, or by reviews and complaints), found.
     """
-    events, truth, warm, detector = _cold_start(start, seed, rows)
-    live, lived = events[warm:], truth.to_numpy()[warm:]
-    ways = {
-        "stream": {},
-        "complaints": {"complained": COMPLAINED},
-        "told_everything": {"complained": DELAY},
-        "wrong_reviews": {"wrong": 0.1},
-        "wrong_reviews_and_complaints": {"wrong": 0.1, "complained": COMPLAINED},
-    }
-    scores, alerts = {}, {}
-    for name, way in ways.items():
-        log = _replayed(detector, events, truth, warm, seed, **way)
-        scores[name], alerts[name] = log["risk"].to_numpy(), (log["alert"] == 1).to_numpy()
-    seen, first = detector.seen(events), start + warm
-    scores["detector"] = detector.score(live)
-    scores["seed_rules"] = naive_rule(live).astype(float)
-    scores["oracle_prequential"] = stream.oracle_prequential(
-        seen, truth.to_numpy(), warm, seed=seed, start=start
-    )
-    best = int(lived[evaluation.choose_alerts(lived, first)].sum())
-    return [
-        {
-            "start": start,
-            "seed": seed,
-            "detector": name,
-            "found": int(lived[alerts.get(name, evaluation.choose_alerts(score, first))].sum()),
-            "possible": best,
-            "average_precision": average_precision_score(lived, score),
-        }
-        for name, score in scores.items()
-    ]
-
-
-def _cold_start(start: int, seed: int, rows: int) -> tuple[pd.DataFrame, pd.Series, int, Detector]:
-    """Events and truth from one start, the size of the warm-up, and the detector that learned from it."""
     events, truth = data.seal(data.load_events("snapshot", rows, start))
     warm = min(WARM_UP, len(data.split(events)[0]))
-    return events, truth, warm, Detector.fit(events[:warm], seed)
+    detector, live, lived = Detector.fit(events[:warm], seed), events[warm:], truth.to_numpy()[warm:]
 
+    @cache
+    def told(honest: float, fraud: float, complained: int | None) -> pd.DataFrame:
+        """Risk and alert of every live event by a learner; these shares of its reviews are wrong."""
+        learner = stream.Learner.start(detector, events[:warm], seed=seed)
+        decided = stream.replay(learner, live, truth, wrong=(honest, fraud), complained=complained)
+        return pd.concat([*decided, learner.close()])
 
-def _replayed(
-    detector: Detector, events: pd.DataFrame, truth: pd.Series, warm: int, seed: int, **way: Any
-) -> pd.DataFrame:
-    """Risk and alert of every event after the warm-up, by a learner that is told in this way."""
-    learner = stream.Learner.start(detector, events[:warm], seed=seed)
-    return pd.concat([*stream.replay(learner, events[warm:], truth, **way), learner.close()])
+    def found(log: pd.DataFrame) -> int:
+        return int(lived[(log["alert"] == 1).to_numpy()].sum())
 
+    def by_score(score: np.ndarray) -> pd.DataFrame:
+        return pd.DataFrame({"risk": score, "alert": evaluation.choose_alerts(score, start + warm)})
 
-def measure_wrong(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]:
-    """What the learner finds from one start when a share of its reviews is wrong; a row each.
-
-    Columns: start, seed, wrong, told (by reviews that err on all events, on honest ones or on frauds alone,
-    or by reviews and complaints), found (frauds among the alerts).
-    """
-    events, truth, warm, detector = _cold_start(start, seed, rows)
-    told = {
-        "reviews": ((1, 1), {}),
-        "wrong on honest events alone": ((1, 0), {}),
-        "wrong on frauds alone": ((0, 1), {}),
-        "reviews and complaints": ((1, 1), {"complained": COMPLAINED}),
-    }
-    found = []
-    for wrong in WRONG:
-        for channel, ((honest, fraud), way) in told.items():
-            shares = honest * wrong, fraud * wrong
-            log = _replayed(detector, events, truth, warm, seed, wrong=shares, **way)
-            frauds = int(truth[log.index[log["alert"] == 1]].sum())
-            found.append({"start": start, "seed": seed, "wrong": wrong, "told": channel, "found": frauds})
-    return found
-
-
-def _recipe() -> str:
-    """What finished rows depend on: the method's sources and the data's fingerprint."""
-    method = (
-        "settings",
-        "schema",
-        "crowds",
-        "features",
-        "rules",
-        "autoencoder",
-        "judge",
-        "detector",
-        "stream",
-        "evaluation",
-        "worlds",
+    prequential = stream.oracle_prequential(
+        detector.seen(events), truth.to_numpy(), warm, seed=seed, start=start
     )
-    digest = hashlib.sha256(data.FINGERPRINTS[data.SNAPSHOT_ROWS].encode())
-    for path in (Path(__file__), *(ROOT / "helpers" / f"{name}.py" for name in method)):
-        digest.update(path.read_bytes())
-    for cell in nbformat.read(notebook_path(WORLDS_NOTEBOOK), as_version=4).cells:
-        digest.update(cell.source.encode() if cell.cell_type == "code" else b"")
-    return digest.hexdigest()[:16]
+    logs = {
+        "stream": told(0.0, 0.0, None),
+        "complaints": told(0.0, 0.0, COMPLAINED),
+        "told_everything": told(0.0, 0.0, DELAY),
+        "wrong_reviews": told(0.1, 0.1, None),
+        "wrong_reviews_and_complaints": told(0.1, 0.1, COMPLAINED),
+        "detector": by_score(detector.score(live)),
+        "seed_rules": by_score(naive_rule(live).astype(float)),
+        "oracle_prequential": by_score(prequential),
+    }
+    here, best = {"start": start, "seed": seed}, found(by_score(lived))
+    streams = [
+        here
+        | {
+            "detector": name,
+            "found": found(log),
+            "possible": best,
+            "average_precision": average_precision_score(lived, log["risk"]),
+        }
+        for name, log in logs.items()
+    ]
+    wrongs = [
+        here | {"wrong": wrong, "told": channel, "found": found(told(honest, fraud, complained))}
+        for wrong in WRONG
+        for channel, honest, fraud, complained in (
+            ("reviews", wrong, wrong, None),
+            ("wrong on honest events alone", wrong, 0.0, None),
+            ("wrong on frauds alone", 0.0, wrong, None),
+            ("reviews and complaints", wrong, wrong, COMPLAINED),
+        )
+        if seed == SEEDS[0]
+    ]
+    return streams, wrongs
+
+
+def measure_world(seed: int) -> list[dict]:
+    """What notebook 09 hands over of the world with this seed, a row a model and category."""
+    with tempfile.TemporaryDirectory() as scratch:
+        notebook = headless.source(WORLDS_NOTEBOOK.stem, exercises=False)
+        headless.execute(notebook, Path(scratch, "09.ipynb"), {"RUN": scratch, "SEED": seed})
+        rows = load_json(Path(scratch, "artifacts", "worlds.json"))["rows"]
+    return [{"seed": seed} | row for row in rows]
 
 
 def run(folder: Path, workers: int = os.cpu_count() or 1) -> tuple[pd.DataFrame, ...]:
@@ -390,52 +332,37 @@ def run(folder: Path, workers: int = os.cpu_count() or 1) -> tuple[pd.DataFrame,
         workers: processes at a time.
 
     Returns:
-        The rows of `measure`, of `measure_stream`, of `measure_wrong` and of `measure_world`.
-
-    Raises:
-        CourseError: if one of the fits fails.
+        The rows of `measure`, of `measure_stream` (two tables) and of `measure_world`.
     """
-    worlds = [(seed,) for seed in WORLDS]
-    return (
-        _table(folder, measure, PLACES, TABLE, workers),
-        _table(folder, measure_stream, STREAMS, STREAM_TABLE, workers),
-        _table(folder, measure_wrong, [(start, SEEDS[0]) for start in STARTS], WRONG_TABLE, workers),
-        _table(folder, measure_world, worlds, WORLDS_TABLE, workers),
-    )
+    variants = _table(TABLE, _all(folder, workers, measure, PLACES))
+    streams, wrongs = zip(*_all(folder, workers, measure_stream, STREAMS), strict=True)
+    told = _table(STREAM_TABLE, streams), _table(WRONG_TABLE, wrongs)
+    worlds = _all(folder, workers, measure_world, [(seed,) for seed in WORLDS])
+    return variants, *told, _table(WORLDS_TABLE, worlds)
 
 
-def measure_world(seed: int) -> list[dict]:
-    """What notebook 09 hands over of the world with this seed, a row a model and category."""
-    with tempfile.TemporaryDirectory() as scratch:
-        notebook = headless.source(WORLDS_NOTEBOOK, exercises=False)
-        headless.execute(notebook, Path(scratch, "09.ipynb"), {"RUN": scratch, "SEED": seed})
-        rows = load_json(Path(scratch, "artifacts", "worlds.json"))["rows"]
-    return [{"seed": seed} | row for row in rows]
-
-
-def _table(
-    folder: Path, job: Callable[..., list[dict]], places: list[tuple], path: Path, workers: int
-) -> pd.DataFrame:
-    from joblib import Memory, Parallel, delayed, parallel_config
+def _all(folder: Path, workers: int, job: Callable[..., Any], places: list[tuple]) -> list[Any]:
+    """What a job gives at each place, in order. It is done anew where a source of it has changed."""
     from tqdm import tqdm
 
-    kept = Memory(folder / _recipe(), verbose=0).cache(_fit)
-    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
-        done = Parallel(return_as="generator")(delayed(kept)(job.__name__, *place) for place in places)
-        rows = [row for rows in tqdm(done, total=len(places), unit="fits", desc=job.__name__) for row in rows]
-    table = pd.DataFrame(rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = nbformat.read(WORLDS_NOTEBOOK, as_version=4).cells
+    sources = [cell.source for cell in cells if cell.cell_type == "code"]
+    known = [jobs.code(Path(__file__), WORLDS_NOTEBOOK.with_name("n09.py")), sources]
+    kept = jobs.kept(folder)
+
+    def one(place: tuple) -> Any:
+        name = "-".join(map(str, (job.__name__, *place)))
+        try:
+            return kept(job, place, known, folder / f"{name}.log")
+        except CourseError as error:
+            raise CourseError(f"The sweep failed at {name}: {error}; run it again.") from None
+
+    with patch.dict(os.environ, OMP_NUM_THREADS="1"), ThreadPoolExecutor(workers) as pool:
+        return list(tqdm(pool.map(one, places), total=len(places), unit="fits", desc=job.__name__))
+
+
+def _table(path: Path, measured: Iterable[list[dict]]) -> pd.DataFrame:
+    table = pd.DataFrame([row for rows in measured for row in rows])
     replace(path, table.to_csv(index=False, float_format="%.6g"))
     return table
-
-
-def _fit(job: str, *place: int) -> list[dict]:
-    """One window and seed, or one world, in a worker process."""
-    jobs = (measure, measure_stream, measure_wrong, measure_world)
-    try:
-        return {one.__name__: one for one in jobs}[job](*place)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        where = ", ".join(
-            f"{name} {value}" for name, value in zip(("seed", "start"), place[::-1], strict=False)
-        )
-        raise CourseError(f"The sweep failed at {where}: {reason}; run it again.") from None

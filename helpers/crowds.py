@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from helpers.rows import in_blocks
 from helpers.settings import BUDGET, CROWDS, MIXTURES, RING
 
 REGULARISED = 0.01  # of each input's variance, added to that of a crowd: none is thinner
 LARGEST = 30_000  # events that a mixture is fitted on; of more, evenly spaced ones
-ROWS_AT_ONCE, COLUMNS_AT_ONCE = 32, 64  # matrix products of other shapes have other bits, row by row
+COLUMNS = 64  # a multiple of what any BLAS computes at once, as ROWS in helpers/rows.py
 
 
 @dataclass(frozen=True)
@@ -79,24 +80,17 @@ class Crowds:
         return np.flatnonzero(np.diff(self.mixture, prepend=-1))
 
     def _log_densities(self, z: np.ndarray) -> np.ndarray:
-        """(n, m) log density of each crowd, the same bits whatever rows come along."""
+        """(n, m) log density of each crowd."""
         m, k = self.means.shape
-        width = -(-k * m // COLUMNS_AT_ONCE) * COLUMNS_AT_ONCE
-        weights, shift = np.zeros((k, width)), np.zeros(width)
+        weights = np.zeros((k, -(-k * m // COLUMNS) * COLUMNS))
         weights[:, : k * m] = self.whitening.transpose(1, 2, 0).reshape(k, k * m)
-        shift[: k * m] = np.einsum("mi,mij->jm", self.means, self.whitening).ravel()
-        out, rows, away = np.empty((len(z), m)), np.zeros((ROWS_AT_ONCE, k)), np.empty((ROWS_AT_ONCE, width))
-        for start in range(0, len(z), ROWS_AT_ONCE):
-            part = z[start : start + ROWS_AT_ONCE]
-            rows[: len(part)] = part
-            np.matmul(rows, weights, out=away)
-            away -= shift
-            away *= away
-            squared = away[:, :m].copy()
-            for column in range(1, k):
-                squared += away[:, column * m : (column + 1) * m]
-            out[start : start + ROWS_AT_ONCE] = (self.heights - squared / 2)[: len(part)]
-        return out
+        shift = np.einsum("mi,mij->jm", self.means, self.whitening)
+
+        def of(rows: np.ndarray) -> np.ndarray:
+            away = (rows @ weights)[:, : k * m].reshape(-1, k, m) - shift
+            return self.heights - (away**2).sum(axis=1) / 2
+
+        return in_blocks(of, z)
 
     def log_density(self, z: np.ndarray) -> np.ndarray:
         """Mean of the mixtures' log densities; (n, k) -> (n,)."""

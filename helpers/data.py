@@ -10,15 +10,12 @@ from __future__ import annotations
 import hashlib
 import numbers
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from helpers import openml_source
-from helpers.openml_source import OPENML_ID
-from helpers.readers import plain, read_events, suffix_of
 from helpers.schema import CARDS, Schema
 from helpers.settings import COLUMNS, ROOT, TRAIN_SHARE, WINDOW_ROWS
 
@@ -28,10 +25,7 @@ FINGERPRINTS = {
     50_000: "f0c1a15fe245272c0f7032cbe36432de308c2da408cfa70173593ae91243f7ad",
     100_000: "33998e408ddfd3b058f542372d4f4fa20dfd7942c7b3101a9bff5c991aa4c174",
 }
-TRUTH_FINGERPRINTS = {
-    50_000: "f848eb27e0c9db3a0994f72ae2fbbd6a317d6174d9ba8aa38ab4a8c644644255",
-    100_000: "5098363470c120bd415a2c4512ce8f5ef1cb93bab58642af9e5123ee2ca2745c",
-}
+TRUTH_FINGERPRINT = "5098363470c120bd415a2c4512ce8f5ef1cb93bab58642af9e5123ee2ca2745c"  # of all rows
 OPENML_DEADLINE = 180.0
 AUTO_DEADLINE = 20.0
 RUN_ROWS = 1_000  # consecutive real events that a resampled key replays before it jumps elsewhere
@@ -48,51 +42,67 @@ def load_events(
     """Load consecutive events, checked, from the best source at hand.
 
     Args:
-        source: "snapshot" (the 100,000 events that come with the course), "openml" (data set 1597,
-            downloaded anew within OPENML_DEADLINE seconds), the path of a .csv, .csv.gz, .parquet
-            or .arff file (relative to the working directory), or "auto": the copy kept from an
-            earlier download, else OpenML within AUTO_DEADLINE seconds, else the snapshot.
+        source: "snapshot" (the 100,000 events that come with the course), "openml" (data set 1597, which
+            must come within OPENML_DEADLINE seconds), "auto" (OpenML within AUTO_DEADLINE seconds, else the
+            snapshot; where COURSE_OFFLINE is set, the snapshot at once), or the path of a file of yours.
         rows: how many events; None for all of a file of yours.
         start: the first event, counted from 0 at the beginning of the source.
-        schema: what the columns of your file are; the other sources hold card payments.
+        schema: which columns of your file are wanted, and as what; the other sources hold card payments.
         sort: put your file into the order of its time first; one that is not is refused otherwise.
 
     Returns:
         (rows, k) frame, index `event` = start..start+rows-1: the schema's columns, for the cards Amount in
         euros and V1..V6 (principal components, no unit), as float64; its key and time; and, where the source
         has it, the truth as int8 under the schema's name for it, Class.
-        `attrs["source"]` is "snapshot", "openml", "cache" or "file"; `attrs["note"]` is one line
-        for the reader that says which source was used and why.
-
-    Raises:
-        ValueError, TypeError: an impossible argument, or a file that is damaged or wrong.
-        FileNotFoundError: no such file.
-        OSError: OpenML was asked for and could not be reached in time.
-
-    A download is kept in the folder COURSE_CACHE (an environment variable; else in ~/.cache). Where
-    COURSE_OFFLINE is set, "auto" is the snapshot, without a look at the network.
+        `attrs["source"]` is "snapshot", "openml" or "file"; `attrs["note"]` is one line for the reader that
+        says which source was used and why.
     """
     check_range(1 if rows is None else rows, start)
-    if source in ("auto", "snapshot", "openml"):
-        if rows is None:
-            raise ValueError(f"How many events of the source '{source}'? Only a file is read whole.")
-        if schema != CARDS:
-            raise ValueError(f"The source '{source}' holds card payments: name a file for another schema.")
-    if source == "auto":
-        return _load_auto(rows, start)
-    if source == "snapshot":
-        return _cut(_snapshot(), rows, start, "snapshot", "the course's snapshot")
-    if source == "openml":
-        snapshot = _snapshot()
-        advice = "source='snapshot' needs no network."
+    if source not in ("auto", "openml", "snapshot"):
+        from helpers.readers import read_events
+
+        return _labelled(*read_events(source, rows, start, schema, sort), start, "file")
+    if rows is None or schema != CARDS:
+        raise ValueError(
+            f"The source '{source}' holds card payments and needs ROWS: for another schema, or for all rows, "
+            "name a file."
+        )
+    events, used, what = _snapshot(), "snapshot", "the course's snapshot"
+    if source == "auto" and os.environ.get("COURSE_OFFLINE"):
+        what += " (offline by choice)"
+    elif source != "snapshot":
         try:
-            events = openml_source.fetch(OPENML_DEADLINE, snapshot)
-        except OSError as error:
-            raise OSError(f"{plain(error)}; {advice}") from None
-        except ValueError as error:
-            raise ValueError(f"{plain(error)}; {advice}") from None
-        return _keep_and_cut(events, rows, start)
-    return _load_file(_own_file(source), rows, start, schema, sort)
+            events = openml_source.fetch(AUTO_DEADLINE if source == "auto" else OPENML_DEADLINE, events)
+            used, what = "openml", "OpenML, data set 1597, checked against the course's snapshot"
+        except (OSError, ValueError) as error:
+            if source == "openml":
+                raise type(error)(f"{error}; source='snapshot' needs no network.") from None
+            what += f" ({error})"
+    if start + rows > len(events):
+        more = "; source='openml' and your own file may have more" if used == "snapshot" else ""
+        raise ValueError(
+            f"There are {len(events):,} events, too few for rows={rows} from start={start}{more}."
+        )
+    return _labelled(events.iloc[start : start + rows], what, start, used)
+
+
+def _labelled(events: pd.DataFrame, what: str, start: int, source: str) -> pd.DataFrame:
+    events = events.set_axis(pd.RangeIndex(start, start + len(events), name="event"))
+    events.attrs = {"source": source, "note": f"Source: {what}."}
+    return events
+
+
+def _snapshot() -> pd.DataFrame:
+    """All that comes with the course, after a look at its fingerprints."""
+    try:
+        events = pd.read_parquet(SNAPSHOT)
+        truth = hashlib.sha256(events["Class"].to_numpy(np.int8).tobytes()).hexdigest()
+        if (fingerprint(events), truth) == (FINGERPRINTS[SNAPSHOT_ROWS], TRUTH_FINGERPRINT):
+            return events
+        state = "damaged"
+    except Exception as error:  # pyarrow promises no particular errors
+        state = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+    raise ValueError(f"data/{SNAPSHOT.name} is {state}: take this file again from the course's repository.")
 
 
 def split(events: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -185,104 +195,3 @@ def check_range(rows: int, start: int) -> None:
             raise TypeError(f"{name} must be a whole number, not {value!r}.")
         if value < least:
             raise ValueError(f"{name} must be at least {least}, not {value}.")
-
-
-def _load_auto(rows: int, start: int) -> pd.DataFrame:
-    if os.environ.get("COURSE_OFFLINE"):
-        return _cut(_snapshot(), rows, start, "snapshot", "the course's snapshot (offline by choice)")
-    reasons = []
-    try:
-        kept = openml_source.kept()
-        _verify(kept)
-    except FileNotFoundError:
-        kept = None
-    except ValueError:
-        reasons, kept = ["the copy kept from an earlier download is damaged"], None
-    if kept is not None:
-        what = f"a verified copy of OpenML's data set {OPENML_ID}, kept from an earlier download"
-        return _cut(kept, rows, start, "cache", what)
-    snapshot = _snapshot()
-    try:
-        events = openml_source.fetch(AUTO_DEADLINE, snapshot)
-    except (OSError, ValueError) as error:
-        what = f"the course's snapshot ({'; '.join([*reasons, plain(error)])})"
-        return _cut(snapshot, rows, start, "snapshot", what)
-    return _keep_and_cut(events, rows, start)
-
-
-def _keep_and_cut(events: pd.DataFrame, rows: int, start: int) -> pd.DataFrame:
-    openml_source.keep(events)
-    what = f"OpenML, data set {OPENML_ID}, checked against the course's snapshot"
-    return _cut(events, rows, start, "openml", what)
-
-
-def _own_file(source: str | Path) -> Path:
-    if not isinstance(source, str | Path):
-        raise TypeError(f"source must be a text or a path, not {source!r}.")
-    path = Path(source).expanduser()
-    kinds = "a .csv, .csv.gz, .parquet or .arff file"
-    if path.is_dir():
-        raise ValueError(f"'{source}' is a folder: name {kinds} in it.")
-    if suffix_of(path) is None:
-        known = "'auto', 'openml', 'snapshot'"
-        raise ValueError(f"Unknown source '{source}': use {known} or the path of {kinds}.")
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file '{source}': check the name or give a full path.")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path.name} is empty: copy or export it again.")
-    return path
-
-
-def _load_file(path: Path, rows: int | None, start: int, schema: Schema, sort: bool) -> pd.DataFrame:
-    stop = sys.maxsize if rows is None else start + rows
-    try:
-        events, total, notes = read_events(path, start, stop, path.name, schema, sort)
-    except ValueError as error:
-        raise ValueError(f"{plain(error)}; repair the file or export it again.") from None
-    _check_enough(path.name, total, rows or 1, start)
-    if schema.label and schema.label not in events:
-        notes.append(f"it has no column {schema.label}, so there is no truth to read")
-    return _label(
-        events, start, "file", f"your file {path.name}" + (f" ({'; '.join(notes)})" if notes else "")
-    )
-
-
-def _cut(events: pd.DataFrame, rows: int, start: int, source: str, what: str) -> pd.DataFrame:
-    owner = "The snapshot" if source == "snapshot" else "OpenML's copy"
-    _check_enough(owner, len(events), rows, start)
-    return _label(events.iloc[start : start + rows], start, source, what)
-
-
-def _check_enough(owner: str, total: int, rows: int, start: int) -> None:
-    if total < start + rows:
-        more = "; source='openml' and your own file may have more" if "snapshot" in owner else ""
-        raise ValueError(f"{owner} has {total:,} events, too few for rows={rows} from start={start}{more}.")
-
-
-def _label(events: pd.DataFrame, start: int, source: str, what: str) -> pd.DataFrame:
-    events = events.set_axis(pd.RangeIndex(start, start + len(events), name="event"))
-    events.attrs = {"source": source, "note": f"Source: {what}."}
-    return events
-
-
-def _snapshot() -> pd.DataFrame:
-    file = f"The course's snapshot data/{SNAPSHOT.name}"
-    advice = "take this file again from the course's repository."
-    try:
-        events, *_ = read_events(SNAPSHOT, 0, SNAPSHOT_ROWS, SNAPSHOT.name)
-        _verify(events)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{file} is missing: {advice}") from None
-    except (OSError, ValueError):
-        raise ValueError(f"{file} is damaged: {advice}") from None
-    return events
-
-
-def _verify(events: pd.DataFrame) -> None:
-    if "Class" not in events:
-        raise ValueError("there is no column Class")
-    for rows, expected in FINGERPRINTS.items():
-        part = events.iloc[:rows]
-        truth = hashlib.sha256(part["Class"].to_numpy(np.int8).tobytes()).hexdigest()
-        if fingerprint(part) != expected or truth != TRUTH_FINGERPRINTS[rows]:
-            raise ValueError(f"the first {rows:,} events do not have the pinned fingerprint")

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import chi2
 
 from helpers.autoencoder import Autoencoder
 from helpers.crowds import Crowds
-from helpers.features import Profile, Scaling, behaviour, facts
+from helpers.features import Profile, Scaling, behaviour, budget_threshold, facts
 from helpers.files import load, replace, to_bytes
-from helpers.judge import Judge, judge_inputs, pool
+from helpers.judge import Judge, judge_inputs
 from helpers.rules import (
     NORMAL,
     RULES,
     SUSPICIOUS,
     Rule,
     apply_rules,
-    budget_threshold,
     fit_thresholds,
     known_rule,
     pseudo_labels,
@@ -35,6 +35,19 @@ from helpers.schema import CARDS, Schema
 BUNDLE = "domain-driven detector, version 3"  # the stamp of a saved detector
 
 
+def pool(opinions: Sequence[np.ndarray], training: Sequence[np.ndarray]) -> np.ndarray:
+    """Join opinions that have no common unit, (n,) each, by Fisher's method of combining p-values (1925).
+
+    An opinion's p-value is the share of the training events, given in increasing order, that it finds at
+    least as suspicious. Returns (n,) 1 minus the combined p-value. If the opinions were independent, it would
+    say how rarely an ordinary event looks so suspicious to all.
+    """
+    log_p = 0.0
+    for said, known in zip(opinions, training, strict=True):
+        log_p = log_p + np.log((len(known) - np.searchsorted(known, said) + 1) / (len(known) + 1))
+    return chi2.cdf(-2 * log_p, 2 * len(opinions))
+
+
 @dataclass
 class Detector:
     """Everything that was learned from one training part, without a true label.
@@ -42,7 +55,7 @@ class Detector:
     Attributes:
         profile: ordinary behaviour.
         thresholds: the rules' thresholds, by signal.
-        scaling: mean and standard deviation of the seven inputs.
+        scaling: mean and standard deviation of the inputs.
         autoencoder: rebuilds presumed normal events.
         error_threshold: reconstruction error that the alert budget's share of the presumed normals exceeds.
         judge: the classifier.
@@ -94,15 +107,16 @@ class Detector:
         """
         schema = profile.schema if profile else schema.varying(events)
         rules = usual_book(schema) if rules is None else tuple(rules)
-        profile = without_rings(profile or Profile.fit(events, schema, seed), events, rules)
+        inputs = schema.inputs(events)
+        profile = without_rings(profile or Profile.fit(inputs, schema, seed), events, rules)
         signals = behaviour(events, profile)
         known = facts(signals, events, schema)
         thresholds = fit_thresholds(known, rules)
         votes = apply_rules(known, thresholds, rules)
         labels = pseudo_labels(votes, known, thresholds, rules)
 
-        scaling = Scaling.fit(events, schema)
-        inputs = scaling.transform(events)
+        scaling = Scaling.fit(inputs, schema)
+        inputs = scaling.transform(inputs)
         for _ in range(rounds):
             autoencoder = Autoencoder(seed=seed, device=device).fit(inputs[labels == NORMAL])
             errors = autoencoder.reconstruction_error(inputs)
@@ -118,18 +132,15 @@ class Detector:
             profile, thresholds, scaling, autoencoder, error_threshold, judge, training, threshold, rules
         )
 
-    def facts(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
-        """What the rules look at, of events that follow `history`."""
-        return facts(behaviour(events, self.profile, history), events, self.schema)
-
     def seen(self, events: pd.DataFrame) -> np.ndarray:
         """What the judge sees of events: k scaled inputs, reconstruction error and distance; (n, k + 2)."""
-        inputs = self.scaling.transform(events)
-        distance = self.profile.distance(self.profile.z_scores(events))
+        inputs = self.schema.inputs(events)
+        distance = self.profile.distance(self.profile.z_scores(inputs))
+        inputs = self.scaling.transform(inputs)
         return judge_inputs(inputs, self.autoencoder.reconstruction_error(inputs), distance)
 
     def score(self, events: pd.DataFrame) -> np.ndarray:
-        """Risk of events, pooled from judge and crowds; (n,) in [0, 1], the same bits for any batches."""
+        """Risk of events, pooled from judge and crowds; (n,) in [0, 1], the same in any batches."""
         return self.risk(self.seen(events))
 
     def risk(self, seen: np.ndarray) -> np.ndarray:
@@ -155,7 +166,7 @@ class Detector:
         seen = self.seen(events)
         risk = self.risk(seen)
         told = risk > above
-        known = self.facts(events, history)[told]
+        known = facts(behaviour(events, self.profile, history), events, self.schema)[told]
         votes = apply_rules(known, self.thresholds, self.rules)
         accusers = [", ".join(votes.columns[row]) for row in (votes == SUSPICIOUS).to_numpy()]
         inputs = seen[told, :-2]
@@ -185,10 +196,6 @@ class Detector:
             path: the file.
             rules: where its rules are looked up by name: the file holds which they are, not their code.
             schema: what the columns of the events to come are, if it is to be compared.
-
-        Raises:
-            ValueError: if the file is damaged or is not a saved detector of this version.
-            CourseError: if `rules` lacks one of its rules, or it was fitted on another schema.
         """
         loaded = load(path, BUNDLE, kinds(rules), "fit one and save it again")
         if schema:
@@ -200,3 +207,27 @@ def kinds(rules: Sequence[Rule] = RULES) -> dict[str, Callable[..., Any]]:
     """What a saved file may hold, and how each is made anew."""
     plain = (Schema, Crowds, Profile, Scaling, Autoencoder, Detector)
     return {kind.__name__: kind for kind in plain} | {"Judge": Judge.made, "Rule": partial(known_rule, rules)}
+
+
+def score_file(detector: Detector, source: Path, target: Path) -> int:
+    """Score a parquet file of events, one row group after another, in bounded memory.
+
+    Returns:
+        The number of events; `target` holds key, event and risk of each, and appears when it is whole.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema({"key": pa.int64(), "event": pa.int64(), "risk": pa.float64()})
+    part = target.with_name(f".{target.name}.tmp")
+    try:
+        with pq.ParquetFile(source) as file, pq.ParquetWriter(part, schema, use_dictionary=False) as writer:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, ["key", "event", *detector.schema.carried])
+                risk = pa.array(detector.score(table.to_pandas()))
+                writer.write_table(table.select(["key", "event"]).append_column("risk", risk))
+            total = file.metadata.num_rows
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return total

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.spatial import KDTree
 
 from helpers.crowds import Crowds
+from helpers.rows import row_sums
 from helpers.schema import CARDS, Schema
 from helpers.settings import (
     BUDGET,
@@ -29,25 +30,9 @@ from helpers.settings import (
 DWARFED = 1e6  # a variance in robust units that no sound column reaches: a standard deviation of 1,000
 
 
-def linear(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Multiply (n, k) by (k, m), column by column.
-
-    Elementwise sums give each row the same bits whatever the other rows are. BLAS (`@`) does not, nor does
-    einsum for one row. The result lies in memory column after column, so that numpy works along the rows.
-    """
-    columns = x.T
-    out = weights[0][:, None] * columns[0]
-    for column in range(1, len(weights)):
-        out += weights[column][:, None] * columns[column]
-    return out.T
-
-
-def row_sums(x: np.ndarray) -> np.ndarray:
-    """Sum each row of (n, k), column by column; `sum(axis=1)` has other bits for one row, from k = 8 on."""
-    total = x[:, 0].copy()
-    for column in range(1, x.shape[1]):
-        total += x[:, column]
-    return total
+def budget_threshold(values: np.ndarray) -> float:
+    """The value that the alert budget's share of the training part exceeds."""
+    return float(np.quantile(values, 1 - BUDGET))
 
 
 @dataclass(frozen=True)
@@ -88,9 +73,6 @@ class Profile:
             schema: what the columns are.
             seed: where the search for crowds begins.
             crowds: how many there may be.
-
-        Raises:
-            ValueError: with fewer than 1,000 events, or where a column has one value.
         """
         if len(events) < WINDOW:
             raise ValueError(
@@ -129,11 +111,9 @@ class Profile:
         """How far (n, k) robust z-scores lie from all crowds; (n,)."""
         return self.crowds.distance(z)
 
-    def usual_rate(self, z: np.ndarray, radius: float = RADIUS) -> np.ndarray:
+    def usual_rate(self, z: np.ndarray) -> np.ndarray:
         """How many events like these (n, d) the training part holds, per 1,000 of its events; (n,)."""
-        if not len(self.oddities):
-            return np.zeros(len(z))
-        reach = radius * np.sqrt(row_sums(z**2))
+        reach = RADIUS * np.sqrt(row_sums(z**2))
         return self._tree.query_ball_point(z, reach, return_length=True) * (WINDOW / self.events)
 
     @cached_property
@@ -147,8 +127,7 @@ def count_axes_beyond(z: np.ndarray, beyond: float = UNUSUAL_SD) -> np.ndarray:
 
 
 def is_unusual(z: np.ndarray, beyond: float = UNUSUAL_SD) -> np.ndarray:
-    """Outside the profile: two or more axes beyond 3 (or so many) robust standard deviations; (n, d) ->
-    (n,) bool."""
+    """Outside the profile: two axes or more beyond the limit (`Profile.beyond`); (n, d) -> (n,) bool."""
     return count_axes_beyond(z, beyond) >= min(UNUSUAL_AXES, z.shape[1])
 
 
@@ -173,15 +152,8 @@ def burst_count(
     Returns:
         (n,) int: 0 for ordinary events. Depends on the past only.
 
-    Raises:
-        ValueError: if the lengths differ or a value is not finite.
-
     Stands in for Netflix's "rapid licence acquisition" (arXiv 2203.02124).
     """
-    if len(unusual) != len(axes) or not np.isfinite(axes).all():
-        raise ValueError(
-            "burst_count needs one finite row of axes for every event: check the input for gaps."
-        )
     positions = np.flatnonzero(unusual)
     if keys is not None:  # one key after the other, each in time order
         positions = positions[np.argsort(keys[positions], kind="stable")]

@@ -1,16 +1,14 @@
-"""Whole files or none: hashes, JSON, bundles, atomic replacement, the lock of a folder."""
+"""Whole files or none: hashes, JSON, replacing a file, one file for a whole model."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +21,22 @@ class CourseError(RuntimeError):
         return [f"{type(self).__name__}: {self}"]
 
 
-@cache
-def _hash_of(path: Path, mtime_ns: int, size: int) -> str:
+def plain(error: BaseException) -> str:
+    """What an error says, on one line, without paths, numbers of errors and full stop."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())[:160].replace(". ", ": ").rstrip(".")
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256(path: Path) -> str:
-    """The hash of a file in hex; a file that has not changed is read once."""
-    status = path.stat()
-    return _hash_of(path, status.st_mtime_ns, status.st_size)
-
-
 def to_json(value: Any) -> str:
     """The one text of a value: sorted, indented, arrays as lists, NaN refused."""
-    plain = json.dumps(
-        value,
-        sort_keys=True,
-        indent=2,
-        ensure_ascii=False,
-        allow_nan=False,
-        default=lambda array: array.tolist(),
-    )
-    return plain + "\n"
+    options = {"sort_keys": True, "indent": 2, "ensure_ascii": False, "allow_nan": False}
+    return json.dumps(value, default=lambda array: array.tolist(), **options) + "\n"
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -64,29 +55,21 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def replace(path: Path, content: str | bytes) -> None:
-    """Write a file so that a kill leaves the old one or the new one."""
+    """Write a file so that a kill leaves the old one or the new one.
+
+    Raises:
+        CourseError: if it cannot be written.
+    """
     scratch = path.with_name(f".{path.name}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         scratch.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(scratch, path)
-    finally:
+    except OSError as error:
         scratch.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def environment(**variables: str) -> Iterator[None]:
-    """Environment variables of this process and its children, for a while."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        raise CourseError(
+            f"Cannot write into {path.parent} ({error.strerror}); free some space or choose another folder."
+        ) from None
 
 
 # One file that holds a whole model, without pickle
@@ -113,11 +96,8 @@ def to_bytes(stamp: str, thing: Any) -> bytes:
             if isinstance(value, pd.DataFrame):
                 return part("parquet", value.to_parquet)
             if is_dataclass(value):
-                kept = (
-                    value.kept()
-                    if hasattr(value, "kept")
-                    else {f.name: getattr(value, f.name) for f in fields(value)}
-                )
+                kept = {f.name: getattr(value, f.name) for f in fields(value)}
+                kept = value.kept() if hasattr(value, "kept") else kept
                 return {"$kind": type(value).__name__} | described(kept)
             if isinstance(value, dict):
                 return {name: described(one) for name, one in value.items()}

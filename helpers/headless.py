@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from helpers.files import CourseError
-from helpers.settings import ROOT
+from helpers.files import CourseError, replace
+from helpers.settings import NOTEBOOKS
 
 START = 300  # seconds; on a machine that is short of everything a kernel starts slowly
+_RUNNING: set[Any] = set()  # managers of kernels
 
 
 def source(stage: str, exercises: bool = True) -> Any:
@@ -22,7 +23,7 @@ def source(stage: str, exercises: bool = True) -> Any:
     """
     import nbformat
 
-    path = ROOT / "notebooks" / f"{stage}.ipynb"
+    path = NOTEBOOKS / f"{stage}.ipynb"
     try:
         notebook = nbformat.read(path, as_version=4)
     except Exception:  # nbformat promises no particular errors
@@ -33,7 +34,7 @@ def source(stage: str, exercises: bool = True) -> Any:
 
 
 def execute(notebook: Any, copy: Path, parameters: dict[str, Any], on_cell: Any = None) -> None:
-    """Run a notebook; the executed copy stays.
+    """Run a notebook in `notebooks/`; the executed copy stays. Several threads may do so at once.
 
     Raises:
         CourseError: where and why it stopped.
@@ -41,26 +42,26 @@ def execute(notebook: Any, copy: Path, parameters: dict[str, Any], on_cell: Any 
     import papermill
     from jupyter_client import AsyncKernelManager
 
-    class Silent(AsyncKernelManager):
-        """A kernel of this interpreter, whatever Jupyter knows as python3; it says what it has to say in its
-        notebook, and prints nothing besides."""
+    class Kernel(AsyncKernelManager):
+        """Of this interpreter, whatever Jupyter knows as python3, and silent but for its notebook."""
 
         def format_kernel_cmd(self, extra_arguments: Any = None) -> list[str]:
             return [sys.executable, "-m", "ipykernel_launcher", "-f", self.connection_file]
 
         def start_kernel(self, **options: Any) -> Any:
+            _RUNNING.add(self)
             return super().start_kernel(stderr=subprocess.DEVNULL, **options)
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    copy.parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what went wrong is said below, once
+    replace(copy, "")  # here and not in papermill it is said that nothing can be written
     try:
         papermill.execute_notebook(
             notebook,
             str(copy).replace("{", "{{").replace("}", "}}"),  # papermill fills in what stands in braces
             parameters,
             kernel_name="python3",
-            kernel_manager_class=Silent,
-            cwd=ROOT / "notebooks",
+            kernel_manager_class=Kernel,
+            resources={"metadata": {"path": str(NOTEBOOKS)}},  # `cwd` would move all threads
             progress_bar=False,
             record_timing=False,
             start_timeout=START,
@@ -77,3 +78,10 @@ def execute(notebook: Any, copy: Path, parameters: dict[str, Any], on_cell: Any 
             f"{copy.stem} stopped: its kernel died, often for lack of memory; close other programs and run "
             f"it again (the executed copy is {copy})"
         ) from None
+
+
+def stop() -> None:
+    """Kill the kernels that run; `execute` then ends as if they had died."""
+    for kernel in _RUNNING:
+        if kernel.has_kernel:
+            kernel.provisioner.process.kill()

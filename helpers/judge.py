@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
 
 from helpers.rules import NORMAL, SUSPICIOUS, UNDECIDED
 from helpers.schema import CARDS
@@ -25,25 +23,6 @@ def judge_inputs(inputs: np.ndarray, errors: np.ndarray, distance: np.ndarray) -
     """(n, k + 2) what the judge sees: the k scaled inputs and two witnesses, the reconstruction error and
     the distance from the crowds; nothing else."""
     return np.column_stack([inputs, errors, distance])
-
-
-def pool(opinions: Sequence[np.ndarray], training: Sequence[np.ndarray]) -> np.ndarray:
-    """Join opinions that have no common unit, by Fisher's method of combining p-values (1925).
-
-    An opinion's p-value is the share of the training events that it finds at least as suspicious. If the
-    opinions were independent, the result would say how rarely an ordinary event looks so suspicious to all.
-
-    Args:
-        opinions: each (n,) numbers, higher = more suspicious.
-        training: each (m,) the same of the training events, in increasing order.
-
-    Returns:
-        (n,) 1 minus the combined p-value, in [0, 1].
-    """
-    log_p = 0.0
-    for said, known in zip(opinions, training, strict=True):
-        log_p = log_p + np.log((len(known) - np.searchsorted(known, said) + 1) / (len(known) + 1))
-    return chi2.cdf(-2 * log_p, 2 * len(opinions))
 
 
 @dataclass
@@ -69,11 +48,7 @@ class Judge:
     model: xgboost.Booster | None = field(default=None, repr=False)
 
     def fit(self, inputs: np.ndarray, labels: np.ndarray) -> Judge:
-        """Learn from the rows labelled 1 or 0; rows labelled -1 are left out.
-
-        Raises:
-            ValueError: if one of the two classes has no example.
-        """
+        """Learn from the rows labelled 1 or 0; rows labelled -1 are left out."""
         import xgboost
 
         known = labels != UNDECIDED
@@ -100,7 +75,7 @@ class Judge:
         return self
 
     def risk(self, inputs: np.ndarray) -> np.ndarray:
-        """Risk of each row; (n, k) -> (n,) float32 in [0, 1], the same whatever rows come with it."""
+        """Risk of each row; (n, k) -> (n,) float32 in [0, 1]."""
         return self.model.inplace_predict(inputs).reshape(len(inputs))  # of no row it is (0, 0), from 3.3 on
 
     def log_odds(self, inputs: np.ndarray) -> np.ndarray:
@@ -118,13 +93,9 @@ class Judge:
         risk = np.empty(len(inputs), dtype=np.float32)
         for others, fold in KFold(FOLDS).split(inputs):
             both = np.isin([NORMAL, SUSPICIOUS], labels[others]).all()
-            judge = Judge(**self._settings()).fit(inputs[others], labels[others]) if both else self
+            judge = replace(self).fit(inputs[others], labels[others]) if both else self
             risk[fold] = judge.risk(inputs[fold])
         return risk
-
-    def _settings(self) -> dict:
-        """Everything but the fitted model."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "model"}
 
     def reasons(self, inputs: np.ndarray) -> pd.DataFrame:
         """What pushed each risk up or down: XGBoost's own SHAP contributions, in log-odds.
@@ -154,8 +125,6 @@ class Judge:
         """The judge of which `kept` told."""
         import xgboost
 
-        if not len(model):  # XGBoost would end the process
-            raise ValueError("the judge is empty")
         judge = cls(names=names, model=xgboost.Booster(model_file=bytearray(model)))
         judge.model.set_param({"nthread": judge.threads})
         return judge

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import os
 import re
 import tempfile
@@ -13,17 +15,15 @@ from queue import Empty, SimpleQueue
 import numpy as np
 import pandas as pd
 
-from helpers.files import replace
-from helpers.readers import plain, read_events
+from helpers.files import CourseError, plain, replace
 from helpers.settings import COURSE
 
 OPENML_ID = 1597
-OPENML_ROWS = 284_807
 OPENML_TOLERANCE = 1e-6
 
 
 def fetch(deadline: float, snapshot: pd.DataFrame) -> pd.DataFrame:
-    """Download OpenML's copy, check it, and put the snapshot's values where both have them.
+    """OpenML's copy, with the snapshot's values where both have them; downloaded once, then kept.
 
     Args:
         deadline: seconds, after which the download is left to itself.
@@ -33,73 +33,63 @@ def fetch(deadline: float, snapshot: pd.DataFrame) -> pd.DataFrame:
         OSError: OpenML could not be reached in time.
         ValueError: what came is damaged, or is not what the snapshot holds.
     """
+    folder = os.environ.get("COURSE_CACHE") or Path.home() / ".cache" / COURSE
+    kept = Path(folder) / f"openml_{OPENML_ID}.parquet"
+    with contextlib.suppress(Exception):  # there is none, or it is damaged: a new one replaces it
+        return _agreed(pd.read_parquet(kept, page_checksum_verification=True), snapshot)
     answer: SimpleQueue = SimpleQueue()
     threading.Thread(target=_download, args=(answer,), daemon=True).start()
     try:
         found = answer.get(timeout=deadline)
     except Empty:
         raise TimeoutError(f"OpenML did not finish within {deadline:g} s") from None
-    if isinstance(found, ValueError):
-        raise found
     if isinstance(found, Exception):
-        raise ConnectionError(_reason(found))
-    return _agree(found, snapshot)
+        status = re.search(r"Status code: \d+", str(found))
+        cause = found
+        while cause:  # the first one says it best
+            found, inner = cause, [one for one in cause.args if isinstance(one, Exception)]
+            cause = cause.__cause__ or (inner[0] if inner else None)
+        raise ConnectionError(f"OpenML could not be reached: {status[0].lower() if status else plain(found)}")
+    try:
+        table = pd.read_parquet(io.BytesIO(found))
+    except Exception as error:  # pyarrow promises no particular errors
+        raise ValueError(f"OpenML's copy is not a readable parquet file: {plain(error)}") from None
+    events = _agreed(table, snapshot)
+    with contextlib.suppress(OSError, CourseError):
+        replace(kept, events.to_parquet(write_page_checksum=True))
+    return events
 
 
 def _download(answer: SimpleQueue) -> None:
-    """Put the events, or the error, into `answer`. OpenML's client sets no time-out, keeps files that a kill
-    cut off, and pickles in `get_data()`: so a folder of its own, and only the parquet file is read."""
+    """Put the parquet file, or the error, into `answer`. OpenML's client sets no time-out, keeps files that a
+    kill cut off, and pickles in `get_data()`: so it gets a folder of its own, and only the file is taken."""
     try:
         import openml
 
         with tempfile.TemporaryDirectory(prefix="course-openml-") as folder:
+            logging.getLogger("openml").setLevel(logging.ERROR)
             openml.config.set_root_cache_directory(folder)
             openml.config.set_retry_policy("human", 1)
             dataset = openml.datasets.get_dataset(OPENML_ID, download_data=True)
-            file = Path(dataset.parquet_file or dataset.data_file)
-            answer.put(read_events(file, 0, OPENML_ROWS, "OpenML's copy")[0])
+            if not dataset.parquet_file:
+                raise ConnectionError("it gave no parquet file")
+            content = Path(dataset.parquet_file).read_bytes()
+        answer.put(content)
     except Exception as error:
         answer.put(error)
 
 
-def _agree(events: pd.DataFrame, snapshot: pd.DataFrame) -> pd.DataFrame:
-    if len(events) < len(snapshot):
-        raise ValueError(f"OpenML's copy has only {len(events):,} of the {OPENML_ROWS:,} events")
-    if "Class" not in events:
-        raise ValueError("OpenML's copy has no column Class")
-    both = events.iloc[: len(snapshot)]
-    differs = np.abs(both.to_numpy() - snapshot.to_numpy()) > OPENML_TOLERANCE
-    if differs.any():
-        row, column = (int(place[0]) for place in np.nonzero(differs))
-        raise ValueError(
-            f"OpenML's copy differs from the snapshot in row {row:,}, column {snapshot.columns[column]}"
-        )
-    return pd.concat([snapshot, events.iloc[len(snapshot) :]], ignore_index=True)
-
-
-def _kept_file() -> Path:
-    folder = os.environ.get("COURSE_CACHE") or Path.home() / ".cache" / COURSE
-    return Path(folder) / f"openml_{OPENML_ID}.parquet"
-
-
-def kept() -> pd.DataFrame:
-    """The copy of an earlier download; who uses it must verify it.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is damaged.
-    """
-    return read_events(_kept_file(), 0, OPENML_ROWS, "the kept copy")[0]
-
-
-def keep(events: pd.DataFrame) -> None:
-    """Keep a verified download where that is possible."""
-    with contextlib.suppress(OSError):
-        replace(_kept_file(), events.to_parquet(write_page_checksum=True))
-
-
-def _reason(error: Exception) -> str:
-    """Say in a few words why the download failed."""
-    if status := re.search(r"Status code: (\d+)", str(error)):
-        return f"OpenML answered: status {status[1]}"
-    return f"OpenML could not be reached: {plain(error)}"
+def _agreed(table: pd.DataFrame, snapshot: pd.DataFrame) -> pd.DataFrame:
+    """The table's events, checked, with the snapshot's values in front."""
+    if missing := [name for name in snapshot if name not in table]:
+        raise ValueError(f"OpenML's copy has no column {', '.join(missing)}")
+    if len(table) < len(snapshot):
+        raise ValueError(f"OpenML's copy has only {len(table):,} events")
+    events = table[list(snapshot)].apply(pd.to_numeric, errors="coerce").reset_index(drop=True)
+    good = np.isfinite(events.to_numpy(np.float64))
+    good[: len(snapshot)] &= (events[: len(snapshot)] - snapshot).abs() <= OPENML_TOLERANCE
+    good[:, -1] &= events["Class"].isin((0, 1))
+    if not good.all():
+        row, column = np.argwhere(~good)[0]
+        raise ValueError(f"OpenML's copy is wrong in row {row:,}, column {events.columns[column]}")
+    return pd.concat([snapshot, events[len(snapshot) :].astype(snapshot.dtypes)], ignore_index=True)

@@ -1,4 +1,4 @@
-"""Every figure of the course: data in, figure out. Titles that state a finding are computed.
+"""What the figures of two notebooks or more share: colours, style and a few pieces.
 
 Colours are Okabe and Ito's, which colour-blind readers can tell apart (the grey is darker and the yellow
 greener, to show on white); a detector keeps its colour in every figure.
@@ -6,25 +6,22 @@ greener, to show on white); a detector keeps its colour in every figure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import PercentFormatter
 
-from helpers.settings import BUDGET
-
-if TYPE_CHECKING:
-    pass
+from helpers.settings import BLOCK, BUDGET
 
 GREY, ORANGE, SKY, GREEN = "#666666", "#e69f00", "#56b4e9", "#009e73"
 BLUE, RED, PINK, YELLOW = "#0072b2", "#d55e00", "#cc79a7", "#c6d045"
 BROWN, VIOLET = "#602000", "#6000e0"  # of the two opinions that the detector pools
+WINE, OLIVE = "#882255", "#999933"  # Paul Tol's
 DETECTORS = {
     "seed_rules": ("naive rule", GREY),
     "rules": ("rule book", ORANGE),
@@ -38,34 +35,49 @@ DETECTORS = {
     "detector": ("detector (judge and crowds)", GREEN),
     "oracle": ("oracle (true labels)", "#000000"),
 }
-VARIANTS = {  # of the sweep, where they are detectors of the table
-    "naive rule": "seed_rules",
-    "rules only": "rules",
-    "autoencoder only": "autoencoder",
-    "distance only": "crowds",
-    "judge alone": "judge",
-    "detector": "detector",
-    "oracle": "oracle",
+STREAM = {  # label, colour, line
+    "stream": ("learns from its reviews", WINE, "-"),
+    "complaints": ("learns from reviews and complaints", OLIVE, "-"),
+    "told_everything": ("the same, told everything", WINE, ":"),
+    "wrong_reviews": ("a tenth of its reviews wrong", WINE, "--"),
+    "wrong_reviews_and_complaints": ("a tenth wrong, and complaints", OLIVE, "--"),
+    "detector": ("label-free detector", GREEN, "-"),
+    "seed_rules": ("naive rule", GREY, "-"),
+    "oracle": ("oracle, trained once", "#000000", "-"),
+    "oracle_prequential": ("oracle, told every older label", "#000000", "--"),
+    "perfect": ("perfect ranking", "#000000", ":"),
 }
 LABELS = {1: ("suspicious", RED), -1: ("undecided", GREY), 0: ("presumed normal", BLUE)}
 WITHIN = f"{100 * (1 - BUDGET):g}%"  # what the alert budget leaves
 CLOCK = "event (the stream's clock)"
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}  # a legend right of the axes
 LINE = 58  # letters of a title, so that a figure is narrow and its text large on a phone
-STYLE = {
-    "axes.spines.top": False,
+STYLE = {  # as seaborn's "ticks" for notebooks, without the seconds that importing it takes
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"), ".15"),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 1.25),
+    **dict.fromkeys(("xtick.minor.width", "ytick.minor.width"), 1),
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 6),
+    **dict.fromkeys(("xtick.minor.size", "ytick.minor.size"), 4),
+    **dict.fromkeys(("font.size", "axes.titlesize"), 12),
+    **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 11),
+    "axes.axisbelow": True,
     "axes.spines.right": False,
+    "axes.spines.top": False,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
     "figure.constrained_layout.use": True,
     "figure.figsize": (7.5, 4),
     "legend.frameon": False,
+    "lines.solid_capstyle": "round",
+    "patch.edgecolor": "w",
+    "patch.force_edgecolor": True,
 }
-sns.set_theme(style="ticks", context="notebook", rc=STYLE)
+plt.rcParams.update(STYLE)
 
 
-def single(title: str, x: str = "", y: str = "", **options) -> tuple[Figure, plt.Axes]:
-    figure, axes = plt.subplots(**options)
+def single(title: str, x: str = "", y: str = "", height=4.0, width=7.5) -> tuple[Figure, plt.Axes]:
+    """A figure with one pair of axes, their title in lines; height and width in inches."""
+    figure, axes = plt.subplots(figsize=(width, height))
     axes.set(title=wrapped(title), xlabel=wrapped(x), ylabel=y)
     return figure, axes
 
@@ -81,16 +93,33 @@ def headed(figure: Figure, title: str) -> None:
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
 
 
+def percent(axis: Axis, decimals: int | None = None) -> None:
+    axis.set_major_formatter(PercentFormatter(1, decimals))
+
+
+def rows(axes: plt.Axes, names: Sequence[str]) -> None:
+    """Names on the vertical axis at 0, 1, 2, ..., the first on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+
+
+def by_block(axes: plt.Axes, values: pd.Series, **style) -> None:
+    """Steps from block to block of the clock; the index holds each block's first event."""
+    axes.stairs(values, [*values.index, values.index[-1] + BLOCK], baseline=None, **style)
+
+
 def log_bins(values: np.ndarray) -> np.ndarray:
     positive = values[values > 0]
     low, high = (positive.min(), positive.max()) if len(positive) else (1, 1)
     return np.geomspace(low, high if high > low else 2 * low, 60)
 
 
-def counts(axis: plt.Axes, table: pd.DataFrame | np.ndarray, **options) -> None:
+def counts(axes: plt.Axes, table: pd.DataFrame | np.ndarray, **options) -> None:
     """A table of counts; the shades are logarithmic."""
+    import seaborn as sns
+
     style = {"fmt": ",d", "cmap": "Blues", "cbar": False, "linewidths": 2}
-    sns.heatmap(np.log10(table + 1), annot=table, ax=axis, **style, **options)
+    sns.heatmap(np.log10(table + 1), annot=table, ax=axes, **style, **options)
 
 
 def bars(axes: plt.Axes, values: Mapping[str, float], value: str = "", named: Mapping = DETECTORS) -> None:
@@ -103,6 +132,7 @@ def bars(axes: plt.Axes, values: Mapping[str, float], value: str = "", named: Ma
 
 
 def by_label(title: str, x: str, values: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
+    """Histograms on log axes, one a pseudo-label, and a threshold."""
     figure, axes = single(title, x, "events (log scale)")
     for label in (0, -1, 1):
         name, colour = LABELS[label]
@@ -112,18 +142,3 @@ def by_label(title: str, x: str, values: np.ndarray, labels: np.ndarray, thresho
     axes.set(xscale="log", yscale="log")
     axes.legend()
     return figure
-
-
-STREAM = {  # label, colour, line; the wine and the olive are Paul Tol's
-    "stream": ("learns from its reviews", "#882255", "-"),
-    "complaints": ("learns from reviews and complaints", "#999933", "-"),
-    "told_everything": ("the same, told everything", "#882255", ":"),
-    "wrong_reviews": ("a tenth of its reviews wrong", "#882255", "--"),
-    "wrong_reviews_and_complaints": ("a tenth wrong, and complaints", "#999933", "--"),
-    "detector": ("label-free detector", DETECTORS["detector"][1], "-"),
-    "seed_rules": ("naive rule", DETECTORS["seed_rules"][1], "-"),
-    "oracle": ("oracle, trained once", DETECTORS["oracle"][1], "-"),
-    "oracle_prequential": ("oracle, told every older label", DETECTORS["oracle"][1], "--"),
-    "perfect": ("perfect ranking", DETECTORS["oracle"][1], ":"),
-}
-EVENTS = StrMethodFormatter("{x:,.0f}")

@@ -1,10 +1,13 @@
-"""Events from files as people have them, .csv, .parquet or .arff: columns found, values checked."""
+"""Events from files as people have them, .csv or .parquet: columns found, values checked."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
+import io
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
@@ -13,15 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from helpers.files import plain
 from helpers.schema import CARDS, Schema
 
 LARGEST = 1e100  # sums of squares of larger numbers overflow
-SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".parquet", ".pq", ".arff")
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".parquet", ".pq")
 _FOREIGN = {  # how files begin that are no table of ours
     b"PK\x03\x04": "a zip or Excel file",
     b"\xd0\xcf\x11\xe0": "an Excel file of the old kind",
-    b"BZh": "a bzip2 file",
-    b"\xfd7zXZ": "an xz file",
     b"version https://git-lfs": "a pointer of Git LFS, not the file that it points to",
 }
 _TRUTH = dict.fromkeys(("1", "true", "t", "yes", "y", "wahr"), 1)
@@ -33,47 +35,56 @@ _USUAL_LABELS = re.compile(  # without signs between the words
 _USUAL_TIMES = re.compile("time|timestamp|date(time)?|day|step|eventtime|txdatetime|transactiontime")
 
 
-class _WrongTableError(ValueError):
-    """A file that can be read but is not the table that the course needs."""
-
-
-def suffix_of(path: Path) -> str | None:
-    """The suffix of a file that can be read, None of any other."""
-    return next((kind for kind in SUFFIXES if path.name.lower().endswith(kind)), None)
+class _WrongError(ValueError):
+    """What is wrong with a file: the end of a sentence that begins with its name."""
 
 
 def read_events(
-    path: Path, start: int, stop: int, owner: str, schema: Schema = CARDS, sort: bool = False
-) -> tuple[pd.DataFrame, int, list[str]]:
-    """Read events start..stop-1 and check every value.
+    source: str | Path, rows: int | None, start: int = 0, schema: Schema = CARDS, sort: bool = False
+) -> tuple[pd.DataFrame, str]:
+    """Read events start..start+rows-1 of a file, all from `start` on for None, and check every value.
 
     Args:
-        owner: how an error names the file.
         schema: which columns are wanted, and as what.
         sort: put the rows into the order of their time first.
 
     Returns:
-        The events, fewer where the file ends before `stop`; how many were seen on the way; and what a reader
-        should know of them, a clause each.
+        The events, and in words whose they are and what a reader should know of them.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is damaged, lacks a column, its time falls, or a value is not what it should be.
+        ValueError: it is damaged, lacks a column or events, its time falls, or a value is not what it should
+            be.
     """
-    raw, notes = _read(path, None if sort or stop >= 2**31 else stop, owner, schema)
-    seen, first = len(raw), 0 if sort else start
-    raw, when = _in_time(raw[first:], owner, schema, sort, first)
-    if sort:
-        raw, notes = raw.iloc[start:stop], [*notes, f"sorted by {when}"]
-    events = _numbers(raw[list(schema.columns)], owner, first)
-    for name in filter(None, (schema.key, schema.time)):
-        events[name] = raw[name]
-    if schema.label in raw:
-        events[schema.label] = _labels(raw[schema.label], owner, first)
+    path, kinds = Path(source).expanduser(), "a .csv, .csv.gz or .parquet file"
+    if path.is_dir():
+        raise ValueError(f"'{source}' is a folder: name {kinds} in it.")
+    if not path.name.lower().endswith(SUFFIXES):
+        known = "'auto', 'openml', 'snapshot'"
+        raise ValueError(f"Unknown source '{source}': use {known} or the path of {kinds}.")
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file '{source}': check the name or give a full path.")
+    stop = None if rows is None else min(start + rows, 2**31 - 1)  # which is as far as pandas counts
+    first = 0 if sort else start
+    with _named(path, "; repair the file or export it again"):
+        raw, notes = _read(path, None if sort else stop, schema)
+        seen = len(raw)
+        raw, when = _in_time(raw[first:], schema, sort, first)
+        if sort:
+            raw, notes = raw[start:stop], [*notes, f"sorted by {when}"]
+        events = _numbers(raw[list(schema.columns)], first)
+        for name in filter(None, (schema.key, schema.time)):
+            events[name] = raw[name]
+        if schema.label in raw:
+            events[schema.label] = _labels(raw[schema.label], first)
+        elif schema.label:
+            notes.append(f"it has no column {schema.label}, so there is no truth to read")
+    if seen < start + (rows or 1):
+        raise ValueError(f"{path.name} has {seen:,} events, too few for rows={rows} from start={start}.")
     for name in schema.amounts:
         if refunds := int((events[name] < 0).sum()):
             notes.append(f"{refunds:,} of {name} below zero, which count as refunds")
-    return events, seen, notes
+    return events, f"your file {path.name}" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def read_reviews(path: Path) -> pd.Series:
@@ -87,71 +98,66 @@ def read_reviews(path: Path) -> pd.Series:
         ValueError: a column is missing, an event is no whole number, a review is neither, or two reviews of
             one event contradict each other.
     """
-    raw, _ = _read(path, None, path.name, Schema(counts=("event",), label="review"))
-    if "review" not in raw:
-        raise _WrongTableError(f"{path.name} has no column review (1 or 0, yes or no) beside the alerts.")
-    told = raw[raw["review"].map(lambda value: _bare(str(value)) not in ("", "nan", "none"))]
-    events = _numbers(told[["event"]], path.name, 0)["event"]
-    _check_all((events % 1 == 0).to_numpy(), told["event"], path.name, 0, "a whole number")
-    reviews = pd.Series(_labels(told["review"], path.name, 0), events.astype(np.int64), name="review")
-    both = reviews.groupby(level=0).nunique()
-    if (both > 1).any():
-        raise _WrongTableError(f"{path.name} has two reviews of event {both.idxmax()} that differ.")
-    return reviews[~reviews.index.duplicated()]
+    with _named(path):
+        raw, _ = _read(path, None, Schema(counts=("event",), label="review"))
+        if "review" not in raw:
+            raise _WrongError("has no column review (1 or 0, yes or no) beside the alerts")
+        told = raw[raw["review"].map(lambda value: _bare(str(value)) not in ("", "nan", "none"))]
+        events = _numbers(told[["event"]], 0)["event"]
+        _check_all((events % 1 == 0).to_numpy(), told["event"], 0, "a whole number")
+        reviews = pd.Series(_labels(told["review"], 0), events.astype(np.int64), name="review")
+        both = reviews.groupby(level=0).nunique()
+        if (both > 1).any():
+            raise _WrongError(f"has two reviews of event {both.idxmax()} that differ")
+        return reviews[~reviews.index.duplicated()]
+
+
+@contextlib.contextmanager
+def _named(path: Path, advice: str = "") -> Iterator[None]:
+    """Say of which file something is wrong."""
+    try:
+        yield
+    except _WrongError as wrong:
+        raise ValueError(f"{path.name} {wrong}{advice}.") from None
 
 
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _read(path: Path, rows: int | None, owner: str, schema: Schema) -> tuple[pd.DataFrame, list[str]]:
+def _read(path: Path, rows: int | None, schema: Schema) -> tuple[pd.DataFrame, list[str]]:
     """The wanted columns of a file of any kind, as they are written there; its beginning tells the kind."""
-    kind, head = suffix_of(path) or ".csv", path.open("rb").read(1 << 20)
     try:
-        if head.startswith(b"PAR1"):
-            kind, raw = ".parquet", pd.read_parquet(path, engine="pyarrow")[:rows]
-            places, notes = _wanted(list(raw), owner, schema)
+        content = path.read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
+        for begin, what in _FOREIGN.items():
+            if content.startswith(begin):
+                raise _WrongError(f"is {what}: export it as CSV, or unpack it first")
+        if content.startswith(b"PAR1"):
+            raw = pd.read_parquet(io.BytesIO(content), engine="pyarrow")[:rows]
+            places, notes = _wanted(list(raw), schema)
         else:
-            for begin, what in _FOREIGN.items():
-                if head.startswith(begin):
-                    raise _WrongTableError(f"{owner} is {what}: export it as CSV, or unpack it first.")
-            if kind in (".parquet", ".pq"):
-                raise _WrongTableError(f"{owner} is not a readable .parquet file: it does not begin as one.")
-            names, begin, options = _layout(path, head, {_bare(name) for name in schema.carried})
-            places, notes = _wanted(names, owner, schema, begin)
-            wanted = dict.fromkeys(places.values(), str)
-            raw = pd.read_csv(
-                path,
-                header=None,
-                names=range(len(names)),
-                nrows=rows,
-                dtype=wanted,
-                na_filter=False,
-                **options,
-            )
-    except _WrongTableError:
+            names, begin, options = _layout(content, {_bare(name) for name in schema.carried})
+            places, notes = _wanted(names, schema, begin)
+            as_written = dict.fromkeys(places.values(), str)
+            options |= {"header": None, "names": range(len(names)), "low_memory": False}
+            raw = pd.read_csv(io.BytesIO(content), dtype=as_written, na_filter=False, nrows=rows, **options)
+    except (_WrongError, FileNotFoundError):
         raise
     except Exception as error:  # the readers' libraries promise no particular errors
-        raise ValueError(f"{owner} is not a readable {kind} file: {plain(error)}.") from None
+        raise _WrongError(f"is not a readable {path.suffix} file: {plain(error)}") from None
     return raw.iloc[:, list(places.values())].set_axis(list(places), axis=1), notes
 
 
-def _layout(path: Path, head: bytes, wanted: set[str]) -> tuple[list[str], str, dict[str, Any]]:
+def _layout(content: bytes, wanted: set[str]) -> tuple[list[str], str, dict[str, Any]]:
     """The names of a text file's columns, its first line, and how pandas is to read what follows."""
-    squeezed = head.startswith(b"\x1f\x8b")
-    with gzip.open(path) if squeezed else path.open("rb") as file:
-        content = file.read()
-    encoding = _encoding(content)
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        encoding = "cp1252"  # Windows' own for the West
     lines = content[: 1 << 16].decode(encoding, "replace").splitlines() or [""]
-    options = {
-        "encoding": encoding,
-        "encoding_errors": "replace",
-        "compression": "gzip" if squeezed else None,
-    }
     skipped = next((i for i, line in enumerate(lines) if line.strip()), 0)
-    if lines[skipped].lstrip().startswith(("@", "%")):  # .arff: named columns, then rows with commas
-        names = re.findall(r"(?im)^@attribute\s+('[^']*'|\"[^\"]*\"|\S+)", "\n".join(lines))
-        data = next(i for i, line in enumerate(lines) if line.strip().lower() == "@data")
-        return names, "", options | {"skiprows": data + 1, "quotechar": "'"}
     marks = ",;\t|"
     if told := re.fullmatch(r"\"?sep=(.)\"?", lines[skipped]):  # as Excel writes it
         marks, skipped = told[1], skipped + 1
@@ -159,23 +165,9 @@ def _layout(path: Path, head: bytes, wanted: set[str]) -> tuple[list[str], str, 
     mark = max(marks, key=lambda mark: len(wanted & {_bare(name) for name in split[mark][0]}))
     names, *first = split[mark]
     if wanted & {_bare(name) for name in names} and first and len(first[0]) != len(names):
-        raise _WrongTableError(
-            f"{path.name} names {len(names)} columns but its first row has {len(first[0])}."
-        )
-    return names, lines[skipped], options | {"sep": mark, "skiprows": skipped + 1, "low_memory": False}
-
-
-def _encoding(content: bytes) -> str:
-    """UTF-8 where every byte is; UTF-16 where a mark or the zeros say so; else Windows' own for the West."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    if content[:4096].count(0) > len(content[:4096]) / 4:
-        return "utf-16-le" if content[1] == 0 else "utf-16-be"
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return "cp1252"
-    return "utf-8-sig"
+        raise _WrongError(f"names {len(names)} columns but its first row has {len(first[0])}")
+    options = {"sep": mark, "skiprows": skipped + 1, "encoding": encoding, "encoding_errors": "replace"}
+    return names, lines[skipped] if lines[skipped:] else "", options
 
 
 def _bare(name: str) -> str:
@@ -186,9 +178,7 @@ def _squeezed(name: str) -> str:
     return re.sub(r"[\W_]", "", name.casefold())
 
 
-def _wanted(
-    names: list[str], owner: str, schema: Schema, begin: str = ""
-) -> tuple[dict[str, int], list[str]]:
+def _wanted(names: list[str], schema: Schema, begin: str = "") -> tuple[dict[str, int], list[str]]:
     """The place of every wanted column in the file, and what is to be said of it.
 
     Names may differ in case, padding and quotes; the truth may have another usual name.
@@ -200,22 +190,22 @@ def _wanted(
         found = [i for i, other in enumerate(names) if other == name]
         found = found or [i for i, other in enumerate(names) if _bare(other) == _bare(name)]
         if len(found) > 1:
-            raise _WrongTableError(f"{owner} has more than one column {name}.")
+            raise _WrongError(f"has more than one column {name}")
         if found:
             places[name] = found[0]
-    missing = [name for name in schema.carried if name not in places]
-    if missing:
-        needed = "Amount and V1 to V6" if schema == CARDS else ", ".join(schema.carried)
+    if missing := [name for name in schema.carried if name not in places]:
+        needed = ", ".join(schema.carried)
+        if len(missing) < len(schema.carried):
+            raise _WrongError(f"has no column {', '.join(missing)} ({needed} are needed)")
         begin = "".join(c for c in begin if c.isprintable())[:60].replace(". ", ": ").strip(" .")
-        shown = f"; it begins with '{begin}'" if begin and len(missing) == len(schema.carried) else ""
-        raise _WrongTableError(f"{owner} has no column {', '.join(missing)} ({needed} are needed){shown}.")
+        raise _WrongError(f"has no column {needed}" + (f"; it begins with '{begin}'" if begin else ""))
     if schema.label and schema.label not in places:
         usual = [i for i, name in enumerate(names) if _USUAL_LABELS.fullmatch(_squeezed(name))]
         usual = [i for i in usual if i not in places.values()]
         if len(usual) > 1:
             several = ", ".join(names[i].strip() for i in usual)
-            raise _WrongTableError(
-                f"{owner} has several columns that may be the truth ({several}): call one {schema.label}."
+            raise _WrongError(
+                f"has several columns that may be the truth ({several}): call one {schema.label}"
             )
         for i in usual:
             places[schema.label] = i
@@ -235,7 +225,7 @@ _READINGS = {  # a number, by its decimal mark
 }
 
 
-def _numbers(table: pd.DataFrame, owner: str, start: int) -> pd.DataFrame:
+def _numbers(table: pd.DataFrame, start: int) -> pd.DataFrame:
     """Columns as float64, or say where one does not hold a finite number.
 
     Text is read by `float`, exactly, once it is clear which of comma and point is the decimal mark.
@@ -246,11 +236,11 @@ def _numbers(table: pd.DataFrame, owner: str, start: int) -> pd.DataFrame:
     for name in table:
         if name in texts:
             others = set().union(*(marks for other, marks in said.items() if other != name))
-            values = _spelt(texts[name], said[name], others, owner, name)
+            values = _spelt(texts[name], said[name], others, name)
         else:
             values = table[name].to_numpy(np.float64)
-        _check_all(np.isfinite(values), table[name], owner, start, "a finite number")
-        _check_all(np.abs(values) < LARGEST, table[name], owner, start, f"a number below {LARGEST:g}")
+        _check_all(np.isfinite(values), table[name], start, "a finite number")
+        _check_all(np.abs(values) < LARGEST, table[name], start, f"a number below {LARGEST:g}")
         columns[name] = values
     return pd.DataFrame(columns, index=table.index)
 
@@ -273,7 +263,7 @@ def _evidence(texts: list[str | float]) -> set[str]:
     return {marks[0] for marks in known if len(marks) == 1}
 
 
-def _spelt(texts: list[str | float], own: set[str], others: set[str], owner: str, name: str) -> np.ndarray:
+def _spelt(texts: list[str | float], own: set[str], others: set[str], name: str) -> np.ndarray:
     """Numbers as a spreadsheet spells them; NaN where one is none."""
 
     def number(text: str) -> float:
@@ -281,9 +271,9 @@ def _spelt(texts: list[str | float], own: set[str], others: set[str], owner: str
         if len(marks) == 2 and ("." in text or "," in text):
             marks = [mark for mark in own or others if own or mark not in text]
             if len(own or others) != 1 or not marks:
-                raise _WrongTableError(
-                    f"{owner} has '{text}' in column {name}, which may be {text.replace(',', '.')} or "
-                    f"{re.sub('[.,]', '', text)}: write it without a mark between thousands."
+                raise _WrongError(
+                    f"has '{text}' in column {name}, which may be {text.replace(',', '.')} or "
+                    f"{re.sub('[.,]', '', text)}: write it without a mark between thousands"
                 )
         if not marks:
             return np.nan
@@ -294,34 +284,32 @@ def _spelt(texts: list[str | float], own: set[str], others: set[str], owner: str
     return np.array([read.get(text, text) for text in texts], dtype=np.float64)
 
 
-def _labels(column: pd.Series, owner: str, start: int) -> np.ndarray:
+def _labels(column: pd.Series, start: int) -> np.ndarray:
     """The truth as int8, from 0 and 1 or from truth values in their usual spellings, quoted or not."""
     text = column.astype(object).map(lambda value: _bare(str(value)).removesuffix(".0"))
     values = text.map(_TRUTH).to_numpy(np.float64)
-    _check_all(np.isin(values, (0, 1)), column, owner, start, "0 or 1")
+    _check_all(np.isin(values, (0, 1)), column, start, "0 or 1")
     return values.astype(np.int8)
 
 
-def _in_time(
-    raw: pd.DataFrame, owner: str, schema: Schema, sort: bool, start: int
-) -> tuple[pd.DataFrame, str | None]:
+def _in_time(raw: pd.DataFrame, schema: Schema, sort: bool, start: int) -> tuple[pd.DataFrame, str | None]:
     """Rows in the order of their time, which the schema or a usual name tells."""
     known = {*schema.columns, schema.key, schema.label}
     when = schema.time or next((name for name in raw if name not in known), None)
     moments = None if when is None else _moments(raw[when])
     if moments is None or (schema.time is None and moments.isna().any()):
         if sort or schema.time:
-            raise _WrongTableError(f"{owner} has no column of times to sort by, as numbers or as 2026-12-31.")
+            raise _WrongError("has no column of times to sort by, as numbers or as 2026-12-31")
         return raw, None
-    _check_all(moments.notna().to_numpy(), raw[when], owner, start, "a number or a date such as 2026-12-31")
+    _check_all(moments.notna().to_numpy(), raw[when], start, "a number or a date such as 2026-12-31")
     raw = raw.assign(**{when: moments}) if schema.time else raw
     if sort:
         return raw.iloc[np.argsort(moments.to_numpy(), kind="stable")], when
     falls = np.flatnonzero(moments.to_numpy()[1:] < moments.to_numpy()[:-1])
     if len(falls):
-        raise _WrongTableError(
-            f"{owner} is not in time order: {when} falls at row {start + falls[0] + 1:,} (counted from 0); "
-            "use SORT (sort=True, --sort), or rename that column."
+        raise _WrongError(
+            f"is not in time order: {when} falls at row {start + falls[0] + 1:,} (counted from 0); "
+            "use SORT (sort=True, --sort), or rename that column"
         )
     return raw, when
 
@@ -335,16 +323,10 @@ def _moments(column: pd.Series) -> pd.Series | None:
     return dates if dates.notna().any() else None
 
 
-def _check_all(good: np.ndarray, column: pd.Series, owner: str, start: int, need: str) -> None:
+def _check_all(good: np.ndarray, column: pd.Series, start: int, need: str) -> None:
     if not good.all():
         row = int(np.argmin(good))
-        raise ValueError(
-            f"{owner} has '{str(column.iloc[row])[:40]}' in column {column.name}, row {start + row:,} "
-            f"(counted from 0), where {need} is needed."
+        raise _WrongError(
+            f"has '{str(column.iloc[row])[:40]}' in column {column.name}, row {start + row:,} "
+            f"(counted from 0), where {need} is needed"
         )
-
-
-def plain(error: BaseException) -> str:
-    """Return what an error says, on one line, without paths, numbers of errors and full stop."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())[:160].replace(". ", ": ").rstrip(".")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helpers.features import Profile, behaviour, facts
+from helpers.features import Profile, behaviour, budget_threshold, facts
 from helpers.files import CourseError
 from helpers.schema import CARDS, Schema
 from helpers.settings import BUDGET, UNUSUAL_AXES, UNUSUAL_SD
@@ -17,11 +17,6 @@ from helpers.settings import BUDGET, UNUSUAL_AXES, UNUSUAL_SD
 SUSPICIOUS, NORMAL, ABSTAIN = 1, 0, -1  # a vote, as Snorkel codes it
 UNDECIDED = -1  # a pseudo-label that is neither suspicious nor presumed normal
 PROBE_AMOUNT = 1.0  # euro: the smallest charge that still proves a card is alive
-
-
-def budget_threshold(values: np.ndarray) -> float:
-    """The value that the alert budget's share of the training part exceeds."""
-    return float(np.quantile(values, 1 - BUDGET))
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class Rule:
         clears: whether its NORMAL vote alone, where nobody accuses, makes an event presumed normal.
         weight: a signal that counts events per 1,000, if the suspicion is to be multiplied by 1 + its value
             (divided, where the rule votes NORMAL); the 1 is the event itself.
-        needs: the signals and columns that its test looks at, where not every table has them.
+        needs: the signals that its test looks at, where not every table has them.
     """
 
     name: str
@@ -157,11 +152,7 @@ def usual_book(schema: Schema) -> tuple[Rule, ...]:
 
 
 def known_rule(rules: Sequence[Rule], name: str, **kept: Any) -> Rule:
-    """The rule of which `kept` told, among those at hand.
-
-    Raises:
-        CourseError: if it is not there, or another one has its name.
-    """
+    """The rule of which `kept` told, among those at hand; a CourseError where it is not one of them."""
     rule = next((rule for rule in rules if rule.name == name), None)
     if rule is None or rule.kept() != {"name": name} | kept:
         raise CourseError(
@@ -197,7 +188,7 @@ def suspicion(signals: pd.DataFrame, rules: Sequence[Rule] = RULES) -> np.ndarra
 
 def fit_thresholds(signals: pd.DataFrame, rules: Sequence[Rule] = RULES) -> dict[str, float]:
     """The alert budget's threshold of every signal or column and of the suspicion; from the training part."""
-    numbers = signals.select_dtypes(["number", "bool"])
+    numbers = signals.select_dtypes(["number", "bool"]).astype(float)
     thresholds = {name: budget_threshold(numbers[name]) for name in numbers}
     return thresholds | {"suspicion": budget_threshold(suspicion(signals, rules))}
 
@@ -210,13 +201,10 @@ def apply_rules(
     Args:
         signals: (n, ...) what `behaviour` says of each event, and the columns that a rule names.
         thresholds: by signal or column, from `fit_thresholds`.
-        rules: the rule book.
+        rules: the rule book, in which every rule has a name of its own.
 
     Returns:
         (n, rules) int8: 1 suspicious, 0 normal, -1 where the rule abstains.
-
-    Raises:
-        ValueError: if two rules have one name, or one needs what these events lack.
     """
     names = [rule.name for rule in rules]
     if len(set(names)) < len(names):
@@ -225,26 +213,21 @@ def apply_rules(
     return pd.DataFrame(votes, index=signals.index, dtype=np.int8)
 
 
-def _fires(rule: Rule, signals: pd.DataFrame, thresholds: dict[str, float]) -> Any:
-    lacking = [name for name in rule.needs if name not in signals]
+def _fires(rule: Rule, signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
     try:
-        if not lacking:
-            return rule.test(signals, thresholds)
-    except KeyError as error:
-        lacking = [str(error.args[0])]
-    raise ValueError(
-        f"The rule {rule.name} needs {', '.join(lacking)}, which these events lack: leave it out of the "
-        f"book, or use what there is ({', '.join(map(str, signals))})."
-    )
+        return rule.test(signals, thresholds)
+    except KeyError as lacking:
+        raise ValueError(
+            f"The rule {rule.name} needs {lacking.args[0]}, which these events lack: leave it out of the "
+            f"book, or use what there is ({', '.join(map(str, signals))})."
+        ) from None
 
 
 def without_rings(profile: Profile, events: pd.DataFrame, rules: Sequence[Rule] = RULES) -> Profile:
     """The profile without the crowds that the rules accuse: an attack that goes on is a ring, not a crowd.
 
-    Args:
-        profile: ordinary behaviour.
-        events: (n, ...) the training part that it was learned from.
-        rules: the rule book; what it says of the distance from the crowds does not count here.
+    `events` are the training part that the profile was learned from. What the rules say of the distance from
+    the crowds does not count here.
     """
     known = facts(behaviour(events, profile), events, profile.schema).assign(distance=0.0)
     votes = apply_rules(known, fit_thresholds(known, rules), rules)
@@ -285,9 +268,6 @@ def pseudo_labels(
 
     Returns:
         (n,) int8.
-
-    Raises:
-        ValueError: if no rule clears anybody, so that nothing could be presumed normal.
     """
     clearing = [rule.name for rule in rules if rule.clears]
     if not clearing:

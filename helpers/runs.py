@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,12 +13,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# Before numpy, torch and xgboost start their threads, which wait for one another longer than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from helpers import headless
 from helpers.files import CourseError, load, load_json, replace, sha256, to_bytes, to_json
-from helpers.settings import REFERENCE, ROOT
+from helpers.settings import NOTEBOOKS, REFERENCE, RUNS
 
 if TYPE_CHECKING:
     from helpers.schema import Schema
+
+sys.path.append(str(NOTEBOOKS))  # what one notebook alone needs lies beside it
 
 DPI = 100
 MODEL = "a part, of a model"  # the stamp of what is handed over
@@ -75,9 +81,9 @@ def run_folder(run: str | int | os.PathLike[str]) -> Path:
     text = str(run) if isinstance(run, str | int | os.PathLike) else ""  # papermill reads `-p RUN 7` so
     if not text.strip() or text in (".", "..") or "\0" in text:
         raise CourseError(f"{run!r} is no name for a run; give a name such as 'default' or a path.")
-    runs = Path(os.environ.get("COURSE_RUNS", ROOT / "runs"))
     bare = os.path.basename(text) == text and not text.startswith("~")
-    return Path(os.path.abspath(runs / text if bare else Path(text).expanduser()))
+    path = Path(os.environ.get("COURSE_RUNS", RUNS), text) if bare else Path(text).expanduser()
+    return Path(os.path.abspath(path))
 
 
 def _catch_up(folder: Path, stages: list[str], parameters: dict[str, Any]) -> None:
@@ -121,25 +127,33 @@ def checked_artifact(folder: Path, name: str) -> tuple[Path, str]:
         CourseError: if it is not, naming the notebook to run again.
     """
     path, made = folder / "artifacts" / name, producer(folder, name)
-    if made is None:
+    if made is None and name in SEALED and record(folder, (first := next(iter(STAGES)))):
         raise CourseError(
-            f"There is no {name} in {folder}: the source of this run has no truth, or the notebook that "
-            "hands it over has not run."
+            f"The source of this run has no column Class, so there is no {name} to compare with; re-run "
+            f"{first} with a labelled source."
         )
-    if not path.is_file() or sha256(path) != record(folder, made)["outputs"][name]:
+    if made is None or not path.is_file():
+        raise CourseError(f"{name} is missing; re-run {made or 'the notebook that hands it over'}.")
+    if sha256(path) != record(folder, made)["outputs"][name]:
         raise CourseError(f"{name} is damaged or was changed by hand; re-run {made}.")
     _check_current(folder, made)
     return path, record(folder, made)["outputs"][name]
 
 
 def _check_current(folder: Path, stage: str) -> None:
-    for name, seen in record(folder, stage)["inputs"].items():
-        made = producer(folder, name)
-        if made is None or record(folder, made)["outputs"][name] != seen:
-            raise CourseError(
-                f"What {stage} handed over is out of date, because {name} has changed since; re-run {stage}."
-            )
-        _check_current(folder, made)
+    """Raise a CourseError that names the earliest notebook to re-run, if what it has read has changed."""
+    for one in sorted(_ancestry(folder, stage)):
+        for name, seen in record(folder, one)["inputs"].items():
+            made = producer(folder, name)
+            if made is None or record(folder, made)["outputs"][name] != seen:
+                raise CourseError(
+                    f"What {one} handed over is out of date, because {name} has changed since; re-run {one}."
+                )
+
+
+def _ancestry(folder: Path, stage: str) -> set[str]:
+    makers = {producer(folder, name) for name in record(folder, stage)["inputs"]} - {None}
+    return {stage}.union(*(_ancestry(folder, made) for made in makers))
 
 
 @dataclass
@@ -196,17 +210,16 @@ class Run:
             files: name -> DataFrame, dict, or an object with `.save(path)`.
             sealed: the truth, if the source has it.
         """
-        artifacts = self.folder / "artifacts"
-        artifacts.mkdir(parents=True, exist_ok=True)
+        artifacts, files = self.folder / "artifacts", files | (sealed or {})
         known = artifacts / f"{self.stage}.json"
-        known.unlink(missing_ok=True)
-        for name, value in (files | (sealed or {})).items():
-            part = artifacts / f".{name}"
-            _save(value, part)
-            os.replace(part, artifacts / name)
-        outputs = {name: sha256(artifacts / name) for name in files | (sealed or {})}
-        told = {"parameters": self.parameters, "inputs": self.inputs, "outputs": outputs}
-        replace(known, to_json(told))
+        replace(known, to_json({}))  # until all is there, this notebook has not run
+        for name, value in files.items():
+            if hasattr(value, "save"):
+                value.save(artifacts / name)
+            else:
+                replace(artifacts / name, _content(value))
+        outputs = {name: sha256(artifacts / name) for name in files}
+        replace(known, to_json({"parameters": self.parameters, "inputs": self.inputs, "outputs": outputs}))
 
     def show(self, draw: Callable[..., Any], *data: Any, **options: Any) -> None:
         """Draw a figure, save it as figures/NAME.png under its function's name, and display it.
@@ -278,17 +291,14 @@ class Run:
         return set(differing), " ".join([*differing.values(), matters])
 
 
-def _save(value: Any, path: Path) -> None:
-    if hasattr(value, "to_parquet"):
-        table = value.copy(deep=False)
-        table.attrs = {}
-        table.to_parquet(path, engine="pyarrow")
-    elif isinstance(value, dict):
-        path.write_text(to_json(value), encoding="utf-8")
-    elif hasattr(value, "save"):
-        value.save(path)
-    else:
-        path.write_bytes(to_bytes(MODEL, value))
+def _content(value: Any) -> str | bytes:
+    if isinstance(value, dict):
+        return to_json(value)
+    if not hasattr(value, "to_parquet"):
+        return to_bytes(MODEL, value)
+    value = value.copy(deep=False)
+    value.attrs = {}  # where the events come from is told elsewhere
+    return value.to_parquet(engine="pyarrow")
 
 
 class Sealed:
@@ -302,7 +312,7 @@ class Sealed:
 
     def save(self, path: Path) -> None:
         """Write it as parquet."""
-        _save(self._table, path)
+        replace(path, _content(self._table))
 
 
 def _close(value: Any, expected: Any, tolerance: float) -> bool:

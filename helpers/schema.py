@@ -38,9 +38,6 @@ class Schema:
         window: how far back "recent" reaches: 1,000 events (of the same key) unless given; with `time`, in
             its unit, or as text ("7 days") where it is a date.
         label: the truth, 1 or 0, which is sealed until somebody evaluates.
-
-    Raises:
-        CourseError: if no column has a role, one has two, or a name is taken by what the course finds out.
     """
 
     amounts: tuple[str, ...] = ()
@@ -58,17 +55,17 @@ class Schema:
             if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
                 raise CourseError(f"{role} of a schema is a list of names of columns, not {names!r}.")
             object.__setattr__(self, role, tuple(names))
-        named = [*self.columns, *filter(None, (self.key, self.time, self.label))]
+        named = [*self.carried, *filter(None, [self.label])]
         twice = sorted({name for name in named if named.count(name) > 1})
         if not self.columns:
             raise CourseError(f"A schema needs at least one column among {', '.join(ROLES)}.")
         if twice:
             raise CourseError(f"A schema gives a column one role, but {', '.join(twice)} has more.")
-        taken = sorted(TAKEN & {*self.columns, *filter(None, (self.key, self.time))} - {*self.amounts[:1]})
-        if taken or "amount" in self.columns[1:]:
+        taken = [name for name in self.carried[self.amounts[:1] == ("amount",) :] if name in TAKEN]
+        if taken:
             raise CourseError(
-                f"{', '.join(taken or ['amount'])} is a name that the course gives to what it finds out "
-                "about an event: rename that column."
+                f"{', '.join(taken)} is a name that the course gives to what it finds out about an event: "
+                "rename that column."
             )
         number = isinstance(self.window, int | float) and 0 < self.window < np.inf
         if self.window is not None and not (number or (isinstance(self.window, str) and self.time)):
@@ -103,13 +100,13 @@ class Schema:
         """The names of what the judge sees."""
         return [*self.columns, "reconstruction_error", "distance"]
 
-    def inputs(self, events: pd.DataFrame) -> np.ndarray:
+    def inputs(self, events: pd.DataFrame | np.ndarray) -> np.ndarray:
         """The inputs before scaling: amounts and counts as logarithms, the rest as it is; (n, k) float64.
 
-        Raises:
-            ValueError: if a column is missing, or a value is no finite number, or below 0 where that cannot
-                be.
+        What has become inputs already comes back as it is.
         """
+        if isinstance(events, np.ndarray):
+            return events
         table = self.table(events)
         try:
             values = table.to_numpy(dtype=np.float64, copy=True)
@@ -131,11 +128,7 @@ class Schema:
         return values
 
     def table(self, events: pd.DataFrame, names: Sequence[str] | None = None) -> pd.DataFrame:
-        """The columns that are looked at, or those named.
-
-        Raises:
-            ValueError: if one is missing.
-        """
+        """The columns that are looked at, or those named."""
         names = list(names or self.columns)
         missing = [name for name in names if name not in events]
         if missing:
@@ -148,11 +141,7 @@ class Schema:
         return [name for name in table if table[name].nunique(dropna=False) < 2]
 
     def varying(self, events: pd.DataFrame) -> Schema:
-        """This schema without the columns that hold one value in all these events.
-
-        Raises:
-            ValueError: if none varies.
-        """
+        """This schema without the columns that hold one value in all these events."""
         constant = self.constant(events)
         if len(constant) == len(self.columns):
             raise ValueError("Every column has one value in all training events: there is nothing to learn.")
@@ -165,11 +154,7 @@ class Schema:
         return replace(self, **kept)
 
     def check_same(self, other: Schema, path: Path | str) -> None:
-        """Hold what a saved file was fitted on against the schema of the events to come.
-
-        Raises:
-            CourseError: if a column is not there, or has another role.
-        """
+        """Hold what a saved file was fitted on against the schema of the events to come."""
         others = [name for role in ROLES for name in set(getattr(self, role)) - set(getattr(other, role))]
         others += [role for role in ("key", "time") if getattr(self, role) != getattr(other, role)]
         if others:
@@ -184,9 +169,6 @@ class Schema:
         Returns:
             (n,) the key of each event as a number, (n,) its moment, and how far back the window reaches. The
             moment is its place among the events of its key or, where the window is one of time, its time.
-
-        Raises:
-            ValueError: if the key or the time is missing, or the time falls.
         """
         places = np.arange(len(events))
         keys = np.zeros(len(events), dtype=np.int64)
@@ -197,12 +179,12 @@ class Schema:
                 raise ValueError(f"Event {events.index[keys.argmin()]} has no {self.key}: repair or drop it.")
         if self.time:
             moments, reach = self._moments(events[self.time])
-            fallen = np.flatnonzero(moments[1:] < moments[:-1])
-            if len(fallen) or not np.isfinite(moments).all():
-                row = fallen[0] + 1 if len(fallen) else int(np.argmin(np.isfinite(moments)))
+            good = np.isfinite(moments)
+            good[1:] &= moments[1:] >= moments[:-1]
+            if not good.all():
                 raise ValueError(
-                    f"{self.time} of event {events.index[row]} is before that of the event above it, or is "
-                    f"missing: sort the events by {self.time} first."
+                    f"{self.time} of event {events.index[good.argmin()]} is before that of the event above "
+                    f"it, or is missing: sort the events by {self.time} first."
                 )
             if self.window is not None:
                 return keys, moments, reach
@@ -241,11 +223,7 @@ class Schema:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Schema:
-        """The schema that `to_dict` described, or that a reader wrote.
-
-        Raises:
-            CourseError: if it has a part that no schema has.
-        """
+        """The schema that `to_dict` described, or that a reader wrote."""
         known = [field.name for field in fields(cls)]
         unknown = sorted(values.keys() - known)
         if unknown:
@@ -254,11 +232,7 @@ class Schema:
 
     @classmethod
     def from_toml(cls, path: Path | str) -> Schema:
-        """Read a schema from a file such as `amounts = ["Amount"]`, one line a role.
-
-        Raises:
-            CourseError: if there is no such file, or it holds no schema.
-        """
+        """Read a schema from a file such as `amounts = ["Amount"]`, one line a role."""
         try:
             return cls.from_dict(tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8-sig")))
         except OSError as error:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 COURSE = "domain-driven-anomaly-detection"
 ROOT = Path(__file__).resolve().parents[1]
+IN_COURSE = (ROOT / "notebooks").is_dir()  # False where pip has installed the helpers alone
+NOTEBOOKS = ROOT / "notebooks" if IN_COURSE else Path(__file__).parent / "notebooks"
+RUNS = ROOT / "runs" if IN_COURSE else Path("runs")  # in the working folder
 RESULTS = ROOT / "results"  # what a reader without Python looks at; written by course/ alone
 REFERENCE = RESULTS / "reference.json"  # what checkpoints compare with
 

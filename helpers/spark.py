@@ -36,7 +36,6 @@ from helpers.settings import BUDGET, ROOT
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.streaming import DataStreamWriter
     from pyspark.sql.streaming.state import GroupState
 
 JAVA = 17  # the oldest that Spark 4 runs on
@@ -71,9 +70,6 @@ def session(cores: int, folder: Path) -> SparkSession:
     Args:
         cores: how many tasks work at a time, each in a Python process of its own.
         folder: where Spark puts its scratch files and spark.log, which holds everything that it says.
-
-    Raises:
-        CourseError: where pyspark or Java is missing.
     """
     if problem := lacking():
         raise CourseError(problem)
@@ -83,10 +79,10 @@ def session(cores: int, folder: Path) -> SparkSession:
 
     if running := SparkSession.getActiveSession():
         return running
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     os.environ |= {
         "PYSPARK_PYTHON": sys.executable,
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+        "PYTHONPATH": os.pathsep.join(filter(None, dict.fromkeys(paths))),
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
     settings = {
@@ -106,8 +102,7 @@ def session(cores: int, folder: Path) -> SparkSession:
     folder.mkdir(parents=True, exist_ok=True)
     configuration = SparkConf().setAll(list(settings.items()))
     with (folder / "spark.log").open("ab") as log:
-        output = {"stdout": log, "stderr": log}
-        gateway = SparkContext._gateway or launch_gateway(configuration, output)
+        gateway = SparkContext._gateway or launch_gateway(configuration, {"stdout": log, "stderr": log})
     SparkContext(conf=configuration, gateway=gateway)
     return SparkSession.builder.getOrCreate()
 
@@ -119,31 +114,6 @@ def _detector(content: bytes, rules: tuple[Rule, ...]) -> Detector:
 
 
 # A table of events
-
-
-def score_file(detector: Detector, source: Path, target: Path) -> int:
-    """Score a parquet file of events on one machine, one row group after another, in bounded memory.
-
-    Returns:
-        The number of events; `target` holds key, event and risk of each, and appears when it is whole.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema({"key": pa.int64(), "event": pa.int64(), "risk": pa.float64()})
-    part = target.with_name(f".{target.name}.tmp")
-    try:
-        plain = pq.ParquetWriter(part, schema, use_dictionary=False)
-        with pq.ParquetFile(source) as file, plain as writer:
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group, ["key", "event", *detector.schema.carried])
-                risk = pa.array(detector.score(table.to_pandas()))
-                writer.write_table(table.select(["key", "event"]).append_column("risk", risk))
-            total = file.metadata.num_rows
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
-    return total
 
 
 def risks(
@@ -179,11 +149,10 @@ def serve(
 
     Args:
         detector: the saved detector.
-        folder: events/ in it holds parquet files of key, event and the columns of the detector's schema (for
-            the cards Amount, V1..V6; a schema's own key as text, its time as a number), written whole and in
-            the order of their events; alerts/ gets an alert with reasons for every event whose risk is above
-            the threshold; checkpoint/ keeps the progress and each key's recent events (1,000, or as far as
-            the schema's window reaches).
+        folder: events/ in it holds parquet files of key, event and the columns of the detector's schema (a
+            schema's own key as text, its time as a number), written whole and in the order of their events.
+            alerts/ gets an alert with reasons for every event whose risk is above the threshold. checkpoint/
+            keeps the progress and each key's recent events, as many as the schema's window reaches.
         threshold: the detector's own where None; -1 reports every event.
         files: so many files make a micro-batch.
         partitions: over so many tasks the keys are spread; counts when the checkpoint is new.
@@ -192,25 +161,37 @@ def serve(
         rules: where the detector's rules are looked up, as in `Detector.load`.
 
     Returns:
-        Spark's progress report of each micro-batch.
-
-    Raises:
-        CourseError: what is wrong. What earlier micro-batches did is kept, and the next call goes on there.
+        Spark's progress report of each micro-batch. After a CourseError, what earlier micro-batches did is
+        kept, and the next call goes on there.
     """
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    loaded = Detector.load(detector, rules)
+    loaded, shared = Detector.load(detector, rules), spark.sparkContext.broadcast(detector.read_bytes())
     above = loaded.alert_threshold if threshold is None else threshold
+
+    def serve_key(key: tuple, parts: Iterable[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
+        yield _serve_key(_detector(shared.value, rules), above, key[0], pd.concat(parts), state)
+
     if partitions:
         spark.conf.set("spark.sql.shuffle.partitions", partitions)
     try:
-        trigger = {"processingTime": every} if every else {"availableNow": True}
-        columns, content = _types(loaded.schema), detector.read_bytes()
-        query = _query(spark, content, folder, above, files, rules, columns).trigger(**trigger).start()
+        query = (
+            spark.readStream.schema(_types(loaded.schema))
+            .option("maxFilesPerTrigger", files)
+            .parquet(str(folder / "events"))
+            .select("*", "_metadata.file_name")
+            .groupBy("key")
+            .applyInPandasWithState(serve_key, ALERTS, STATE, "append", "NoTimeout")
+            .writeStream.format("parquet")
+            .option("checkpointLocation", str(folder / "checkpoint"))
+            .option("path", str(folder / "alerts"))
+            .trigger(**({"processingTime": every} if every else {"availableNow": True}))
+            .start()
+        )
         query.awaitTermination()
     except (PySparkException, Py4JError) as error:
-        raise CourseError(_sentence(str(error), folder)) from None
+        raise CourseError(_sentence(str(error))) from None
     return [json.loads(progress.json) for progress in query.recentProgress]
 
 
@@ -219,36 +200,6 @@ def _types(schema: Schema) -> str:
     types = {"key": "long", "event": "long"} | dict.fromkeys(schema.carried, "double")
     types |= {schema.key: "string"} if schema.key else {}
     return ", ".join(f"`{name}` {kind}" for name, kind in types.items())
-
-
-def _query(
-    spark: SparkSession,
-    content: bytes,
-    folder: Path,
-    above: float,
-    files: int,
-    rules: tuple[Rule, ...],
-    columns: str,
-) -> DataStreamWriter:
-    """The query: files in, one call a key and micro-batch, alerts and progress out."""
-    shared = spark.sparkContext.broadcast(content)
-
-    def serve_key(key: tuple, parts: Iterable[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
-        yield _serve_key(_detector(shared.value, rules), above, key[0], pd.concat(parts), state)
-
-    alerts = (
-        spark.readStream.schema(columns)
-        .option("maxFilesPerTrigger", files)
-        .parquet(str(folder / "events"))
-        .select("*", "_metadata.file_name")
-        .groupBy("key")
-        .applyInPandasWithState(serve_key, ALERTS, STATE, "append", "NoTimeout")
-    )
-    return (
-        alerts.writeStream.format("parquet")
-        .option("checkpointLocation", str(folder / "checkpoint"))
-        .option("path", str(folder / "alerts"))
-    )
 
 
 def _serve_key(
@@ -279,10 +230,8 @@ def _check(key: int, events: pd.DataFrame, last: int, schema: Schema = CARDS) ->
             raise ValueError(f"File {events['file_name'].iloc[int(np.argmax(rows))]}: {what}")
 
 
-def _sentence(error: str, folder: Path) -> str:
+def _sentence(error: str) -> str:
     """What went wrong in a query, from the page that Spark writes about it."""
-    if "No space left on device" in error:
-        return f"The disk of {folder} is full: free some space and start again; the progress is kept."
     refused = re.search(r"ValueError: File (.+?): (.+)", error)
     unread = re.search(r"reading file .+/(.+?)\. (.*?) ?SQLSTATE", error)
     if found := refused or unread:
@@ -302,16 +251,11 @@ def alerts(spark: SparkSession, folder: Path) -> pd.DataFrame:
 
 
 def serve_and_kill(detector: Path, folder: Path, batches: int, seconds: float = 0.0, **options: Any) -> int:
-    """Serve in a process of its own and kill it, Java and all, so long after so many micro-batches.
-
-    Args:
-        options: those of `serve`.
+    """Serve in a process of its own and kill it, Java and all, so long after so many micro-batches. `options`
+    are those of `serve`.
 
     Returns:
         How many micro-batches were finished.
-
-    Raises:
-        CourseError: if it failed before the kill.
     """
     job = json.dumps({"detector": str(detector), "folder": str(folder), "options": options})
     command = [sys.executable, "-c", "from helpers import spark; spark._serve_job()", job]
@@ -354,8 +298,8 @@ def train_judge(
     """
     from xgboost.spark import SparkXGBClassifier
 
-    logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
-    logging.getLogger("SparkXGBClassifier").setLevel(logging.WARNING)
+    for name in ("XGBoost-PySpark", "SparkXGBClassifier"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     known = labels != UNDECIDED
     table = pd.DataFrame(seen[known], columns=judge.names).assign(label=labels[known])
     rows = spark.createDataFrame(table.rename_axis("row").reset_index())

@@ -1,6 +1,6 @@
 """The stream: admit events, score first, spend the alert budget, learn from reviews.
 
-`review` is the only function that reads the truth, and it tells the alerted events' only.
+Only `review` and `complaints` read the truth: of alerted events early, of the other frauds late.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from scipy.spatial.distance import cdist
 from scipy.special import expit, logit
 
 from helpers.detector import Detector, kinds
-from helpers.features import is_unusual, linear, row_sums
+from helpers.features import is_unusual
 from helpers.files import CourseError, load, to_bytes
 from helpers.files import replace as replace_file
 from helpers.judge import WITNESSES, Judge, judge_inputs
+from helpers.rows import row_sums
 from helpers.rules import RULES, Rule
 from helpers.schema import CARDS, Schema
 from helpers.settings import ALERTS, BLOCK, DELAY, EXPLORE, KEEP, RADIUS, REVIEWED
@@ -52,17 +53,14 @@ def admit(
     """
     known = batch.loc[:, ~batch.columns.duplicated(keep=False)].reindex(columns=schema.carried)
     values = known.assign(**known[list(schema.columns)].apply(_numbers_only))
-    number = _numbers_only(pd.Series(batch.index, batch.index)).to_numpy()
-    good = (number % 1 == 0) & (np.abs(number) < 2**53)
-    good &= np.isfinite(values[list(schema.columns)]).all(axis=1).to_numpy()
-    good &= (values[[*schema.counts, *schema.shares]] >= 0).all(axis=1).to_numpy()
-    if schema.key:
-        good &= known[schema.key].notna().to_numpy()
-    moment = np.zeros(len(known))
+    moment = np.zeros(len(batch))
     if schema.time:
         values[schema.time] = _times(known[schema.time])
         moment = values[schema.time].to_numpy()
-        good &= values[schema.time].notna().to_numpy()
+    number = _numbers_only(batch.index.to_series()).to_numpy()
+    good = (number % 1 == 0) & (np.abs(number) < 2**53)
+    good &= values.notna().all(axis=1).to_numpy()
+    good &= (values[[*schema.counts, *schema.shares]] >= 0).all(axis=1).to_numpy()
     admitted = np.zeros(len(known), dtype=bool)
     last, latest = last_event, last_time
     for row in np.flatnonzero(good):
@@ -75,16 +73,17 @@ def admit(
 
 
 def _numbers_only(column: pd.Series) -> pd.Series:
-    """float64, NaN in place of whatever is no number."""
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        return column.astype(np.float64)
-    real = column.map(lambda value: isinstance(value, Real) and not isinstance(value, bool | np.bool_))
-    return column.where(real.astype(bool), np.nan).astype(np.float64)
+    """float64, NaN in place of whatever is no finite number."""
+    largest = float(np.finfo(np.float64).max)
+    finite = [
+        v if isinstance(v, Real) and not isinstance(v, bool) and abs(v) <= largest else np.nan for v in column
+    ]
+    return pd.Series(finite, column.index, dtype=np.float64)
 
 
 def _times(column: pd.Series) -> pd.Series:
     """Numbers or, where there is none, dates; missing in place of whatever is neither."""
-    numbers = _numbers_only(column).replace([np.inf, -np.inf], np.nan)
+    numbers = _numbers_only(column)
     dates = numbers.isna().all() and not pd.api.types.is_numeric_dtype(column)
     return pd.to_datetime(column, errors="coerce") if dates else numbers
 
@@ -100,14 +99,11 @@ def review(
     """What analysts say of alerted events, `delay` events after each: their truth, and nobody else's.
 
     `wrong` is the share of reviews that say the opposite, or two shares, of the honest events and of the
-    frauds; which ones, the seed and the event decide.
+    frauds. Seed and event decide which ones.
     """
-    told = truth.loc[alerted[alerted + delay <= now]]
-    share = np.broadcast_to(wrong, 2)
-    slips = [
-        np.random.default_rng([seed, event]).random() < share[int(fraud)] for event, fraud in told.items()
-    ]
-    return told.where(~np.array(slips, dtype=bool), 1 - told)
+    told, share = truth.loc[alerted[alerted + delay <= now]], np.broadcast_to(wrong, 2)
+    draws = [np.random.default_rng([seed, event]).random() for event in told.index]
+    return told.where(np.array(draws) >= share[told.astype(int)], 1 - told)
 
 
 def complaints(truth: pd.Series, unknown: pd.Index, now: int, delay: int) -> pd.Series:
@@ -130,14 +126,12 @@ class Learner:
             until its block is over) and truth (1, 0; -1 unless reviewed).
         weights: (k + 1,) the linear judge, a logistic regression on the scaled inputs; last, its bias. (The
             witnesses have long tails, which a plane cannot bear.)
-        judge: the judge of trees, which learns from the same labels. Until the first confirmed fraud there is
-            nothing to learn, and the detector's risk counts.
+        judge: the judge of trees, which learns from the same labels.
         explore: share of the alert budget that goes to novel events, until as many frauds are confirmed as a
-            block has alerts: an insurance against a detector that looks the wrong way.
+            block has alerts. It insures against a detector that looks the wrong way.
         seed: of the judges to come.
         alerts: the alert budget, of every 1,000 events.
-        keep: how many of the latest events are remembered; of older ones the latest reviewed (`REVIEWED`),
-            so that a block costs the same however old the stream is.
+        keep: how many of the latest events are remembered; of older ones the latest reviewed (`REVIEWED`).
     """
 
     detector: Detector
@@ -149,35 +143,17 @@ class Learner:
     alerts: int = ALERTS
     keep: int = KEEP
 
-    def __post_init__(self) -> None:
-        self._recall()
-
     @classmethod
     def start(
-        cls,
-        detector: Detector,
-        warm_up: pd.DataFrame,
-        explore: float = EXPLORE,
-        seed: int = 0,
-        alerts: int = ALERTS,
-        keep: int = KEEP,
+        cls, detector: Detector, warm_up: pd.DataFrame, explore: float = EXPLORE, seed: int = 0, **more: int
     ) -> Learner:
-        """Begin after the events that the detector was fitted on; they are remembered, not scored.
-
-        Raises:
-            CourseError: if their numbers do not rise.
-        """
+        """Begin after the events that the detector was fitted on; they are remembered, not scored. `more` may
+        be alerts and keep."""
         _check_clock(warm_up.index)
         places = int(warm_up.index[0]) % BLOCK + np.arange(len(warm_up))
-        memory = _described(detector, warm_up, detector.seen(warm_up), places)
+        memory = _described(detector, warm_up, detector.seen(warm_up), places).assign(alert=0)
         weights = np.zeros(len(detector.schema.columns) + 1)
-        return cls(detector, memory.assign(alert=0), weights, detector.judge, explore, seed, alerts, keep)
-
-    def _recall(self) -> None:
-        """Keep the reviewed events and their robust z-scores at hand."""
-        self._reviewed = self.memory[self.memory["truth"] != UNKNOWN]
-        self._z = self.detector.profile.axes(self._reviewed)
-        self._fraud = (self._reviewed["truth"] == 1).to_numpy()
+        return cls(detector, memory, weights, detector.judge, explore, seed, **more)
 
     @property
     def now(self) -> int:
@@ -189,16 +165,6 @@ class Learner:
         """The next event's place in the stream. The first place is the first number's place in its thousand;
         numbers may leave gaps, places do not."""
         return int(self.memory["place"].iloc[-1]) + 1
-
-    @property
-    def blocks(self) -> int:
-        """How many blocks are over."""
-        return self.place // BLOCK
-
-    @property
-    def unknown(self) -> pd.Index:
-        """Remembered events that nobody has said anything of yet."""
-        return self.memory.index[self.memory["truth"] == UNKNOWN]
 
     @property
     def pending(self) -> pd.Index:
@@ -216,35 +182,23 @@ class Learner:
 
     def _risk(self, seen: np.ndarray) -> np.ndarray:
         unlearned = self.detector.risk(seen)
-        if not self._fraud.any():
+        if not (self.memory["truth"] == 1).any():
             return unlearned
-        inputs = seen[:, : -len(WITNESSES)]
-        line = linear(inputs, self.weights[:-1, None])[:, 0] + self.weights[-1]
+        line = row_sums(seen[:, : -len(WITNESSES)] * self.weights[:-1]) + self.weights[-1]
         return expit((line + self.judge.log_odds(seen) + logit(unlearned)) / 3)
-
-    def _unlikeness(self, events: pd.DataFrame) -> np.ndarray:
-        """Distance to every reviewed event, relative to the event's own length; (n, reviewed), no unit."""
-        z = self.detector.profile.axes(events)
-        length = np.maximum(np.sqrt(row_sums(z**2)), np.finfo(float).tiny)[:, None]
-        with np.errstate(over="ignore"):  # an event in the very middle is unlike all others
-            return cdist(z, self._z) / length
 
     def watch(self, events: pd.DataFrame) -> pd.DataFrame:
         """Score a micro-batch of new events, remember it, and alert where a block is over.
 
         Returns:
             What was decided, one row an event of the blocks that are over now: risk and alert (1 or 0).
-
-        Raises:
-            CourseError: if the numbers do not rise, or begin again; nothing is remembered then.
-            ValueError: if an event is not as the schema says; as `admit` would have found.
         """
         if len(events):
             _check_clock(events.index, self.now)
             seen, places = self.detector.seen(events), self.place + np.arange(len(events))
             fresh = _described(self.detector, events, seen, places).assign(risk=self._risk(seen))
             self.memory = pd.concat([self.memory, fresh])
-        return self._decide(self.blocks * BLOCK)
+        return self._decide(self.place // BLOCK * BLOCK)
 
     def close(self) -> pd.DataFrame:
         """Alert in the block that the stream has ended in, too: it gets its share of the budget. Returns what
@@ -255,29 +209,32 @@ class Learner:
         """Spend the budget of every block before the place `end`, of a part of one in proportion."""
         due = self.memory[(self.memory["alert"] == UNKNOWN) & (self.memory["place"] < end)]
         for _, block in due.groupby(due["place"] // BLOCK):
-            alerts = self.alerts * len(block) // BLOCK
-            self.memory.loc[block.index, "alert"] = self._chosen(block, alerts).astype(int)
+            chosen = self._chosen(block, self.alerts * len(block) // BLOCK)
+            self.memory.loc[block.index, "alert"] = chosen.astype(int)
         return self.memory.loc[due.index, ["risk", "alert"]]
 
     def _chosen(self, block: pd.DataFrame, alerts: int) -> np.ndarray:
         """Spend one block's budget: the riskiest, and for the explored share what the label-free detector
         finds riskiest among events that look like none reviewed."""
-        explored = 0 if self._fraud.sum() >= self.alerts else round(self.explore * alerts)
+        truth = self.memory["truth"]
+        explored = 0 if (truth == 1).sum() >= self.alerts else round(self.explore * alerts)
         chosen = np.zeros(len(block), dtype=bool)
         chosen[np.argsort(-block["risk"], kind="stable")[: alerts - explored]] = True
         if explored:
-            familiar = chosen | (self._unlikeness(block) <= RADIUS).any(axis=1)
+            familiar = chosen | self._alike(block, truth != UNKNOWN).any(axis=1)
             novelty = np.where(familiar, -1, self.detector.score(block))
             chosen[np.argsort(-novelty, kind="stable")[:explored]] = True
         return chosen
 
-    def learn(self, reviews: pd.Series) -> None:
-        """Take in reviews (event -> truth, 1 or 0) and refit both judges on everything so far.
+    def _alike(self, events: pd.DataFrame, those: pd.Series) -> np.ndarray:
+        """Which of n events are similar to which of those m remembered ones, (n, m): no farther from them
+        than a quarter of the event's own length."""
+        z, others = (self.detector.profile.axes(part) for part in (events, self.memory[those]))
+        return cdist(z, others) <= RADIUS * cdist(z, np.zeros((1, z.shape[1])))
 
-        Raises:
-            CourseError: if a review is of no remembered event, comes twice, or is neither 1 nor 0; nothing
-                is learned then.
-        """
+    def learn(self, reviews: pd.Series) -> None:
+        """Take in reviews (event -> truth, 1 or 0) and refit both judges on everything so far. Until the
+        first confirmed fraud there is nothing to learn."""
         told = pd.to_numeric(reviews, errors="coerce")
         for bad, what in (
             (~reviews.index.isin(self.memory.index), "is of an event that the learner has not seen"),
@@ -288,13 +245,12 @@ class Learner:
                 raise CourseError(f"The review of event {reviews.index[bad][0]} {what}: correct or drop it.")
         self.memory.loc[reviews.index, "truth"] = told.astype(int)
         self._forget()
-        self._recall()
-        if self._fraud.any():
+        if (self.memory["truth"] == 1).any():
             self._refit()
 
     def _forget(self) -> None:
         """Drop what is neither among the latest, nor the latest reviewed, nor needed for what comes next."""
-        kept = (self.memory["alert"] == UNKNOWN).to_numpy()
+        kept = (self.memory["alert"] == UNKNOWN).to_numpy(copy=True)  # pandas 3 gives arrays to read only
         kept[-self.keep :] = True
         kept[np.flatnonzero(self.memory["truth"] != UNKNOWN)[-REVIEWED:]] = True
         kept |= self.memory.index.isin(self.detector.schema.recent(self.memory).index)
@@ -304,14 +260,13 @@ class Learner:
         """What the judges are taught of every remembered event; (n,) of 0 and 1.
 
         Reviewed events: their truth. Unusual events that look like more confirmed frauds than false alarms
-        are suspicious. What remains is presumed normal: frauds are rarer than the budget.
+        are suspicious. What remains is presumed normal, because frauds are rarer than the budget.
         """
-        profile = self.detector.profile
-        unusual = is_unusual(profile.axes(self.memory), profile.beyond)
-        alike = self._unlikeness(self.memory[unusual]) <= RADIUS
-        labels = np.zeros(len(unusual), dtype=bool)
-        labels[unusual] = alike[:, self._fraud].sum(axis=1) > alike[:, ~self._fraud].sum(axis=1)
-        return np.where(self.memory["truth"] == UNKNOWN, labels, self.memory["truth"]).astype(np.int8)
+        profile, truth = self.detector.profile, self.memory["truth"]
+        labels = is_unusual(profile.axes(self.memory), profile.beyond)
+        frauds, honest = (self._alike(self.memory[labels], truth == told).sum(axis=1) for told in (1, 0))
+        labels[labels] = frauds > honest
+        return np.where(truth == UNKNOWN, labels, truth).astype(np.int8)
 
     def _refit(self) -> None:
         from sklearn.linear_model import LogisticRegression
@@ -325,12 +280,11 @@ class Learner:
     def reasons(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
         """`Detector.reasons` of consecutive events, asked of the judge of trees, with the learner's risk and
         `resembles`: the latest confirmed fraud that looks similar, if any."""
-        numbers = self._reviewed.index[self._fraud].to_numpy()
-        alike = self._unlikeness(events)[:, self._fraud] <= RADIUS
-        latest = np.where(alike, numbers, UNKNOWN).max(axis=1, initial=UNKNOWN)
-        resembles = pd.Series(latest, events.index, dtype="Int64").replace(UNKNOWN, pd.NA)
+        frauds = self.memory["truth"] == 1
+        alike = np.where(self._alike(events, frauds), self.memory.index[frauds], UNKNOWN)
+        latest = pd.Series(alike.max(axis=1, initial=UNKNOWN), events.index, dtype="Int64")
         table = replace(self.detector, judge=self.judge).reasons(events, history)
-        return table.assign(risk=self.score(events), resembles=resembles)
+        return table.assign(risk=self.score(events), resembles=latest.replace(UNKNOWN, pd.NA))
 
     def save(self, path: Path | str) -> None:
         """Write one file, without pickle; a kill leaves the old file or the new one."""
@@ -351,15 +305,13 @@ def _described(
     return events[detector.schema.carried].assign(place=places, **said, **blank)
 
 
-def _check_clock(numbers: pd.Index, least: int | None = None) -> None:
-    """Event numbers are whole and rise; `least` is the smallest that may come."""
+def _check_clock(numbers: pd.Index, least: int = 0) -> None:
+    """Event numbers are whole and rise, from `least` on."""
     whole = pd.api.types.is_integer_dtype(numbers) and not numbers.hasnans
-    if not (whole and numbers.is_monotonic_increasing and numbers.is_unique):
-        raise CourseError("A stream is indexed by whole event numbers that rise: let `admit` refuse others.")
-    if least is not None and numbers[0] < least:
+    if not (whole and numbers.is_monotonic_increasing and numbers.is_unique and numbers[0] >= least):
         raise CourseError(
-            f"Event {numbers[0]} comes where the stream has come to event {least}: let `admit` refuse it, or "
-            "number these events on."
+            f"A stream is indexed by whole event numbers that rise, here from {least} on: number these on, "
+            "or let `admit` refuse them."
         )
 
 
@@ -378,19 +330,14 @@ def replay(
         learner: it learns as the stream goes.
         events: what follows on what it has seen.
         truth: of these and earlier events; read by `review` and `complaints` alone.
-        batch: events at a time.
+        batch: events at a time. Batches end with their block of 1,000, between whose ends the judge is
+            frozen, so the scores do not depend on this.
         delay: events between an event and the review of its alert.
         complained: events until customers complain of what nobody reviewed; None if they never do.
         wrong: share of the reviews that are wrong; see `review`.
 
-    Batches end with their block of 1,000, between whose ends the judge is frozen: the
-    scores do not depend on `batch`.
-
     Yields:
         After each batch what `watch` decided; stop early to interrupt the stream.
-
-    Raises:
-        CourseError: if the learner would have forgotten an event before anybody says something of it.
     """
     latest = max(delay, complained or 0)
     if latest > learner.keep:
@@ -400,13 +347,12 @@ def replay(
         )
     places = learner.place + np.arange(len(events))
     for _, part in events.groupby([places // BLOCK, places % BLOCK // batch]):
-        before = learner.blocks
         decided = learner.watch(part)
-        if learner.blocks > before:
+        if learner.place % BLOCK == 0:
             told = review(truth, learner.pending, learner.now, delay, wrong)
             if complained is not None:
-                heard = complaints(truth, learner.unknown.difference(told.index), learner.now, complained)
-                told = pd.concat([told, heard])
+                unknown = learner.memory.index[learner.memory["truth"] == UNKNOWN].difference(told.index)
+                told = pd.concat([told, complaints(truth, unknown, learner.now, complained)])
             learner.learn(told)
         yield decided
 
@@ -464,17 +410,18 @@ def drift(reference: pd.DataFrame, batch: pd.DataFrame) -> pd.DataFrame:
 
 def latencies(learner: Learner, events: pd.DataFrame) -> dict[str, float]:
     """Measure serving: one event at a time (up to 1,000 of them), and a batch of 1,000."""
-    singles = [_seconds(learner, events[row : row + 1]) for row in range(min(len(events), 1_000))]
-    batch = float(np.median([_seconds(learner, events[:1_000]) for _ in range(5)]))
+
+    def seconds(part: pd.DataFrame) -> float:
+        started = time.perf_counter()
+        learner.score(part)
+        return time.perf_counter() - started
+
+    batch = events[:BLOCK]
+    singles = [seconds(batch[row : row + 1]) for row in range(len(batch))]
+    together = float(np.median([seconds(batch) for _ in range(5)]))
     return {
         "one_event_median_ms": 1_000 * float(np.median(singles)),
         "one_event_p99_ms": 1_000 * float(np.quantile(singles, 0.99)),
-        "batch_ms": 1_000 * batch,
-        "events_per_s": len(events[:1_000]) / batch,
+        "batch_ms": 1_000 * together,
+        "events_per_s": len(batch) / together,
     }
-
-
-def _seconds(learner: Learner, events: pd.DataFrame) -> float:
-    started = time.perf_counter()
-    learner.score(events)
-    return time.perf_counter() - started

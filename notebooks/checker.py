@@ -25,23 +25,25 @@ class Off(Exception):
     """What is off with an answer, in words."""
 
 
+def off_if(wrong: Any, sentence: str) -> None:
+    if wrong:
+        raise Off(sentence)
+
+
 def checker(check: Callable[..., str]) -> Callable[..., None]:
     """Turn a check, which gives praise or raises `Off`, into one that prints a verdict and never raises."""
-    exercise = check.__name__.removeprefix("check_")
 
     @wraps(check)
     def say(attempt: Any, *known: Any) -> None:
         try:
-            if attempt is None:
-                raise NotYet
-            verdict = check(attempt, *known)
+            verdict = "not attempted yet." if attempt is None else check(attempt, *known)
         except NotYet:
             verdict = "not attempted yet."
         except Off as off:
             verdict = f"not quite. {off}"
         except Exception as error:
             verdict = f"not quite. The answer cannot be compared ({_named(error)})."
-        print(f"Exercise {exercise}: {verdict}")
+        print(f"Exercise {check.__name__.removeprefix('check_')}: {verdict}")
 
     return say
 
@@ -50,19 +52,16 @@ def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".split("\n")[0].strip().rstrip(".")
 
 
-def _is_stub(function: Any) -> bool:
-    """Whether a function does nothing but return a constant; with a forgotten `return` it does more."""
-    steps = {step.opname for step in dis.get_instructions(function)} if inspect.isfunction(function) else {""}
-    return steps <= {"RESUME", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+def _steps(function: Any) -> list[dis.Instruction]:
+    return list(dis.get_instructions(function)) if inspect.isfunction(function) else []
 
 
 def tables_outside(function: Any) -> list[str]:
     """The tables of the notebook that a function reads although they were not given to it."""
-    if not inspect.isfunction(function):
-        return []
-    names = {step.argval for step in dis.get_instructions(function) if step.opname == "LOAD_GLOBAL"}
-    known = function.__globals__
-    return sorted(name for name in names if isinstance(known.get(name), pd.DataFrame | pd.Series))
+    names = {step.argval for step in _steps(function) if step.opname == "LOAD_GLOBAL"}
+    return sorted(
+        name for name in names if isinstance(function.__globals__.get(name), pd.DataFrame | pd.Series)
+    )
 
 
 def _hint(error: Exception, function: Callable, arguments: Sequence[Any]) -> str:
@@ -78,18 +77,21 @@ def _hint(error: Exception, function: Callable, arguments: Sequence[Any]) -> str
 
 def ask(function: Any, *arguments: Any) -> Any:
     """What the learner's function gives for copies of these arguments."""
-    if not callable(function):
-        raise Off("The answer should be a function; leave the line that begins with `def` as it is.")
+    off_if(
+        not callable(function),
+        "The answer should be a function; leave the line that begins with `def` as it is.",
+    )
     numbers = all(isinstance(argument, int | float) for argument in arguments)
     given = f" for {', '.join(map(str, arguments))}" if numbers else ""
     try:
         answer = function(*copy.deepcopy(arguments))
     except Exception as error:
-        raise Off(
-            f"Your code stops{given} with {_named(error)}.{_hint(error, function, arguments)}"
-        ) from None
+        hint = _hint(error, function, arguments)
+        raise Off(f"Your code stops{given} with {_named(error)}.{hint}") from None
     if answer is None:
-        if _is_stub(function):
+        # a stub does nothing but return a constant; with a forgotten `return` it does more
+        does = {step.opname for step in _steps(function)}
+        if does and does <= {"RESUME", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}:
             raise NotYet
         raise Off(f"Your function gives None{given}; is a `return` missing?")
     return answer
@@ -102,14 +104,12 @@ def as_number(answer: Any) -> float:
     except (TypeError, ValueError):
         many = f"gives {values.size:,} values" if values.size != 1 else f"is of type {type(answer).__name__}"
         raise Off(f"The answer should be one number, but {many}.") from None
-    if not np.isfinite(number):
-        raise Off(f"The answer is {number}, which is no number to work with.")
+    off_if(not np.isfinite(number), f"The answer is {number}, which is no number to work with.")
     return number
 
 
 def as_pair(answer: Any, names: str) -> list[float]:
-    if np.shape(answer) != (2,):
-        raise Off(f"It should give two numbers: return {names}.")
+    off_if(np.shape(answer) != (2,), f"It should give two numbers: return {names}.")
     return [as_number(value) for value in answer]
 
 
@@ -119,24 +119,23 @@ def as_column(answer: Any, n: int) -> np.ndarray:
     except (TypeError, ValueError):
         text = any(isinstance(value, str) for value in np.ravel(np.asarray(answer, dtype=object)))
         raise Off(f"It should give numbers, but gives {'text' if text else type(answer).__name__}.") from None
-    if column.ndim == 1 and column.size != n:
-        raise Off(
-            f"It should give one value an event, {n:,} here, but gives {column.size:,} values. Does it work "
-            "with what it is given, or with a table from outside?"
-        )
     if column.shape != (n,):
-        shape = f"a table of shape {column.shape}" if column.ndim else "a single number"
-        raise Off(f"It should give one value an event, {n:,} here, but gives {shape}.")
-    if not np.isfinite(column).all():
-        bad = int(np.argmin(np.isfinite(column)))
-        raise Off(f"The value at position {bad:,} is {column[bad]}; every event needs a number.")
+        outside = "Does it work with what it is given, or with a table from outside?"
+        gives = {0: "a single number.", 1: f"{column.size:,} values. {outside}"}
+        gives = gives.get(column.ndim, f"a table of shape {column.shape}.")
+        raise Off(f"It should give one value an event, {n:,} here, but gives {gives}")
+    bad = int(np.argmin(np.isfinite(column)))
+    off_if(
+        not np.isfinite(column[bad]),
+        f"The value at position {bad:,} is {column[bad]}; every event needs a number.",
+    )
     return column
 
 
 def as_flags(answer: Any, n: int) -> np.ndarray:
     column = as_column(answer, n)
-    if not np.isin(column, (0, 1)).all():
-        raise Off("A rule says yes or no: it should give True or False for every event.")
+    yes_or_no = np.isin(column, (0, 1)).all()
+    off_if(not yes_or_no, "A rule says yes or no: it should give True or False for every event.")
     return column.astype(bool)
 
 
@@ -146,26 +145,17 @@ def close(one: Any, other: Any, tolerance: float) -> bool:
 
 def still_right(found: Any, expected: Any, tol: float = 1e-6) -> None:
     """Raise `Off` unless what is right for the notebook's input is right for another one, too."""
-    if not close(found, expected, tol):
-        raise Off(
-            "It is right for this input, but not for another one: work with what your function is given, not "
-            "with a table from outside or a number written down."
-        )
-
-
-def _rounded(found: Any, expected: Any) -> bool:
-    """Whether an answer is the right one to a few digits, with an error below a tenth for most values."""
-    near = np.abs(np.subtract(found, expected)) <= 0.1 * np.abs(expected)
-    return bool(np.mean(near) > 0.5) and any(
-        close(found, np.round(expected, digits), 1e-9) for digits in range(7)
+    off_if(
+        not close(found, expected, tol),
+        "It is right for this input, but not for another one: work with what your function is given, not "
+        "with a table from outside or a number written down.",
     )
 
 
 def only_if_no_slip(found: Any, slips: Mapping[str, Any], tol: float = 1e-6) -> None:
     """Raise `Off` with the sentence of the first slip that gives the same."""
     for sentence, slip in slips.items():
-        if close(found, slip, tol):
-            raise Off(sentence)
+        off_if(close(found, slip, tol), sentence)
 
 
 def compare(found: Any, expected: Any, slips: Mapping[str, Any], where: str = "", tol: float = 1e-6) -> None:
@@ -173,12 +163,12 @@ def compare(found: Any, expected: Any, slips: Mapping[str, Any], where: str = ""
     if close(found, expected, tol):
         return
     only_if_no_slip(found, slips, tol)
-    if close(found, np.negative(expected), tol):
-        raise Off("The sign is turned.")
-    if np.allclose(found, np.multiply(100, expected), rtol=0.01):
-        raise Off("This is a hundred times as much: is it a percentage?")
-    if _rounded(found, expected):
-        raise Off("This is right, but rounded; give all digits.")
+    off_if(close(found, np.negative(expected), tol), "The sign is turned.")
+    percent = np.allclose(found, np.multiply(100, expected), rtol=0.01)
+    off_if(percent, "This is a hundred times as much: is it a percentage?")
+    near = np.abs(np.subtract(found, expected)) <= 0.1 * np.abs(expected)
+    rounded = any(close(found, np.round(expected, digits), 1e-9) for digits in range(7))
+    off_if(rounded and np.mean(near) > 0.5, "This is right, but rounded; give all digits.")
     off = ~np.isclose(found, expected, rtol=tol, atol=tol)
     first = int(np.argmax(off))
     value, right = float(np.ravel(found)[first]), float(np.ravel(expected)[first])

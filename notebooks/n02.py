@@ -1,4 +1,4 @@
-"""What notebook 2: label by expert rules alone needs: its figures and its checkers."""
+"""Notebook 2, label by expert rules: its figures and its checkers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import PercentFormatter
 
-from checker import (
-    Off,
-    as_flags,
-    as_number,
-    ask,
-    checker,
-    compare,
-    still_right,
-    tables_outside,
-)
+from checker import Off, as_flags, as_number, ask, checker, compare, off_if, still_right, tables_outside
 from helpers import plots, rules
 from helpers.settings import ALERTS, BLOCK, BUDGET, WINDOW
 
@@ -31,15 +21,8 @@ def naive_rule(flagged: np.ndarray, index: pd.Index) -> Figure:
     """Alerts of the naive rule, block by block, beside what analysts can look at."""
     counts = pd.Series(flagged).groupby(np.asarray(index) // BLOCK * BLOCK).sum()
     title = f"The naive rule raises {counts.mean():.0f} alerts in {BLOCK:,} events; the budget is {ALERTS}"
-    figure, axes = plots.single(title, "event", f"alerts per {BLOCK:,} events", figsize=(7.5, 3))
-    axes.stairs(
-        counts,
-        [*counts.index, counts.index[-1] + BLOCK],
-        baseline=None,
-        color=plots.GREY,
-        lw=2,
-        label="naive rule",
-    )
+    figure, axes = plots.single(title, "event", f"alerts per {BLOCK:,} events", height=3)
+    plots.by_block(axes, counts, color=plots.GREY, lw=2, label="naive rule")
     axes.axhline(ALERTS, color="black", ls="--", lw=2, label="alert budget")
     axes.set_ylim(0)
     axes.legend()
@@ -71,21 +54,18 @@ def profile_map(z: pd.DataFrame, unusual: np.ndarray, beyond: float) -> Figure:
 def rule_votes(summary: pd.DataFrame) -> Figure:
     """Each rule's coverage, split into votes it casts alone, with others, and against others."""
     ordered = summary.sort_values("Coverage")
-    parts = {
-        "alone": ordered["Coverage"] - ordered["Overlaps"],
-        "others agree": ordered["Overlaps"] - ordered["Conflicts"],
-        "others disagree": ordered["Conflicts"],
-    }
-    rare = ordered["Coverage"][ordered["Coverage"] < 0.5]
-    contradicted = (ordered["Conflicts"] / ordered["Coverage"]).fillna(0)
+    coverage, overlaps, conflicts = (ordered[name] for name in ("Coverage", "Overlaps", "Conflicts"))
+    contradicted = (summary["Conflicts"] / summary["Coverage"]).fillna(0)
     title = f"Others contradict {contradicted.max():.0%} of the votes of {contradicted.idxmax()}"
     figure, axes = plots.single(title, "share of events it votes on (the widest bar is cut off)")
-    left = np.zeros(len(ordered))
-    for (label, width), colour in zip(parts.items(), (plots.GREY, plots.SKY, "black"), strict=True):
-        axes.barh(ordered.index, width, left=left, color=colour, label=label)
-        left += width.to_numpy()
-    axes.set_xlim(0, rare.max() * 1.15)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    for left, right, colour, label in (
+        (0, coverage - overlaps, plots.GREY, "alone"),
+        (coverage - overlaps, coverage - conflicts, plots.SKY, "others agree"),
+        (coverage - conflicts, coverage, "black", "others disagree"),
+    ):
+        axes.barh(ordered.index, right - left, left=left, color=colour, label=label)
+    axes.set_xlim(0, coverage[coverage < 0.5].max() * 1.15)
+    plots.percent(axes.xaxis, 1)
     axes.legend(title="votes cast", loc="lower right")
     return figure
 
@@ -96,7 +76,7 @@ def bursts(burst: pd.Series, threshold: float) -> Figure:
     when = burst.index[above].to_numpy()
     clusters = np.split(when, np.flatnonzero(np.diff(when) > WINDOW) + 1) if above.any() else []
     title = f"Burst: {above.sum():,} events exceed the threshold, in {len(clusters)} clusters (shaded)"
-    figure, axes = plots.single(title, "event", "burst (count)", figsize=(7.5, 3))
+    figure, axes = plots.single(title, "event", "burst (count)", height=3)
     for cluster in clusters:
         axes.axvspan(cluster[0] - 50, cluster[-1] + 50, color=plots.RED, alpha=0.15, lw=0)
     axes.vlines(burst.index[~above], 0, burst[~above], color=plots.GREY, lw=0.6)
@@ -108,12 +88,9 @@ def bursts(burst: pd.Series, threshold: float) -> Figure:
 
 def suspicion_by_label(suspicion: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
     """Suspicion on a log axis, split by pseudo-label, and the budget's threshold."""
-    beyond, suspicious, undecided = (
-        mask.sum() for mask in (suspicion > threshold, labels == 1, labels == -1)
-    )
     title = (
-        f"{suspicious:,} of the {beyond:,} events beyond the threshold are suspicious; "
-        f"{undecided:,} of all {len(labels):,} stay undecided"
+        f"{(labels == 1).sum():,} of the {(suspicion > threshold).sum():,} events beyond the threshold are "
+        f"suspicious; {(labels == -1).sum():,} of all {len(labels):,} stay undecided"
     )
     return plots.by_label(title, "suspicion (log scale)", suspicion, labels, threshold)
 
@@ -125,7 +102,7 @@ def rule_coverage(signal: pd.Series, threshold: float) -> Figure:
         f"{signal.name} > {threshold:g} accuses {accused:.1f} of {BLOCK:,} events; the budget is {ALERTS}",
         f"threshold of {signal.name}",
         f"accused of {BLOCK:,} events\n(log scale)",
-        figsize=(7.5, 3),
+        height=3,
     )
     values = np.sort(signal.to_numpy())
     share = (len(values) - np.searchsorted(values, values, side="right")) * BLOCK / len(values)
@@ -145,8 +122,8 @@ TOO_MANY = 10 * BUDGET  # share of events beyond which a rule does not accuse, i
 CUTS = 30  # a rule is asked again about the events before, and up to, so many that it accuses,
 LOUD = 10  # and up to so many that stand out in a signal and are not accused
 LATER = (
-    " about them: it uses events that come later. Look back only, and take numbers from `thresholds`, or "
-    "write them down."
+    "your rule says something else about them: it uses events that come later. Look back only, and take "
+    "numbers from `thresholds`, or write them down."
 )
 
 
@@ -154,18 +131,16 @@ LATER = (
 def check_2a(attempt: Callable, votes: pd.DataFrame) -> str:
     """A rule's coverage: the share of events on which it does not abstain."""
     for name, vote in votes.items():
+        accused = (vote == rules.SUSPICIOUS).mean()
         slips = {
-            "leaves out the votes for the defence: 0 is a vote, only -1 abstains.": (
-                vote == rules.SUSPICIOUS
-            ).mean(),
+            "leaves out the votes for the defence: 0 is a vote, only -1 abstains.": accused,
             "counts the abstentions: -1 is no vote, and 0 is one.": (vote != 0).mean(),
             "is how many events; coverage is a share of all.": (vote != rules.ABSTAIN).sum(),
             "is the share of the abstentions.": (vote == rules.ABSTAIN).mean(),
             "is the mean of the codes 1, 0 and -1, which says nothing.": vote.mean(),
         }
         slips = {f"For `{name}` your number {sentence}": value for sentence, value in slips.items()}
-        expected = (vote != rules.ABSTAIN).mean()
-        compare(as_number(ask(attempt, vote)), expected, slips, f"For `{name}`")
+        compare(as_number(ask(attempt, vote)), (vote != rules.ABSTAIN).mean(), slips, f"For `{name}`")
     still_right(as_number(ask(attempt, pd.Series([1, 0, -1, -1, 0, 0, 1, 0]))), 6 / 8)
     return "right. The same as the column Coverage above."
 
@@ -177,18 +152,16 @@ def check_2b(attempt: Callable, values: pd.Series) -> str:
     if np.isclose(threshold, (BUDGET, 1 - BUDGET)).any():
         raise Off("This is the share itself; the question is which value that share of the events exceeds.")
     share = float((values > threshold).mean())
-    if abs(share - BUDGET) * len(values) > 1:
-        hint = (
-            " You are at the other end of the list."
-            if share > 0.9
-            else f" {ALERTS} of {BLOCK:,} is {100 * BUDGET:g} %, not {1_000 * BUDGET:g} %."
-            if abs(share - 10 * BUDGET) < BUDGET
-            else " Nobody would ever be accused."
-            if share == 0
-            else ""
-        )
-        found = f"{share * BLOCK:.1f} of {BLOCK:,} events exceed {threshold:.4g}"
-        raise Off(f"{found}; the budget is {ALERTS}.{hint}")
+    hints = {
+        " You are at the other end of the list.": share > 0.9,
+        f" {ALERTS} of {BLOCK:,} is {100 * BUDGET:g} %, not {1_000 * BUDGET:g} %.": (
+            abs(share - 10 * BUDGET) < BUDGET
+        ),
+        " Nobody would ever be accused.": share == 0,
+    }
+    hint = "".join(hint for hint, fits in hints.items() if fits)
+    found = f"{share * BLOCK:.1f} of {BLOCK:,} events exceed {threshold:.4g}; the budget is {ALERTS}.{hint}"
+    off_if(abs(share - BUDGET) * len(values) > 1, found)
     others = 2 * values[: len(values) // 2] + 1
     exceed = (others > as_number(ask(attempt, others))).sum()
     still_right(abs(exceed - BUDGET * len(others)) <= 1, True)
@@ -212,13 +185,9 @@ def accused(
             "is given; take numbers from `thresholds`, or write them down."
         )
     fires = says(signals)
-    if not fires.any():
-        raise Off("Your rule accuses nobody. Lower what it asks for.")
-    if fires.mean() > most:
-        raise Off(
-            f"Your rule accuses {fires.mean() * BLOCK:.0f} of {BLOCK:,} events. Analysts can look at "
-            f"{ALERTS}; ask for something rarer, {most * BLOCK:.0f} at most."
-        )
+    off_if(not fires.any(), "Your rule accuses nobody. Lower what it asks for.")
+    many = f"Your rule accuses {fires.mean() * BLOCK:.0f} of {BLOCK:,} events. Analysts can look at {ALERTS};"
+    off_if(fires.mean() > most, f"{many} ask for something rarer, {most * BLOCK:.0f} at most.")
     if (says(signals) != fires).any():
         raise Off("Asked twice, your rule accuses others. An accusation must not depend on chance.")
     first = np.flatnonzero(fires)[:CUTS]
@@ -226,13 +195,11 @@ def accused(
     loud = [signals.index.get_indexer(quiet[name].nlargest(LOUD).index) for name in quiet]
     for end in (len(signals) // 2, *first, *(first + 1), *(np.concatenate(loud) + 1)):
         if end and (says(signals[:end]) != fires[:end]).any():
-            raise Off(f"Asked about the first {end:,} events alone, your rule says something else{LATER}")
-    extreme = signals.copy()
+            raise Off(f"Asked about the first {end:,} events alone, {LATER}")
+    extreme = signals.assign(**10.0 * signals.select_dtypes("number").max())
     extreme.index += signals.index[-1] + 1
-    for name in signals.select_dtypes("number"):
-        extreme[name] = 10.0 * signals[name].max()
-    if (says(pd.concat([signals, extreme]))[: len(fires)] != fires).any():
-        raise Off(f"With extreme events after these, your rule says something else{LATER}")
+    changed = says(pd.concat([signals, extreme]))[: len(fires)] != fires
+    off_if(changed.any(), f"With extreme events after these, {LATER}")
     return fires
 
 
@@ -242,8 +209,7 @@ VOTED_TWICE = "Your rule says exactly what `{}` says; a vote cast twice is no se
 def only_if_new(fires: np.ndarray, said: pd.DataFrame, twice: str = VOTED_TWICE) -> None:
     """Told off where a rule accuses exactly those whom a column of `said` accuses."""
     for name in said:
-        if (said[name] == fires).all():
-            raise Off(twice.format(name))
+        off_if((said[name] == fires).all(), twice.format(name))
 
 
 def this_is_a_rule(fires: np.ndarray, said: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""What notebook 3: describe behaviour alone needs: its figures and its checkers."""
+"""Notebook 3, describe behaviour: its figures and its checkers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
-from scipy.spatial.distance import cdist
 
 from checker import Off, as_column, ask, checker, compare, only_if_no_slip, still_right
 from helpers import plots
@@ -22,27 +20,21 @@ from helpers.settings import ALERTS, BLOCK, BUDGET, UNUSUAL_SD, WINDOW
 def crowds(z: pd.DataFrame, means: np.ndarray, covariances: np.ndarray, distance: np.ndarray) -> Figure:
     """Crowds, and one crowd for all, as ellipses of two standard deviations, on the two inputs along which
     the crowds stand farthest apart."""
-    x, y = np.sort(np.argsort(means.var(axis=0))[-2:])
+    pair = np.sort(np.argsort(means.var(axis=0))[-2:])
     far, out = (values > np.quantile(values, 1 - BUDGET) for values in (distance, np.linalg.norm(z, axis=1)))
     figure, axes = plots.single(
         f"{1 - out[far].mean():.0%} of the events farthest from all crowds are not among those farthest out",
-        f"{z.columns[x]} (robust standard deviations)",
-        f"{z.columns[y]} (robust standard deviations)",
-        figsize=(8, 5),
+        *(f"{z.columns[column]} (robust standard deviations)" for column in pair),
+        height=5,
+        width=8,
     )
-    both = z.iloc[:, [x, y]].to_numpy()
+    both = z.iloc[:, pair].to_numpy()
     axes.scatter(*both.T, s=4, color=plots.GREY, alpha=0.25, lw=0)
     farthest = f"the {ALERTS} of {BLOCK:,} farthest from all"
     axes.scatter(*both[far].T, s=14, color=plots.RED, alpha=0.8, lw=0, label=farthest)
-    shapes = [
-        (mean[[x, y]], spread[np.ix_([x, y], [x, y])])
-        for mean, spread in zip(means, covariances, strict=True)
-    ]
-    for mean, spread in [*shapes, (both.mean(axis=0), np.cov(both, rowvar=False))]:
-        (small, large), vectors = np.linalg.eigh(spread)
-        angle = np.degrees(np.arctan2(*vectors[::-1, 1]))
-        style = {"color": plots.BLUE} if len(axes.patches) < len(means) else {"color": "black", "ls": "--"}
-        axes.add_patch(Ellipse(mean, 4 * large**0.5, 4 * small**0.5, angle=angle, fill=False, lw=2, **style))
+    for mean, spread in zip(means[:, pair], covariances[:, pair][:, :, pair], strict=True):
+        _ellipse(axes, mean, spread, color=plots.BLUE)
+    _ellipse(axes, both.mean(axis=0), np.cov(both, rowvar=False), color="black", ls="--")
     axes.patches[0].set_label("a crowd")
     axes.patches[-1].set_label("one crowd for all")
     everyday, rare = np.quantile(both, [0.002, 0.998], axis=0), np.quantile(both[far], [0.05, 0.95], axis=0)
@@ -52,8 +44,17 @@ def crowds(z: pd.DataFrame, means: np.ndarray, covariances: np.ndarray, distance
     return figure
 
 
+def _ellipse(axes: plt.Axes, mean: np.ndarray, spread: np.ndarray, **style) -> None:
+    """Two standard deviations around a mean, (2,), of a covariance, (2, 2)."""
+    (small, large), vectors = np.linalg.eigh(spread)
+    angle = np.degrees(np.arctan2(*vectors[::-1, 1]))
+    axes.add_patch(Ellipse(mean, 4 * large**0.5, 4 * small**0.5, angle=angle, fill=False, lw=2, **style))
+
+
 def before_and_after_scaling(raw: np.ndarray, scaled: np.ndarray, names: Sequence[str]) -> Figure:
     """Spread of each input before and after scaling; boxes hold the middle half of the events."""
+    import seaborn as sns
+
     figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.4))
     titles = ["before: no input has a box", "after"]
     boxes = [np.subtract(*np.quantile(values, [0.75, 0.25], axis=0)) for values in (raw, scaled)]
@@ -61,9 +62,8 @@ def before_and_after_scaling(raw: np.ndarray, scaled: np.ndarray, names: Sequenc
         before, after = (box.max() / box[box > 0].min() for box in boxes)
         titles = [f"before: the widest box is\n{before:.0f} times the narrowest", f"after: {after:.1f} times"]
     for axis, values, title in zip(axes, (raw, scaled), titles, strict=True):
-        sns.boxplot(
-            pd.DataFrame(values, columns=names), orient="h", ax=axis, color=plots.SKY, showfliers=False
-        )
+        style = {"orient": "h", "color": plots.SKY, "linecolor": "#494949", "showfliers": False}
+        sns.boxplot(pd.DataFrame(values, columns=names), ax=axis, **style)
         axis.set(title=title, xlabel="value (outliers not drawn)")
     return figure
 
@@ -108,13 +108,13 @@ def check_3a(attempt: Sequence[str], candidates: Mapping[str, Callable], events:
     several = np.iterable(attempt) and not isinstance(attempt, str | Mapping)
     if not several or not all(isinstance(name, str) for name in attempt):
         raise Off('Give the names in a set, such as {"change", "rank"}.')
-    if unknown := set(attempt) - set(candidates):
-        raise Off(f"There is no candidate called {sorted(unknown)[0]}.")
+    for name in sorted(set(attempt) - set(candidates)):
+        raise Off(f"There is no candidate called {name}.")
     half = len(events) // 2
     past = {name: feature(events)[:half] for name, feature in candidates.items()}
     leaking = {name for name, values in past.items() if not values.equals(candidates[name](events[:half]))}
-    if innocent := sorted(set(attempt) - leaking):
-        raise Off(f"`{innocent[0]}` is the same without the later events: it looks back only.")
+    for name in sorted(set(attempt) - leaking):
+        raise Off(f"`{name}` is the same without the later events: it looks back only.")
     if missed := len(leaking - set(attempt)):
         raise Off(
             f"{missed} more {'sees' if missed == 1 else 'see'} the future. Compare each candidate on all "
@@ -132,88 +132,67 @@ def check_3a(attempt: Sequence[str], candidates: Mapping[str, Callable], events:
 def check_3b(attempt: Callable) -> str:
     """How many of the `window` events before each one are flagged."""
     flags, window = np.random.default_rng(0).random(200) < 0.3, 7
-    other = flags.copy()
-    other[100:] = ~other[100:]
-    series = pd.Series(flags.astype(float))
-    before = series.shift(1, fill_value=0)
-    expected = _flagged_before(flags, window)
+    other = flags ^ (np.arange(200) >= 100)
+    here = pd.Series(flags).astype(float)
+    before = here.shift(1, fill_value=0)
+    right, share = _sum(before, window), before.rolling(window, min_periods=1).mean()
+    ever = before.cumsum()
     slips = {
-        "Each event counts itself; only the events before it should count.": (
-            series.rolling(window, min_periods=1).sum()
-        ),
-        "It counts the event itself, besides the `window` events before it.": (
-            series.rolling(window + 1, min_periods=1).sum()
-        ),
-        "This is the share that is flagged; the question is how many.": (
-            before.rolling(window, min_periods=1).mean()
-        ),
-        "This is yes or no; the question is how many.": (expected > 0).astype(int),
-        "It counts everything since the beginning; only the last `window` events are recent.": (
-            before.cumsum()
-        ),
-        "It reaches back one event too far.": before.rolling(window + 1, min_periods=1).sum(),
-        "It reaches back one event too little.": before.rolling(window - 1, min_periods=1).sum(),
+        "Each event counts itself; only the events before it should count.": _sum(here, window),
+        "It counts the event itself, besides the `window` events before it.": _sum(here, window + 1),
+        "This is the share that is flagged; the question is how many.": share,
+        "This is yes or no; the question is how many.": (right > 0).astype(int),
+        "It counts everything since the beginning; only the last `window` events are recent.": ever,
+        "It reaches back one event too far.": _sum(before, window + 1),
+        "It reaches back one event too little.": _sum(before, window - 1),
     }
     answer, changed = ask(attempt, flags, window), ask(attempt, other, window)
-    early = [np.ravel(np.asarray(each, dtype=float))[:100] for each in (answer, changed)]
-    if len(early[0]) == 100 and not np.array_equal(*early, equal_nan=True):
+    found, later = (np.ravel(np.asarray(each, dtype=float)) for each in (answer, changed))
+    if len(found) >= 100 and not np.array_equal(found[:100], later[:100], equal_nan=True):
         raise Off("When later events change, the counts before them change: it sees the future.")
-    found = np.ravel(np.asarray(answer, dtype=float))
     if len(found) == len(flags) and np.isnan(found[: window + 1]).any():
-        late = {sentence: slip[window + 1 :] for sentence, slip in slips.items()}
-        only_if_no_slip(found[window + 1 :], late)
+        only_if_no_slip(
+            found[window + 1 :], {sentence: slip[window + 1 :] for sentence, slip in slips.items()}
+        )
         raise Off(
             "The first events have fewer than `window` events before them: count those that exist; before "
             "the very first there are 0."
         )
-    found = as_column(answer, len(flags))
-    compare(found, expected, slips)
-    still_right(as_column(ask(attempt, other, 3), len(other)), _flagged_before(other, 3))
+    compare(as_column(answer, len(flags)), right, slips)
+    before = pd.Series(other).astype(float).shift(1, fill_value=0)
+    still_right(as_column(ask(attempt, other, 3), len(other)), _sum(before, 3))
     return (
         "right. It looks back only, and event by event it is what `burst` counts before asking for likeness."
     )
 
 
-def _flagged_before(flags: np.ndarray, window: int) -> pd.Series:
-    before = pd.Series(flags.astype(float)).shift(1, fill_value=0)
-    return before.rolling(window, min_periods=1).sum()
+def _sum(flags: pd.Series, window: int) -> pd.Series:
+    return flags.rolling(window, min_periods=1).sum()
 
 
 @checker
 def check_3c(attempt: Callable, z: np.ndarray) -> str:
     """The Mahalanobis distance of rows from a mean, under a covariance."""
-    mean, covariance = z.mean(axis=0) + 0.5, np.cov(z[500:], rowvar=False)
-    z = z[:500]
-    away = z - mean
-    expected = _mahalanobis(z, mean, covariance)
-    slips = {
-        "This is the distance squared; the root is missing.": expected**2,
-        "This is the straight distance, as if the inputs had nothing to do with one another.": (
-            np.linalg.norm(away, axis=1)
-        ),
-        "This divides each input by its own spread, but leaves out how the inputs move together.": (
-            np.linalg.norm(away / np.sqrt(np.diag(covariance)), axis=1)
-        ),
-        "The covariance must be inverted: directions in which events vary much count little.": np.sqrt(
-            np.einsum("ni,ij,nj->n", away, covariance, away)
-        ),
-        "Subtract the mean first.": _mahalanobis(z, 0 * mean, covariance),
-        "Subtract the mean that is given; this is the rows' own.": _mahalanobis(
-            z, z.mean(axis=0), covariance
-        ),
-        "Take the covariance that is given; this is the rows' own.": (
-            _mahalanobis(z, mean, np.cov(z, rowvar=False))
-        ),
-    }
-    answer = ask(attempt, z, mean, covariance)
+    mean, cov, z = z.mean(axis=0) + 0.5, np.cov(z[500:], rowvar=False), z[:500]
+    answer, inverse = ask(attempt, z, mean, cov), np.linalg.inv(cov)
     if np.shape(answer) == (len(z), len(z)):
         raise Off(
             "This multiplies every row with every other; only the table's diagonal is about one row alone. "
             "Multiply value by value instead and add up along the rows (axis=1)."
         )
-    compare(as_column(answer, len(z)), expected, slips)
+
+    def by(weights: np.ndarray, mean: np.ndarray = mean) -> np.ndarray:
+        return np.sqrt(np.einsum("ni,ij,nj->n", z - mean, weights, z - mean))
+
+    straight, apart, own = np.eye(len(mean)), np.diag(1 / np.diag(cov)), np.cov(z, rowvar=False)
+    slips = {
+        "This is the distance squared; the root is missing.": by(inverse) ** 2,
+        "This is the straight distance, as if the inputs had nothing to do with one another.": by(straight),
+        "This divides each input by its own spread, but leaves out how the inputs move together.": by(apart),
+        "The covariance must be inverted: directions in which events vary much count little.": by(cov),
+        "Subtract the mean first.": by(inverse, 0 * mean),
+        "Subtract the mean that is given; this is the rows' own.": by(inverse, z.mean(axis=0)),
+        "Take the covariance that is given; this is the rows' own.": by(np.linalg.inv(own)),
+    }
+    compare(as_column(answer, len(z)), by(inverse), slips)
     return "right. If ordinary events were one crowd, this would be the signal `distance`."
-
-
-def _mahalanobis(z: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    return cdist(z, [mean], "mahalanobis", VI=np.linalg.inv(covariance))[:, 0]

@@ -1,20 +1,18 @@
-"""What notebook 4: rebuild ordinary events alone needs: its figures and its checkers."""
+"""Notebook 4, rebuild ordinary events: its figures and its checkers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from checker import Off, as_column, ask, checker, close, compare, still_right
+from checker import Off, as_column, ask, checker, compare, off_if, only_if_no_slip, still_right
 from helpers import plots, rules
 from helpers.autoencoder import Autoencoder
 
@@ -23,29 +21,29 @@ from helpers.autoencoder import Autoencoder
 
 def errors_by_label(errors: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
     """Reconstruction errors on a log axis, split by pseudo-label, and the threshold."""
-    caught = (errors[labels == 1] > threshold).mean()
     title = (
-        f"{caught:.0%} of the suspicious events are rebuilt worse than {plots.WITHIN} of the presumed normals"
+        f"{(errors[labels == 1] > threshold).mean():.0%} of the suspicious events are rebuilt worse than "
+        f"{plots.WITHIN} of the presumed normals"
     )
     return plots.by_label(title, "reconstruction error (log scale)", errors, labels, threshold)
 
 
 def network(widths: Sequence[int]) -> Figure:
     """Layers of a network as columns of dots, each joined with the next."""
-    figure, axes = plots.single(
-        f"{widths[0]} numbers pass through {min(widths)}, and are rebuilt", figsize=(7, 3)
-    )
-    ends = [(np.full(n, depth), np.linspace(-1, 1, n) * (n - 1) / 2) for depth, n in enumerate(widths)]
-    for (x, y), (next_x, next_y) in pairwise(ends):
-        for start in zip(x, y, strict=True):
-            lines = [[start, end] for end in zip(next_x, next_y, strict=True)]
-            axes.add_collection(LineCollection(lines, colors=plots.GREY, linewidths=0.3))
-    for depth, (x, y) in enumerate(ends):
-        axes.scatter(x, y, s=40, color="black" if widths[depth] == min(widths) else plots.BLUE, zorder=2)
-    names = {0: "input", int(np.argmin(widths)): "code", len(widths) - 1: "rebuilt"}
+    code = min(widths)
+    title = f"{widths[0]} numbers pass through {code}, and are rebuilt"
+    figure, axes = plots.single(title, height=3, width=7)
+    heights = [np.linspace(-1, 1, n) * (n - 1) / 2 for n in widths]
+    for depth, (here, there) in enumerate(pairwise(heights)):
+        lines = [[(depth, start), (depth + 1, end)] for start in here for end in there]
+        axes.add_collection(LineCollection(lines, colors=plots.GREY, linewidths=0.3))
+    for depth, height in enumerate(heights):
+        colour = "black" if len(height) == code else plots.BLUE
+        axes.scatter(np.full(len(height), depth), height, s=40, color=colour, zorder=2)
+    names = {0: "input", widths.index(code): "code", len(widths) - 1: "rebuilt"}
     axes.set_xticks(list(names), list(names.values()))
     axes.set_yticks([])
-    sns.despine(figure, left=True, bottom=True)
+    axes.spines[["left", "bottom"]].set_visible(False)
     return figure
 
 
@@ -53,13 +51,11 @@ def training_curves(histories: Mapping[str, Sequence[Sequence[float]]]) -> Figur
     """Mean squared error an epoch, on training rows and on held-out ones; one panel a run."""
     figure, axes = plt.subplots(1, len(histories), figsize=(7.5, 3.6), sharey=True, squeeze=False)
     for axis, (name, history) in zip(axes[0], histories.items(), strict=True):
-        errors = np.array(history)
-        best = int(errors[:, 1].argmin())
-        epochs = np.arange(1, len(errors) + 1)
-        axis.plot(epochs, errors[:, 0], color=plots.GREY, label="training rows")
-        axis.plot(epochs, errors[:, 1], color=plots.BLUE, label="held-out rows")
-        axis.plot(best + 1, errors[best, 1], "o", color="black", label="lowest")
-        found = f"held out {errors[best, 1]:.3f} at best, {errors[-1, 1]:.3f} last"
+        errors = pd.DataFrame(history, range(1, len(history) + 1), ["training rows", "held-out rows"])
+        for (rows, curve), colour in zip(errors.items(), (plots.GREY, plots.BLUE), strict=True):
+            axis.plot(curve, color=colour, label=rows)
+        axis.plot(curve.idxmin(), curve.min(), "o", color="black", label="lowest")
+        found = f"held out {curve.min():.3f} at best, {curve.iloc[-1]:.3f} last"
         axis.set(title=f"{name}:\n{found}", xlabel="epoch", yscale="log")
     axes[0, 0].set_ylabel("mean squared error\n(log scale)")
     axes[0, 0].legend()
@@ -83,6 +79,8 @@ def label_moves(labels: pd.DataFrame) -> Figure:
 
 def badly_rebuilt(misfit: np.ndarray, index: pd.Index, names: Sequence[str]) -> Figure:
     """Which inputs the autoencoder rebuilt badly, one row an event."""
+    import seaborn as sns
+
     share = misfit**2 / (misfit**2).sum(axis=1, keepdims=True)
     alike = np.abs(share[:, None] - share).sum(axis=2) < 0.2  # at most a tenth of the error elsewhere
     group = index[alike[alike.sum(axis=1).argmax()]]
@@ -90,7 +88,7 @@ def badly_rebuilt(misfit: np.ndarray, index: pd.Index, names: Sequence[str]) -> 
         f"{len(group)} of the {len(index)} largest errors are of one pattern, "
         f"within {group.max() - group.min():,} events"
     )
-    figure, axes = plots.single(title, figsize=(8, 4.5))
+    figure, axes = plots.single(title, height=4.5, width=8)
     table, bar = pd.DataFrame(share, index, names).sort_index(), {"label": "share of the event's error"}
     sns.heatmap(table, ax=axes, cmap="Blues", vmin=0, vmax=1, cbar_kws=bar)
     axes.set(xlabel="input", ylabel="event")
@@ -102,13 +100,11 @@ def suspects_found(found: Mapping[str, float]) -> Figure:
     most = max(found.values())
     best = [plots.DETECTORS[name][0] for name, share in found.items() if share == most]
     who = f"{best[0].capitalize()} finds" if len(best) == 1 else f"{len(best)} of {len(found)} detectors find"
-    figure, axes = plots.single(
-        f"{who} {most:.0%} of what the rules suspect, none finds more",
-        "share of the rules' suspects, found within the alert budget",
-        figsize=(7.5, 2.6),
-    )
+    title = f"{who} {most:.0%} of what the rules suspect, none finds more"
+    what = "share of the rules' suspects, found within the alert budget"
+    figure, axes = plots.single(title, what, height=2.6)
     plots.bars(axes, found)
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    plots.percent(axes.xaxis)
     return figure
 
 
@@ -122,27 +118,21 @@ LABELS = {rules.SUSPICIOUS: "suspicious", rules.NORMAL: "presumed normal", rules
 def check_4a(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder) -> str:
     """The reconstruction error of each row."""
     rebuilt = autoencoder.reconstruct(x)
-    squared = (x - rebuilt) ** 2
+    away, squared = x - rebuilt, (x - rebuilt) ** 2
+    an_input, summed, size = squared.mean(axis=0), squared.sum(axis=1), np.abs(away).mean(axis=1)
+    plain = away.mean(axis=1)
     slips = {
         "This is one number for all events; an analyst needs one for each.": squared.mean(),
-        "This is one number an input; average over the inputs, along the rows (axis=1).": squared.mean(
-            axis=0
-        ),
+        "This is one number an input; average over the inputs, along the rows (axis=1).": an_input,
         "This adds the inputs up; the mean can be compared between detectors with more or fewer inputs.": (
-            squared.sum(axis=1)
+            summed
         ),
-        "This averages the differences themselves; too high and too low cancel out, so square them.": (
-            x - rebuilt
-        ).mean(axis=1),
-        "This averages absolute differences; squared ones punish one large miss more.": np.abs(
-            x - rebuilt
-        ).mean(axis=1),
+        "This averages the differences themselves; too high and too low cancel out, so square them.": plain,
+        "This averages absolute differences; squared ones punish one large miss more.": size,
         "This is the root of the error.": np.sqrt(squared.mean(axis=1)),
     }
     answer = ask(attempt, x, rebuilt)
-    for sentence, slip in slips.items():
-        if close(answer, slip, 1e-6):
-            raise Off(sentence)
+    only_if_no_slip(answer, slips)
     compare(as_column(answer, len(x)), squared.mean(axis=1), {}, tol=1e-4)
     others = as_column(ask(attempt, x[::-1], 0 * rebuilt), len(x))
     still_right(others, (x[::-1] ** 2).mean(axis=1), tol=1e-4)
@@ -156,63 +146,51 @@ def check_4b(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder, names: 
     order = np.array(names)
     for rows, rebuilt, named in ((x, autoencoder.reconstruct(x), order), (both, 0 * both, order[::-1])):
         answer = _names(ask(attempt, rows, rebuilt, named.tolist()), len(rows), named)
-        away = rows - rebuilt
-        right = named[np.abs(away).argmax(axis=1)]
-        wrong = np.flatnonzero(answer != right)
+        away, far = rows - rebuilt, np.abs(rows - rebuilt)
+        right, largest = named[far.argmax(axis=1)], named[np.abs(rows).argmax(axis=1)]
+        if (answer == right).all():
+            continue
+        mind = "take the sign away before you look for the largest."
         slips = {
-            "Too low is as bad as too high: take the sign away before you look for the largest.": named[
-                away.argmax(axis=1)
-            ],
-            "Too high is as bad as too low: take the sign away before you look for the largest.": named[
-                away.argmin(axis=1)
-            ],
-            "These are the inputs that were rebuilt best.": named[np.abs(away).argmin(axis=1)],
-            "These are the largest inputs; the question is which one was rebuilt worst.": named[
-                np.abs(rows).argmax(axis=1)
-            ],
+            f"Too low is as bad as too high: {mind}": named[away.argmax(axis=1)],
+            f"Too high is as bad as too low: {mind}": named[away.argmin(axis=1)],
+            "These are the inputs that were rebuilt best.": named[far.argmin(axis=1)],
+            "These are the largest inputs; the question is which one was rebuilt worst.": largest,
             "With the columns in another order its names are off: take them from `names`.": order[
-                np.abs(away).argmax(axis=1)
+                far.argmax(axis=1)
             ],
         }
         for sentence, slip in slips.items():
-            if len(wrong) and (answer == slip).all():
-                raise Off(sentence)
-        if len(wrong):
-            raise Off(f"For row {wrong[0]} it says {answer[wrong[0]]}, but another input was rebuilt worse.")
+            off_if((answer == slip).all(), sentence)
+        first = np.flatnonzero(answer != right)[0]
+        raise Off(f"For row {first} it says {answer[first]}, but another input was rebuilt worse.")
     return "right. A reason for every alert, without another model."
 
 
 def _names(answer: Any, n: int, names: np.ndarray) -> np.ndarray:
     """An answer that names one input a row."""
     found = np.asarray(answer)
-    if found.shape != (n,):
-        gives = {0: "one for all", 1: f"{found.size}"}.get(found.ndim, f"a table of shape {found.shape}")
-        raise Off(
-            f"It should give one name an event, {n} here, but gives {gives}. Does it work with what it is "
-            "given?"
-        )
-    if found.dtype.kind in "iu":
-        raise Off("These are positions; an analyst reads names.")
-    if unknown := [name for name in found if name not in names]:
-        raise Off(f"There is no input called {unknown[0]}; take the names from `names`.")
+    gives = {0: "one for all", 1: found.size}.get(found.ndim, f"a table of shape {found.shape}")
+    count = f"It should give one name an event, {n} here, but gives {gives}."
+    off_if(found.shape != (n,), f"{count} Does it work with what it is given?")
+    off_if(found.dtype.kind in "iu", "These are positions; an analyst reads names.")
+    for name in found:
+        off_if(name not in names, f"There is no input called {name}; take the names from `names`.")
     return found
 
 
 @checker
 def check_4c(attempt: Callable) -> str:
     """How rules and network correct each other, one event at a time."""
-    table = pd.DataFrame(
-        [(label, bad, accused) for label in LABELS for bad in (True, False) for accused in (True, False)]
-    )
-    accusation = np.where(table[[2]], rules.SUSPICIOUS, rules.ABSTAIN)
-    expected = rules.refine_labels(
-        table[0].to_numpy(), pd.DataFrame(accusation), table[1].to_numpy().astype(float), 0.5
-    )
-    for (label, bad, accused), right in zip(table.itertuples(index=False), expected, strict=True):
-        answer = ask(attempt, label, bad, accused)
+    cases = list(product(LABELS, (True, False), (True, False)))
+    label, bad, accused = np.array(cases).T
+    votes = pd.DataFrame({"rule": np.where(accused, rules.SUSPICIOUS, rules.ABSTAIN)})
+    for case, right in zip(cases, rules.refine_labels(label, votes, bad, 0.5), strict=True):
+        answer = ask(attempt, *case)
         if isinstance(answer, bool) or answer not in LABELS:
             raise Off(f"It should give 1, 0 or -1, but gives {answer!r}.")
         if answer != right:
+            label, bad, accused = case
             raise Off(
                 f"An event that is {LABELS[label]}, {'badly' if bad else 'well'} rebuilt and "
                 f"{'accused by a rule' if accused else 'accused by no rule'} should not become "

@@ -1,4 +1,4 @@
-"""What notebook 7: replay the stream alone needs: its figures and its checkers."""
+"""Notebook 7, replay the stream: its figures and its checkers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from scipy.special import expit, logit
 
 from checker import as_column, as_flags, as_number, ask, checker, compare
 from helpers import plots
@@ -23,28 +22,26 @@ def wrong_reviews(found: pd.DataFrame, label_free: float) -> Figure:
     means = found.groupby(["told", "wrong"])["found"].agg(["mean", "min", "max"])
     by_share = means["mean"].unstack("wrong")
     lost, worst = 1 - by_share.iloc[:, -1] / by_share.iloc[:, 0], by_share.columns[-1]
-    figure, axes = plots.single(
+    title = (
         f"{worst:.0%} wrong reviews cost {lost['reviews']:.0%} of the finds, on honest events alone "
-        f"{lost['wrong on honest events alone']:.0%}, on frauds alone {lost['wrong on frauds alone']:.0%}",
-        "share of the reviews that are wrong",
-        "frauds found",
-        figsize=(7.5, 3.6),
+        f"{lost['wrong on honest events alone']:.0%}, on frauds alone {lost['wrong on frauds alone']:.0%}"
     )
-    reviewed, complained = (plots.STREAM[name][1] for name in ("stream", "complaints"))
+    figure, axes = plots.single(title, "share of the reviews that are wrong", "frauds found", height=3.6)
     lines = (
-        ("reviews and complaints", complained, "o-"),
-        ("wrong on frauds alone", reviewed, "^:"),
-        ("reviews", reviewed, "o-"),
-        ("wrong on honest events alone", reviewed, "v:"),
+        ("reviews and complaints", plots.OLIVE, "o-"),
+        ("wrong on frauds alone", plots.WINE, "^:"),
+        ("reviews", plots.WINE, "o-"),
+        ("wrong on honest events alone", plots.WINE, "v:"),
     )
     for told, colour, line in lines:
         curve = means.loc[told]
         axes.plot(curve.index, curve["mean"], line, color=colour, label=told)
         if line == "o-":
             axes.fill_between(curve.index, curve["min"], curve["max"], color=colour, alpha=0.12, lw=0)
-    axes.axhline(label_free, color=plots.STREAM["detector"][1], ls="--", label=plots.STREAM["detector"][0])
+    label, colour, _ = plots.STREAM["detector"]
+    axes.axhline(label_free, color=colour, ls="--", label=label)
     axes.set_xticks(found["wrong"].unique())
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    plots.percent(axes.xaxis, 0)
     axes.set_ylim(0)
     axes.legend(**plots.BESIDE)
     return figure
@@ -52,36 +49,33 @@ def wrong_reviews(found: pd.DataFrame, label_free: float) -> Figure:
 
 def one_alert(delay: int, complained: int) -> Figure:
     """What happens to an event, from its arrival to a complaint; not to scale."""
-    steps = {
-        "arrives,\nis scored": "at once",
-        "is alerted,\nlies on a desk": f"when its block\nof {BLOCK:,} ends",
-        "is reviewed": f"{delay:,} events\nafter the event",
-        "the learner\nis taught": "when that\nblock ends",
-        "a fraud's\ncustomer complains": f"{complained:,} events\nafter the event",
-    }
-    figure, axes = plots.single("What the learner knows of an event comes in steps", figsize=(7.5, 2.4))
-    places = np.arange(len(steps))
-    axes.plot(places, 0 * places, color=plots.GREY, lw=2, zorder=0)
-    axes.scatter(
-        places, 0 * places, s=160, color=[plots.GREY, plots.RED, plots.GREEN, plots.BLUE, plots.GREEN]
+    steps = (
+        ("arrives,\nis scored", "at once", plots.GREY),
+        ("is alerted,\nlies on a desk", f"when its block\nof {BLOCK:,} ends", plots.RED),
+        ("is reviewed", f"{delay:,} events\nafter the event", plots.GREEN),
+        ("the learner\nis taught", "when that\nblock ends", plots.BLUE),
+        ("a fraud's\ncustomer complains", f"{complained:,} events\nafter the event", plots.GREEN),
     )
-    for place, (what, when) in zip(places, steps.items(), strict=True):
+    figure, axes = plots.single("What the learner knows of an event comes in steps", height=2.4)
+    places, level = np.arange(len(steps)), np.zeros(len(steps))
+    axes.plot(places, level, color=plots.GREY, lw=2, zorder=0)
+    axes.scatter(places, level, s=160, color=[colour for *_, colour in steps])
+    for place, (what, when, _) in enumerate(steps):
         axes.annotate(what, (place, 0.25), ha="center", va="bottom", weight="bold")
         axes.annotate(when, (place, -0.25), ha="center", va="top")
     axes.set(xlim=(-0.6, len(steps) - 0.4), ylim=(-1, 1), xticks=[], yticks=[])
-    sns.despine(figure, left=True, bottom=True)
+    axes.spines[["left", "bottom"]].set_visible(False)
     return figure
 
 
 def found_per_review(found: Mapping[str, np.ndarray]) -> Figure:
     """Frauds found against alerts reviewed; one line a detector, all with the same budget."""
     totals = {name: int(values.sum()) for name, values in found.items()}
-    figure, axes = plots.single(
+    title = (
         f"After {max(map(len, found.values())):,} reviews the learner has found {totals['stream']} frauds, "
-        f"the label-free detector {totals['detector']}",
-        "alerts reviewed",
-        "frauds found",
+        f"the label-free detector {totals['detector']}"
     )
+    figure, axes = plots.single(title, "alerts reviewed", "frauds found")
     for name in sorted(totals, key=totals.__getitem__, reverse=True):
         label, colour, line = plots.STREAM[name]
         finds, width = np.r_[0, found[name].cumsum()], 3 if name == "stream" else 1.5
@@ -98,17 +92,14 @@ def stream_timeline(index: pd.Index, alert: np.ndarray, truth: np.ndarray) -> Fi
     busiest = pd.Series(fraud).groupby(index // BLOCK).sum().max()
     counts = f"{found.sum()} frauds found, {missed.sum()} missed"
     title = f"{counts}; the busiest {BLOCK:,} events hold {busiest} frauds"
-    figure, axes = plots.single(title, plots.CLOCK, figsize=(8.5, 2.8))
-    groups = (
-        ("missed", missed, plots.RED),
-        ("found", found, plots.GREEN),
-        ("false alarm", alert & ~fraud, plots.GREY),
-    )
-    for row, (_, mask, colour) in enumerate(groups):
+    figure, axes = plots.single(title, plots.CLOCK, height=2.8, width=8.5)
+    groups = {"false alarm": alert & ~fraud, "found": found, "missed": missed}
+    colours = (plots.GREY, plots.GREEN, plots.RED)
+    for row, (mask, colour) in enumerate(zip(groups.values(), colours, strict=True)):
         axes.plot(index[mask], np.full(mask.sum(), row), "|", ms=22, mew=1.2, color=colour, alpha=0.8)
-    axes.set_yticks(range(3), [f"{name} ({mask.sum()})" for name, mask, _ in groups])
-    axes.set_ylim(-0.6, 2.6)
-    axes.xaxis.set_major_formatter(plots.EVENTS)
+    plots.rows(axes, [f"{name} ({mask.sum()})" for name, mask in groups.items()])
+    axes.set_ylim(2.6, -0.6)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     return figure
 
 
@@ -117,14 +108,16 @@ def drift_map(psi: pd.DataFrame, limits: pd.Series, chance: float) -> Figure:
 
     `chance` is the share of blocks that would raise an alarm if nothing drifted.
     """
+    import seaborn as sns
+
     relative = (psi / limits).T
     alarms = (relative > 1).any()
     worst = relative.max(axis=1).idxmax()
-    figure, axes = plots.single(
+    title = (
         f"{alarms.sum()} of {len(alarms)} blocks drift farther than the warm-up ever did, {worst} farthest; "
-        f"by chance alone {len(alarms) * chance:.0f} would",
-        figsize=(8.5, 3.4),
+        f"by chance alone {len(alarms) * chance:.0f} would"
     )
+    figure, axes = plots.single(title, height=3.4, width=8.5)
     sns.heatmap(relative.clip(upper=1), ax=axes, cmap="Greys", vmin=0, vmax=3, cbar=False)
     reds, most = sns.light_palette(plots.RED, as_cmap=True), max(2, relative.max(axis=None))
     bar = {"label": "PSI over the warm-up's\nlargest; coloured: alarm"}
@@ -145,20 +138,20 @@ def check_7a(attempt: Callable) -> str:
     alerted = np.array([1_005, 13, 980, 1_000, 2_000])
     end_of_block = (alerted // BLOCK + 1) * BLOCK
     for now, delay in ((2_100, 1_000), (2_000, 1_000), (1_013, 1_000), (1_000, 20)):
-        found = as_flags(ask(attempt, alerted, now, delay), len(alerted)).astype(int)
+        due, from_end = alerted + delay, end_of_block + delay <= now
+        in_order = np.sort(due) <= now
         slips = {
             "This is when the event was alerted; its review takes `delay` events more.": alerted <= now,
-            "Almost: a review is there *at* `now` when it is due at `now`.": alerted + delay < now,
+            "Almost: a review is there *at* `now` when it is due at `now`.": due < now,
             "This counts from the end of the event's block; a review comes `delay` events after the event.": (
-                end_of_block + delay <= now
+                from_end
             ),
-            "Give one answer for each alert, in the order in which they come, not sorted.": (
-                np.sort(alerted) + delay <= now
-            ),
-            "Its review comes once, at `alerted + delay`, and stays.": alerted + delay == now,
-            "This is the wrong way round: these reviews are still to come.": alerted + delay > now,
+            "Give one answer for each alert, in the order in which they come, not sorted.": in_order,
+            "Its review comes once, at `alerted + delay`, and stays.": due == now,
+            "This is the wrong way round: these reviews are still to come.": due > now,
         }
-        compare(found, (alerted + delay <= now).astype(int), slips, f"At event {now:,}, delay {delay:,}:")
+        found = as_flags(ask(attempt, alerted, now, delay), len(alerted)).astype(int)
+        compare(found, (due <= now).astype(int), slips, f"At event {now:,}, delay {delay:,}:")
     return "right. This is the one line in `stream.review` that keeps the future out."
 
 
@@ -166,20 +159,18 @@ def check_7a(attempt: Callable) -> str:
 def check_7b(attempt: Callable) -> str:
     """The average of two judges' log-odds, as a risk."""
     one, other = np.array([0.5, 0.5, 0.9, 0.02]), np.array([0.999, 0.5, 0.2, 0.01])
-    pair = np.array([one / (1 - one), other / (1 - other)])
-    odds = np.sqrt(pair.prod(axis=0))
+    pair = logit([one, other])
+    log_odds = pair.mean(axis=0)
     slips = {
         "This averages the risks; average their log-odds.": (one + other) / 2,
-        "This adds the log-odds; take half of the sum.": odds**2 / (1 + odds**2),
-        "These are log-odds; turn them into a risk.": np.log(odds),
-        "These are odds; divide by 1 + odds.": odds,
+        "This adds the log-odds; take half of the sum.": expit(2 * log_odds),
+        "These are log-odds; turn them into a risk.": log_odds,
+        "These are odds; divide by 1 + odds.": np.exp(log_odds),
         "This is the geometric mean of the risks; average their log-odds.": np.sqrt(one * other),
         "This is the product of the risks; average their log-odds.": one * other,
-        "This averages the odds; average their logarithms.": 1
-        - 2 / (2 + one / (1 - one) + other / (1 - other)),
+        "This averages the odds; average their logarithms.": expit(np.log(np.exp(pair).mean(axis=0))),
     }
-    found = as_column(ask(attempt, one, other), len(one))
-    compare(found, odds / (1 + odds), slips)
+    compare(as_column(ask(attempt, one, other), len(one)), expit(log_odds), slips)
     return "right. A judge that is sure outweighs one that shrugs."
 
 
@@ -187,20 +178,18 @@ def check_7b(attempt: Callable) -> str:
 def check_7c(attempt: Callable) -> str:
     """The population stability index of two sets of shares."""
     before, now = np.full(10, 0.1), np.array([0.3, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05, 0.04, 0.03, 0.03])
-    terms = (now - before) * np.log(now / before)
+    logs = np.log(now / before)
+    right = (now - before) @ logs
     slips = {
-        "This is the mean over the bins; take the sum.": terms.mean(),
-        "Take the natural logarithm, `np.log`, not that to base 10.": terms.sum() / np.log(10),
-        "Take the natural logarithm, `np.log`, not that to base 2.": terms.sum() / np.log(2),
-        "This is a relative entropy; the factor is the difference of the shares.": (
-            now * np.log(now / before)
-        ).sum(),
-        "This is a relative entropy, from `before`; the factor is the difference of the shares.": (
-            before * np.log(before / now)
-        ).sum(),
-        "The logarithm is missing.": ((now - before) * (now / before)).sum(),
+        "This is the mean over the bins; take the sum.": right / len(now),
+        "Take the natural logarithm, `np.log`, not that to base 10.": right / np.log(10),
+        "Take the natural logarithm, `np.log`, not that to base 2.": right / np.log(2),
+        "This is a relative entropy; the factor is the difference of the shares.": now @ logs,
+        "This is a relative entropy, from `before`; the factor is the difference of the shares.": -before
+        @ logs,
+        "The logarithm is missing.": (now - before) @ (now / before),
         "Terms of either sign cancel out: the sum of differences says nothing.": 0.0,
-        "Its sign is wrong: the index is never negative.": -terms.sum(),
+        "Its sign is wrong: the index is never negative.": -right,
     }
-    compare(as_number(ask(attempt, before, now)), float(terms.sum()), slips)
+    compare(as_number(ask(attempt, before, now)), right, slips)
     return "right. Above 0.25 one usually speaks of drift; here the warm-up says what is usual."

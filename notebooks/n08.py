@@ -1,4 +1,4 @@
-"""What notebook 8: past one machine alone needs: its figures and its checkers."""
+"""Notebook 8, past one machine: what the measurements say, its figures and its checkers."""
 
 from __future__ import annotations
 
@@ -9,28 +9,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from checker import Off, as_number, ask, checker, compare
+from checker import as_number, ask, checker, compare, off_if
 from helpers import plots
-from helpers.files import CourseError, load_json
+from helpers.files import load_json
 from helpers.settings import RESULTS
 
 TABLE = RESULTS / "scaling.json"
-ONE = "one process"
+ONE, SPARK = "one process", "Spark, 2 cores"
 
-
-# What the measurements say
+# --- what the measurements say
 
 
 def read() -> dict[str, Any]:
-    """What `make scale` measured last.
-
-    Raises:
-        CourseError: if there is no measurement yet.
-    """
-    if not TABLE.is_file():
-        raise CourseError("results/scaling.json is missing: run `make scale`.")
+    """What `make scale` measured last."""
     return load_json(TABLE)
 
 
@@ -54,25 +46,25 @@ def findings(result: dict[str, Any]) -> dict[str, float | None]:
         start-up (None: never).
     """
     rows = table(result).set_index(["path", "events"]).sort_index()
-    one, two = (rows.loc[path] for path in (ONE, "Spark, 2 cores"))
-    before, largest = one.index[-2:]
-    lines = [_line(path["work_s"], path["start_s"].median(), before, largest) for path in (one, two)]
-    (start_one, slope_one), (start_two, slope_two) = lines
+    one, two = rows.loc[ONE], rows.loc[SPARK]
+    (start_one, slope_one), (start_two, slope_two) = _line(one), _line(two)
     crossing = (start_two - start_one) / (slope_one - slope_two) if slope_one > slope_two else None
+    before, last = one.iloc[-2], one.iloc[-1]
     found = {
-        "peak_mb": one["peak_mb"][largest],
-        "speed_kept": one["events_per_s"][largest] / one["events_per_s"][before],
-        "of_xgboost": one["events_per_s"][largest] / one["xgboost_per_s"][largest],
-        "spark_against_one": two["work_s"][largest] / one["work_s"][largest],
+        "peak_mb": last["peak_mb"],
+        "speed_kept": last["events_per_s"] / before["events_per_s"],
+        "of_xgboost": last["events_per_s"] / last["xgboost_per_s"],
+        "spark_against_one": two["work_s"].iloc[-1] / last["work_s"],
         "crossover": crossing,
     }
     return {name: None if value is None else float(value) for name, value in found.items()}
 
 
-def _line(work: pd.Series, start: float, before: int, largest: int) -> tuple[float, float]:
-    """Height at no event, in seconds, and seconds an event."""
-    slope = (work[largest] - work[before]) / (largest - before)
-    return start + work[largest] - slope * largest, slope
+def _line(path: pd.DataFrame) -> tuple[float, float]:
+    """Seconds at no event, start-up included, and seconds an event, by the two largest sizes."""
+    (before, largest), (less, more) = path.index[-2:], path["work_s"].iloc[-2:]
+    slope = (more - less) / (largest - before)
+    return path["start_s"].median() + more - slope * largest, slope
 
 
 def cluster(result: dict[str, Any], events: int, cores: Sequence[int]) -> pd.DataFrame:
@@ -88,18 +80,15 @@ def cluster(result: dict[str, Any], events: int, cores: Sequence[int]) -> pd.Dat
     """
     rows = table(result)
     last = rows[rows["events"] == rows["events"].max()].set_index("path")
-    size = last["events"].iloc[0]
-    one, two = (last["work_s"][path] / size * events for path in ("Spark, 1 core", "Spark, 2 cores"))
+    work = last["work_s"] / last["events"] * events
+    alone, one, two = work[ONE], work["Spark, 1 core"], work[SPARK]
     serial = min(max(2 * two / one - 1, 0.0), 1.0)
-    start = last["start_s"]["Spark, 2 cores"]
-    hours = {ONE: last["work_s"][ONE] / size * events / 3_600}
-    spread, waiting = dict(hours), {ONE: 0.0}
+    start = last["start_s"][SPARK]
+    hours = {ONE: (alone / 3_600, alone / 3_600, 0.0)}
     for count in cores:
-        name = f"Spark, {count} cores"
-        seconds = start + one * (serial + (1 - serial) / count)
-        hours[name], waiting[name] = seconds / 3_600, 1 - one / (seconds * count)
-        spread[name] = (start + one / count) / 3_600
-    return pd.DataFrame({"hours": hours, "hours_if_all_spread": spread, "share_waiting": waiting})
+        seconds, spread = start + one * (serial + (1 - serial) / count), start + one / count
+        hours[f"Spark, {count} cores"] = seconds / 3_600, spread / 3_600, 1 - one / (seconds * count)
+    return pd.DataFrame.from_dict(hours, "index", columns=["hours", "hours_if_all_spread", "share_waiting"])
 
 
 # --- figures
@@ -108,9 +97,7 @@ def cluster(result: dict[str, Any], events: int, cores: Sequence[int]) -> pd.Dat
 def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
     """Seconds and peak memory of each path against the number of events, on log axes.
 
-    Args:
-        measured: one row a size and path, with events, path, work_s, total_s and peak_mb.
-        crossover: the number of events from which Spark on 2 cores is done first; None for never.
+    `measured` is from `table`; Spark on 2 cores is done first from `crossover` events (None: never).
     """
     figure, (time, memory) = plt.subplots(2, 1, figsize=(7.5, 6.4), sharex=True)
     largest = measured["events"].max()
@@ -120,9 +107,8 @@ def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
     title = plots.wrapped(f"Spark on 2 cores, start-up included: {ahead}")
     time.set(title=title, ylabel="seconds (log scale)", yscale="log")
     memory.set(title="Memory at its peak", ylabel="MB")
-    for (path, rows), colour in zip(
-        measured.groupby("path", sort=False), (plots.BLUE, plots.ORANGE, plots.GREEN), strict=True
-    ):
+    paths, colours = measured.groupby("path", sort=False), (plots.BLUE, plots.ORANGE, plots.GREEN)
+    for (path, rows), colour in zip(paths, colours, strict=True):
         time.plot(rows["events"], rows["work_s"], "o-", color=colour, label=path)
         time.plot(rows["events"], rows["total_s"], "x:", color=colour)
         memory.plot(rows["events"], rows["peak_mb"].astype(float), "o-", color=colour)
@@ -135,23 +121,22 @@ def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
 def forgotten(remembered: pd.Series, alone: pd.Series, batch: int) -> Figure:
     """Which share of the alerts' burst counts a worker that starts afresh forgets, along its micro-batch.
 
-    Args:
-        remembered, alone: burst counts of the same alerts, indexed by the event's turn within its key.
-        batch: events of a key in a micro-batch.
+    Both hold burst counts of the same alerts, indexed by the event's turn within its key; `batch` is how
+    many events of a key a micro-batch holds.
     """
-    place = remembered.index % batch // (batch // 10) * (batch // 10)
-    kept = alone.groupby(place).sum() / remembered.groupby(place).sum()
-    lost = (alone < remembered).mean()
+    tenth = batch // 10
+    place = remembered.index % batch // tenth * tenth
+    lost = 1 - alone.groupby(place).sum() / remembered.groupby(place).sum()
     figure, axes = plots.single(
-        f"Without memory {lost:.0%} of the alerts lose a part of their burst; early in a micro-batch "
-        f"{1 - kept.iloc[0]:.0%} of all is forgotten, late {1 - kept.iloc[-1]:.0%}",
+        f"Without memory {(alone < remembered).mean():.0%} of the alerts lose a part of their burst; early "
+        f"in a micro-batch {lost.iloc[0]:.0%} of all is forgotten, late {lost.iloc[-1]:.0%}",
         "position in the micro-batch, in events of the key",
         "share of the burst count\nthat is forgotten",
-        figsize=(7.5, 3.4),
+        height=3.4,
     )
-    axes.bar(kept.index, 1 - kept, width=0.9 * (batch // 10), align="edge", color=plots.BLUE)
+    axes.bar(lost.index, lost, width=0.9 * tenth, align="edge", color=plots.BLUE)
     axes.set_ylim(0, 1)
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    plots.percent(axes.yaxis)
     return figure
 
 
@@ -170,12 +155,10 @@ def check_8a(attempt: Callable) -> str:
         }
         where = f"For {start:g} s, {slow:,} and {fast:,} events a second:"
         compare(as_number(ask(attempt, start, slow, fast)), start / (1 / slow - 1 / fast), slips, where)
+    never = "If Spark is not faster it never catches up, not even where both are as fast: give np.inf."
     for fast in (100_000, 200_000):
         answer = ask(attempt, 10.0, 200_000, fast)
-        if np.ndim(answer) or answer != np.inf:
-            raise Off(
-                "If Spark is not faster it never catches up, not even where both are as fast: give np.inf."
-            )
+        off_if(np.ndim(answer) or answer != np.inf, never)
     return "right. Below that number the start-up is all that one notices."
 
 
@@ -183,20 +166,17 @@ def check_8a(attempt: Callable) -> str:
 def check_8b(attempt: Callable) -> str:
     """Amdahl's law."""
     for share, cores in ((0.9, 2), (0.9, 64), (0.5, 1_000), (1.0, 8)):
+        rest = 1 - share
+        time, more = rest + share / cores, rest + share * cores
         slips = {
             "This is as if all of the work could be spread.": float(cores),
-            "This is the share of the time that is left; one divided by it is the speed-up.": 1
-            - share
-            + share / cores,
-            "The two are swapped: `share` can be spread, 1 - share cannot.": 1
-            / (share + (1 - share) / cores),
-            "This is how much more work gets done in the same time; the work here stays the same.": (
-                1 - share + share * cores
-            ),
-            "This is Amdahl's limit, of any number of cores.": 1 / (1 - share) if share < 1 else np.inf,
+            "This is the share of the time that is left; one divided by it is the speed-up.": time,
+            "The two are swapped: `share` can be spread, 1 - share cannot.": 1 / (share + rest / cores),
+            "This is how much more work gets done in the same time; the work here stays the same.": more,
+            "This is Amdahl's limit, of any number of cores.": 1 / rest if rest else np.inf,
             "The work that is spread over the cores is divided by them.": share * cores,
             "The part that cannot be spread still takes its time: 1 - share.": cores / share,
         }
         where = f"With a share of {share:g} and {cores:,} cores:"
-        compare(as_number(ask(attempt, share, cores)), 1 / (1 - share + share / cores), slips, where)
+        compare(as_number(ask(attempt, share, cores)), 1 / time, slips, where)
     return "right. With a share of 0.9, no number of cores is ten times as fast."

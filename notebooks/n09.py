@@ -1,4 +1,4 @@
-"""What notebook 9: the sessions themselves alone needs: its figures and its checkers."""
+"""Notebook 9, the sessions themselves: the simulated world, its figures and its checkers."""
 
 from __future__ import annotations
 
@@ -7,27 +7,23 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from checker import Off, as_pair, ask, checker, compare
+from checker import as_pair, ask, checker, compare, off_if
 from helpers import plots
 from helpers.schema import Schema
 from helpers.settings import ALERTS, BLOCK
 from n02 import accused, only_if_new
 
-# --- the simulated world:
+# --- the simulated world
 
+DISTINCT = ("title", "dev_id", "cdm", "drm", "enc_frmt", "ip", "country")  # of which a day's are counted
+SHARES = {"dev_type": "abcd", "drm_type": "abc", "enc_frmt": "abc"}
 SESSIONS = Schema(  # an account's day on a streaming service; the first six names are Netflix's
     counts=(
-        *("license_cnt", "dist_title_cnt", "dist_dev_id_cnt"),
-        *("dist_cdm_cnt", "dist_drm_cnt", "dist_enc_frmt_cnt"),
-        *("dist_ip_cnt", "dist_country_cnt", "failed_cnt", "busiest_hour_cnt", "dist_hour_cnt", "night_cnt"),
+        *("license_cnt", *(f"dist_{name}_cnt" for name in DISTINCT)),
+        *("failed_cnt", "busiest_hour_cnt", "dist_hour_cnt", "night_cnt"),
     ),
-    shares=(
-        *("dev_type_a_pct", "dev_type_b_pct", "dev_type_c_pct", "dev_type_d_pct"),
-        *("drm_type_a_pct", "drm_type_b_pct", "drm_type_c_pct"),
-        *("enc_frmt_a_pct", "enc_frmt_b_pct", "enc_frmt_c_pct", "mismatch_pct"),
-    ),
+    shares=(*(f"{name}_{kind}_pct" for name in SHARES for kind in SHARES[name]), "mismatch_pct"),
     key="account",
     time="day",
     window=7,
@@ -45,15 +41,6 @@ PLAYS = np.array(  # the best encoding that a device of a type plays
     ]
 )
 TITLES, HOME, FOREIGN = 5_000, 0, 1_000  # the catalogue; the first number of addresses at home and elsewhere
-DISTINCT = {  # what is counted a day, by the column of the requests
-    "title": "title",
-    "dev_id": "device",
-    "cdm": "cdm",
-    "drm": "system",
-    "enc_frmt": "format",
-    "ip": "place",
-    "country": "country",
-}
 ACCOUNTS = 1_000  # in a block, which has a generator of its own: more accounts never change the first ones
 KINDS = np.array(  # which categories a campaign commits, and how often: Netflix's shares
     [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]], dtype=bool
@@ -76,56 +63,46 @@ def simulate(
     Returns:
         (n, 25) one row an account and day with at least one licence request, day by day: 12 counts, 11
         shares, account and day. And (n, 3) int8: whether it is content, service or account fraud.
-
-    Raises:
-        ValueError: if there are no accounts, fewer than two days, or a share is not between 0 and 1.
     """
     if accounts < 1 or days < 2 or not (0 <= abused < 1 and 0 <= throttle <= 1):
         raise ValueError("A world needs accounts, two days or more, and shares from 0 to 1.")
     blocks = []
     for first in range(0, accounts, ACCOUNTS):
-        generator = np.random.default_rng([seed, first])
-        block = _Block(generator, min(ACCOUNTS, accounts - first), days)
+        block = _Block(np.random.default_rng([seed, first]), min(ACCOUNTS, accounts - first), days)
         honest = block.honest()
-        wanted = abused * len(np.unique(honest["account"] * days + honest["day"]))
-        requests = [honest, *block.campaigns(wanted, throttle)]
-        table = _described(pd.concat(requests, ignore_index=True), days)
+        wanted = abused * len(honest[["account", "day"]].drop_duplicates())
+        requests = pd.concat([honest, *block.campaigns(wanted, throttle)], ignore_index=True)
+        table = _described(requests, days)
         blocks.append(table.assign(account=table["account"] + first))
     table = pd.concat(blocks, ignore_index=True)
-    shuffled = np.random.default_rng([seed, accounts, days]).permutation(len(table))
-    table = table.iloc[shuffled[np.argsort(table["day"].to_numpy()[shuffled], kind="stable")]]
-    table = table.reset_index(drop=True).rename_axis("event")
+    shuffled = table.iloc[np.random.default_rng([seed, accounts, days]).permutation(len(table))]
+    table = shuffled.sort_values("day", kind="stable", ignore_index=True).rename_axis("event")
     return table.drop(columns=list(ABUSE)), table[list(ABUSE)].astype(np.int8)
 
 
 class _Block:
     """Some accounts: who lives there and what they own."""
 
-    def __init__(self, generator: np.random.Generator, accounts: int, days: int) -> None:
-        draw = self.draw = generator
-        self.accounts, self.days = accounts, days
+    def __init__(self, draw: np.random.Generator, accounts: int, days: int) -> None:
+        self.draw, self.accounts, self.days = draw, accounts, days
         members = 1 + draw.binomial(4, 0.35, accounts)
         self.rate = 0.8 * members**0.7 * draw.lognormal(0, 0.4, accounts)  # evenings in front of something
         self.night = draw.beta(1.2, 9, accounts)
         trait = {"flaky": 0.03, "tester": 0.004, "vpn": 0.02, "flat": 0.04, "child": 0.12, "buggy": 0.003}
         self.trait = {name: draw.random(accounts) < share for name, share in trait.items()}
         owned = 1 + draw.poisson(0.6 * members) + 10 * self.trait["tester"] + 3 * self.trait["flat"]
+        self.last = np.cumsum(owned) - 1  # devices stand in a row, account by account
+        self.begin = self.last + 1 - owned
         owner = np.repeat(np.arange(accounts), owned)
-        liking = draw.dirichlet([3.0, 3.5, 2.0, 1.5], accounts)
-        self.type = _choose(draw, liking[owner])
+        n = len(owner)
+        self.type = _choose(draw, draw.dirichlet([3.0, 3.5, 2.0, 1.5], accounts)[owner])
         self.system = _choose(draw, CARRIES[self.type])
         self.format = _choose(draw, PLAYS[self.type])
-        weight = draw.gamma(0.8, 1.0, len(owner)) + 0.05
-        new = (draw.random(len(owner)) < 0.12) & (np.arange(len(owner)) != np.searchsorted(owner, owner))
-        christmas = np.where(
-            draw.random(len(owner)) < 0.5, int(0.8 * days), draw.integers(0, days, len(owner))
-        )
+        weight = draw.gamma(0.8, 1.0, n) + 0.05
+        new = (draw.random(n) < 0.12) & (np.arange(n) != self.begin[owner])
+        christmas = np.where(draw.random(n) < 0.5, int(0.8 * days), draw.integers(0, days, n))
         self.since = np.where(new, christmas, 0)
         self.upto = np.cumsum(weight)
-        self.begin, self.last = (
-            np.searchsorted(owner, np.arange(accounts), side) for side in ("left", "right")
-        )
-        self.last -= 1
         self.below = np.append(0, self.upto)[self.begin]
         self.total = self.upto[self.last] - self.below
         self.binge = draw.beta(0.5, 12, accounts)
@@ -135,11 +112,9 @@ class _Block:
 
     def _spells(self, share: float, length: float) -> np.ndarray:
         """(accounts, days) bool: some accounts have a spell of some days."""
-        draw, days = self.draw, np.arange(self.days)
-        begin = np.where(
-            draw.random(self.accounts) < share, draw.integers(0, self.days, self.accounts), self.days
-        )
-        end = begin + 1 + draw.poisson(length, self.accounts)
+        draw, n, days = self.draw, self.accounts, np.arange(self.days)
+        begin = np.where(draw.random(n) < share, draw.integers(0, self.days, n), self.days)
+        end = begin + 1 + draw.poisson(length, n)
         return (days >= begin[:, None]) & (days < end[:, None])
 
     def honest(self) -> pd.DataFrame:
@@ -150,40 +125,41 @@ class _Block:
         mood = draw.gamma(4, 1 / 4, (self.accounts, self.days))
         sittings = draw.poisson(self.rate[:, None] * week * mood * np.where(binge, 2.5, 1.0)).ravel()
         where = np.repeat(np.arange(sittings.size), sittings)
-        account, day = where // self.days, where % self.days
+        n, (account, day) = len(where), np.divmod(where, self.days)
         bad, repeat, binge = (flags.ravel()[where] for flags in (self.bad, self.repeat, binge))
-        aim = self.below[account] + draw.random(len(where)) * self.total[account]
+        aim = self.below[account] + draw.random(n) * self.total[account]
         device = np.clip(np.searchsorted(self.upto, aim), self.begin[account], self.last[account])
         device = np.where(self.since[device] > day, self.begin[account], device)  # not bought yet
         hour = _evening(draw, self.night[account], self.trait["child"][account] & repeat)
         requests = 1 + draw.poisson(0.2 + 1.5 * binge + 2.0 * repeat + 2.0 * bad)
-        title = (TITLES * draw.random(len(where)) ** 3).astype(int)
-        away, hidden = self.trip.ravel()[where], self.trait["vpn"][account] & (draw.random(len(where)) < 0.5)
-        roaming = (self.type[device] == 1) & (draw.random(len(where)) < 0.35)
-        place = np.where(roaming, 1 + draw.integers(0, 3, len(where)), HOME)
-        place = np.where(self.trait["flat"][account], place + 5 * draw.integers(0, 3, len(where)), place)
-        place = np.where(hidden, 50 + draw.integers(0, 2, len(where)), np.where(away, 40, place))
+        title = (TITLES * draw.random(n) ** 3).astype(int)
+        away, hidden = self.trip.ravel()[where], self.trait["vpn"][account] & (draw.random(n) < 0.5)
+        roaming = (self.type[device] == 1) & (draw.random(n) < 0.35)
+        place = np.where(roaming, 1 + draw.integers(0, 3, n), HOME)
+        place = np.where(self.trait["flat"][account], place + 5 * draw.integers(0, 3, n), place)
+        place = np.where(hidden, 50 + draw.integers(0, 2, n), np.where(away, 40, place))
         country = np.where(hidden, 2 + account % 5, away.astype(int))
         i, nth = _each(requests)
-        kept = draw.random(len(i)) < 0.85  # the usual encoding; else the line is slow
-        system = self.system[device[i]]
-        odd = self.trait["buggy"][account[i]] & (draw.random(len(i)) < 0.3)
+        n, device = len(i), device[i]
+        slow = draw.random(n) >= 0.85  # too slow for the usual encoding
+        odd = self.trait["buggy"][account[i]] & (draw.random(n) < 0.3)
+        updated = draw.random(n) < 0.01
+        system = np.where(odd, draw.integers(0, SYSTEMS, n), self.system[device])
+        worse = np.where(slow, draw.integers(1, 3, n), 0)
         return pd.DataFrame(
             {
                 "account": account[i],
                 "day": day[i],
                 "hour": (hour[i] + nth // 3) % 24,
                 "title": title[i] + np.where(binge[i], nth, 0),
-                "device": device[i],
-                "cdm": device[i] + 100_000 * (draw.random(len(i)) < 0.01),  # updated
-                "type": self.type[device[i]],
-                "system": np.where(odd, draw.integers(0, SYSTEMS, len(i)), system),
-                "format": np.maximum(
-                    self.format[device[i]] - np.where(kept, 0, draw.integers(1, 3, len(i))), 0
-                ),
-                "place": place[i],
+                "dev_id": device,
+                "cdm": device + 100_000 * updated,
+                "type": self.type[device],
+                "drm": system,
+                "enc_frmt": np.maximum(self.format[device] - worse, 0),
+                "ip": place[i],
                 "country": country[i],
-                "failed": draw.random(len(i)) < np.where(bad[i], 0.5, 0.02),
+                "failed": draw.random(n) < np.where(bad[i], 0.5, 0.02),
                 **dict.fromkeys(ABUSE, False),
             }
         )
@@ -195,62 +171,59 @@ class _Block:
             size, kinds = int(draw.integers(2, 7)), KINDS[draw.choice(len(KINDS), p=OFTEN)]
             account = draw.choice(self.accounts, min(size, self.accounts), replace=False)
             begin = draw.integers(-2, self.days) + draw.integers(0, 3, len(account))
-            length = draw.geometric(0.35, len(account))
-            i, nth = _each(length)
-            day = begin[i] + nth
+            i, nth = _each(draw.geometric(0.35, len(account)))
+            account, day = account[i], begin[i] + nth
             inside = (day >= 0) & (day < self.days)
-            account, day = account[i[inside]], day[inside]
+            account, day = account[inside], day[inside]
             wanted -= len(day)
             bold = np.where(day < self.days / 2, draw.lognormal(0, 0.4), throttle)
             strength = bold * draw.lognormal(0, 0.35, len(day))
-            tool = {"type": int(draw.integers(0, TYPES)), "system": int(draw.integers(0, SYSTEMS))}
-            tool |= {"hour": int(draw.integers(0, 24)), "place": FOREIGN + int(draw.integers(0, 10**6))}
-            found += [
-                self._abuse(kind, account, day, strength, tool, kinds)
-                for kind, committed in zip(ABUSE, kinds, strict=True)
-                if committed
-            ]
+            limits = {"type": TYPES, "system": SYSTEMS, "hour": 24, "place": 10**6}
+            tool = {name: int(draw.integers(0, limit)) for name, limit in limits.items()}
+            for kind in np.compress(kinds, ABUSE):
+                requests = self._abuse(kind, account, day, strength, tool)
+                found.append(requests.assign(**dict(zip(ABUSE, kinds, strict=True))))
         return found
 
-    def _abuse(self, kind, account, day, strength, tool, kinds) -> pd.DataFrame:
+    def _abuse(self, kind, account, day, strength, tool) -> pd.DataFrame:
         """What one kind of abuse requests on its account-days, one row a request."""
         draw, n = self.draw, len(day)
         wishes = {"content_fraud": (1, 9, 1.0), "service_fraud": (2, 8, 2.0), "account_fraud": (1, 3, 0.7)}
         least, more, devices = wishes[kind]
         failures = draw.poisson((4.0 if kind == "account_fraud" else 0.4) * strength)
         good = least + draw.poisson(more * strength)
-        requests, many = good + failures, 1 + draw.poisson(devices * strength)
-        i, nth = _each(requests)
+        many = 1 + draw.poisson(devices * strength)
+        i, nth = _each(good + failures)
         slot = draw.integers(0, many[i])
-        device = FOREIGN * 1_000 + tool["place"] % 997 * 1_000 + account[i] % 1_000 * 37 + slot
+        first = FOREIGN + tool["place"]
+        device = FOREIGN * 1_000 + first % 997 * 1_000 + account[i] % 1_000 * 37 + slot
         own = draw.random(n)[i] < 0.4  # through the household's own line
         if kind == "content_fraud":
             type_ = np.full(len(i), tool["type"])
             formats = np.minimum(1 + draw.poisson(1.8 * strength), FORMATS)[i]
             system = np.where(draw.random(len(i)) < 0.4, draw.integers(0, SYSTEMS, len(i)), tool["system"])
             format_ = FORMATS - formats + draw.integers(0, formats)
-            hour, place = (tool["hour"] + nth // 12) % 24, np.full(len(i), tool["place"])
+            hour, place = (tool["hour"] + nth // 12) % 24, first
         else:
             type_ = np.where(draw.random(len(i)) < 0.7, tool["type"], draw.integers(0, TYPES, len(i)))
             type_ = type_ if kind == "service_fraud" else _choose(draw, np.full((n, TYPES), 0.25))[i]
             system, format_ = _choose(draw, CARRIES[type_]), _choose(draw, PLAYS[type_])
             hour = _evening(draw, np.full(len(i), 0.3), False)  # many people, one evening
-            place = tool["place"] + (slot if kind == "service_fraud" else 0)
+            place = first + (slot if kind == "service_fraud" else 0)
         return pd.DataFrame(
             {
                 "account": account[i],
                 "day": day[i],
                 "hour": hour,
                 "title": draw.integers(0, TITLES, len(i)),
-                "device": device,
+                "dev_id": device,
                 "cdm": device,
                 "type": type_,
-                "system": system,
-                "format": format_,
-                "place": np.where(own, HOME, place),
-                "country": np.where(own, 0, 10 + tool["place"] % 7),
+                "drm": system,
+                "enc_frmt": format_,
+                "ip": np.where(own, HOME, place),
+                "country": np.where(own, 0, 10 + first % 7),
                 "failed": nth >= good[i],
-                **dict(zip(ABUSE, kinds, strict=True)),
             }
         )
 
@@ -268,10 +241,9 @@ def _choose(draw: np.random.Generator, chances: np.ndarray) -> np.ndarray:
 
 
 def _evening(draw: np.random.Generator, night: np.ndarray, child: np.ndarray | bool) -> np.ndarray:
-    hour = np.where(
-        draw.random(len(night)) < night, draw.normal(25.5, 1.5, len(night)), draw.normal(20, 2.2, len(night))
-    )
-    return np.floor(np.where(child, draw.normal(16, 2, len(night)), hour)).astype(int) % 24
+    n = len(night)
+    hour = np.where(draw.random(n) < night, draw.normal(25.5, 1.5, n), draw.normal(20, 2.2, n))
+    return np.floor(np.where(child, draw.normal(16, 2, n), hour)).astype(int) % 24
 
 
 def _described(requests: pd.DataFrame, days: int) -> pd.DataFrame:
@@ -280,29 +252,28 @@ def _described(requests: pd.DataFrame, days: int) -> pd.DataFrame:
     n, total = len(where), np.bincount(cell)
 
     def distinct(name: str) -> np.ndarray:
-        names, values = np.unique(requests[name].to_numpy(), return_inverse=True)
-        pairs = np.unique(cell.astype(np.int64) * len(names) + values)
-        return np.bincount(pairs // max(len(names), 1), minlength=n)
+        pairs = pd.DataFrame({"cell": cell, "value": requests[name]}).drop_duplicates()
+        return np.bincount(pairs["cell"], minlength=n)
 
     def count(flags: np.ndarray) -> np.ndarray:
         return np.bincount(cell, weights=flags, minlength=n)
 
-    def share(flags: np.ndarray) -> np.ndarray:
-        return count(flags) / total
-
     hours = np.bincount(cell * 24 + requests["hour"], minlength=24 * n).reshape(n, 24)
-    kind, system, encoding = (requests[name].to_numpy() for name in ("type", "system", "format"))
+    device, system, encoding = (requests[name].to_numpy() for name in ("type", "drm", "enc_frmt"))
+    kinds = zip(SHARES.items(), (device, system, encoding // 2), strict=True)
     features = {
         "license_cnt": total,
-        **{f"dist_{name}_cnt": distinct(column) for name, column in DISTINCT.items()},
+        **{f"dist_{name}_cnt": distinct(name) for name in DISTINCT},
         "failed_cnt": count(requests["failed"]).astype(int),
         "busiest_hour_cnt": hours.max(axis=1),
         "dist_hour_cnt": (hours > 0).sum(axis=1),
         "night_cnt": hours[:, :6].sum(axis=1),
-        **{f"dev_type_{'abcd'[i]}_pct": share(kind == i) for i in range(TYPES)},
-        **{f"drm_type_{'abc'[i]}_pct": share(system == i) for i in range(SYSTEMS)},
-        **{f"enc_frmt_{'abc'[i]}_pct": share(encoding // 2 == i) for i in range(FORMATS // 2)},
-        "mismatch_pct": share(CARRIES[kind, system] == 0),
+        **{
+            f"{name}_{kind}_pct": count(values == i) / total
+            for (name, letters), values in kinds
+            for i, kind in enumerate(letters)
+        },
+        "mismatch_pct": count(CARRIES[device, system] == 0) / total,
         "account": where // days,
         "day": where % days,
         **{name: count(requests[name]) > 0 for name in ABUSE},
@@ -319,7 +290,7 @@ MODELS = {  # as figures and tables call them; a detector keeps its colour
     "xgboost": ("XGBoost on heuristic labels", plots.RED),
     "xgboost_smote": ("XGBoost with SMOTE", plots.PINK),
     "detector": ("detector", plots.GREEN),
-    "learner": ("learner, with reviews", plots.STREAM["stream"][1]),
+    "learner": ("learner, with reviews", plots.WINE),
     "told_everything": ("learner, told everything", plots.SKY),
     "oracle": plots.DETECTORS["oracle"],
 }
@@ -328,21 +299,15 @@ MODELS = {  # as figures and tables call them; a detector keeps its colour
 def mirror(scores: Mapping[str, Mapping[str, float]]) -> Figure:
     """F1 of every model against the labels it was taught from and against the truth."""
     table = pd.DataFrame(scores).T
-    learned = table.loc["xgboost"]
-    figure, axes = plots.single(
-        f"XGBoost: F1 {learned['heuristics']:.2f} against the labels it learned from, "
-        f"{learned['truth']:.2f} against the truth",
-        "F1, mean over the three categories",
-        figsize=(7.5, 3.6),
-    )
+    said, real = table.loc["xgboost", ["heuristics", "truth"]]
+    title = f"XGBoost: F1 {said:.2f} against the labels it learned from, {real:.2f} against the truth"
+    figure, axes = plots.single(title, "F1, mean over the three categories", height=3.6)
     rows = np.arange(len(table))
-    for shift, (column, colour, label) in enumerate(
-        (
-            ("heuristics", plots.GREY, "against the heuristics' labels"),
-            ("truth", plots.GREEN, "against the truth"),
-        )
+    for shift, column, colour, label in (
+        (0, "heuristics", plots.GREY, "against the heuristics' labels"),
+        (0.4, "truth", plots.GREEN, "against the truth"),
     ):
-        bars = axes.barh(rows + 0.4 * shift, table[column], 0.38, color=colour, label=label)
+        bars = axes.barh(rows + shift, table[column], 0.38, color=colour, label=label)
         axes.bar_label(bars, fmt="%.2f", padding=4, fontsize="small")
     axes.set_yticks(rows + 0.2, [MODELS[name][0] for name in table.index])
     axes.invert_yaxis()
@@ -353,50 +318,44 @@ def mirror(scores: Mapping[str, Mapping[str, float]]) -> Figure:
 def caught_by_day(caught: pd.Series, half: float) -> Figure:
     """Share of the abused account-days that a heuristic accuses, by day, and the mean of each half."""
     early, late = caught[caught.index < half], caught[caught.index >= half]
-    figure, axes = plots.single(
-        f"Heuristics accuse {early.mean():.0%} of a day's abuse in the first half, {late.mean():.0%} later",
-        "day",
-        "share of abused\naccount-days accused",
-        figsize=(7.5, 3),
-    )
+    first, second = early.mean(), late.mean()
+    title = f"Heuristics accuse {first:.0%} of a day's abuse in the first half, {second:.0%} later"
+    figure, axes = plots.single(title, "day", "share of abused\naccount-days accused", height=3)
     axes.bar(caught.index, caught, color=plots.ORANGE, alpha=0.6)
     for part in (early, late):
         axes.hlines(part.mean(), part.index.min() - 0.5, part.index.max() + 0.5, color=plots.RED, lw=2)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    plots.percent(axes.yaxis, 0)
     return figure
 
 
 def found_in_sessions(found: Mapping[str, int], abused: int) -> Figure:
     """Abused account-days among the alerts of every model."""
     times = found["detector"] / max(found["heuristics"], 1)
-    ordered = dict(sorted(found.items(), key=lambda item: -item[1]))
     figure, axes = plots.single(
         f"The detector finds {times:.1f} times what the heuristics find",
         f"found among the alerts, {ALERTS} of every {BLOCK:,} account-days ({abused} were abused)",
-        figsize=(7.5, 3.6),
+        height=3.6,
     )
-    plots.bars(axes, ordered, "{:.0f}", MODELS)
+    plots.bars(axes, dict(sorted(found.items(), key=lambda item: -item[1])), "{:.0f}", MODELS)
     return figure
 
 
 def over_worlds(found: pd.DataFrame) -> Figure:
     """What every model finds, as a multiple of what the heuristics find; one dot a world, the mean a line."""
-    means = found.mean() / found["heuristics"].mean()
-    ordered = means.sort_values(ascending=False).index
+    means = (found.mean() / found["heuristics"].mean()).sort_values(ascending=False)
     figure, axes = plots.single(
         f"Over {len(found)} worlds the detector finds {means['detector']:.1f} times what the heuristics find",
         "abused account-days found within the alert budget, mean of the heuristics = 1",
-        figsize=(7.5, 3.8),
+        height=3.8,
     )
-    for row, name in enumerate(ordered):
+    for row, name in enumerate(means.index):
         colour = MODELS[name][1]
         values = found[name] / found["heuristics"].mean()
         spread = np.linspace(-0.25, 0.25, len(values))
         axes.scatter(values, row + spread, s=14, color=colour, alpha=0.7, lw=0)
         axes.vlines(means[name], row - 0.35, row + 0.35, color=colour, lw=3)
     axes.axvline(1, color=plots.GREY, lw=1, ls=":")
-    axes.set_yticks(range(len(ordered)), [MODELS[name][0] for name in ordered])
-    axes.invert_yaxis()
+    plots.rows(axes, [MODELS[name][0] for name in means.index])
     axes.set_xlim(0)
     return figure
 
@@ -410,23 +369,19 @@ def check_9a(attempt: Callable) -> str:
     real = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 0], [1, 0, 1]])
     answers = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 1]])
     right = real == answers
-    exact, loss = right.all(axis=1).mean(), 1 - right.mean()
-    found = as_pair(ask(attempt, real, answers), "exact match, Hamming loss")
+    exact, single = right.all(axis=1).mean(), right.mean()
+    loss, counts = 1 - single, [right.all(axis=1).sum(), (~right).sum()]
+    one_of_three = [right.any(axis=1).mean(), loss]
     slips = {
-        "The first is the share of right answers; all three of a row must be right.": [right.mean(), loss],
-        "The second is the share of right answers; the loss counts the wrong ones.": [exact, right.mean()],
+        "The first is the share of right answers; all three of a row must be right.": [single, loss],
+        "The second is the share of right answers; the loss counts the wrong ones.": [exact, single],
         "The second counts rows; the Hamming loss counts single answers.": [exact, 1 - exact],
-        "These are counts; divide the first by the rows, the second by all the answers.": [
-            right.all(axis=1).sum(),
-            (~right).sum(),
-        ],
+        "These are counts; divide the first by the rows, the second by all the answers.": counts,
         "The second counts wrong answers a row; divide by the number of categories, too.": [exact, 3 * loss],
-        "The first asks for one right answer of three; all three of a row must be right.": [
-            right.any(axis=1).mean(),
-            loss,
-        ],
+        "The first asks for one right answer of three; all three of a row must be right.": one_of_three,
         "This is the wrong way round: exact match first.": [loss, exact],
     }
+    found = as_pair(ask(attempt, real, answers), "exact match, Hamming loss")
     compare(found, [exact, loss], slips)
     return "right. On rare categories the Hamming loss looks small for anybody who answers nothing."
 
@@ -435,22 +390,17 @@ def check_9a(attempt: Callable) -> str:
 def check_9b(attempt: Callable) -> str:
     """Synthetic rows between neighbours."""
     generator = np.random.default_rng(0)
-    (rows, neighbours), share = generator.normal(size=(2, 5, 3)), generator.random(5)
-    step = share[:, None] * (neighbours - rows)
-    found = np.asarray(ask(attempt, rows, neighbours, share), dtype=float)
-    if found.shape != rows.shape:
-        raise Off(
-            f"Return {rows.shape[0]} rows of {rows.shape[1]} numbers, not an array of shape {found.shape}."
-        )
+    (rows, near), share = generator.normal(size=(2, 5, 3)), generator.random((5, 1))
+    found = np.asarray(ask(attempt, rows, near, share[:, 0]), dtype=float)
+    off_if(found.shape != (5, 3), f"Return 5 rows of 3 numbers, not an array of shape {found.shape}.")
+    step, not_far = share * (near - rows), rows + share * near
     slips = {
         "This is the step; add it to the row.": step,
-        "This begins at the neighbour and goes away from it.": neighbours + step,
-        "This begins at the neighbour; begin at the row.": neighbours - step,
+        "This begins at the neighbour and goes away from it.": near + step,
+        "This begins at the neighbour; begin at the row.": near - step,
         "This goes away from the neighbour.": rows - step,
-        "This is half way every time; go as far as `share` says.": (rows + neighbours) / 2,
-        "Multiply the difference to the neighbour by the share, not the neighbour itself.": (
-            rows + share[:, None] * neighbours
-        ),
+        "This is half way every time; go as far as `share` says.": (rows + near) / 2,
+        "Multiply the difference to the neighbour by the share, not the neighbour itself.": not_far,
     }
     compare(found, rows + step, slips)
     return "right. Between one device and five lie 2.7 devices: SMOTE knows no counts, and no real campaign."

@@ -1,4 +1,4 @@
-"""What notebook 10: your own stream alone needs: its figures and its checkers."""
+"""Notebook 10, your own stream: its figures and its checkers."""
 
 from __future__ import annotations
 
@@ -21,17 +21,11 @@ def queue(risk: pd.Series, alerted: pd.Series) -> Figure:
     """How rare every event of a round is, and which of them are on the desk."""
     rare = (1 - risk).clip(lower=1e-6)
     least = rare[alerted].max() if alerted.any() else np.nan
-    figure, axes = plots.single(
-        f"{alerted.sum()} of {len(risk):,} events are on the desk: "
-        f"of the training events at most {least:.2%} are as odd",
-        plots.CLOCK,
-        "1 - risk (log scale):\nso many are as odd",
-        figsize=(7.5, 3.4),
-    )
-    for mask, colour, size, label in (
-        (~alerted, plots.GREY, 6, "left alone"),
-        (alerted, plots.RED, 36, "alert"),
-    ):
+    desk = f"{alerted.sum()} of {len(risk):,} events are on the desk"
+    title = f"{desk}: of the training events at most {least:.2%} are as odd"
+    figure, axes = plots.single(title, plots.CLOCK, "1 - risk (log scale):\nso many are as odd", height=3.4)
+    parts = ((~alerted, plots.GREY, 6, "left alone"), (alerted, plots.RED, 36, "alert"))
+    for mask, colour, size, label in parts:
         axes.scatter(rare.index[mask], rare[mask], s=size, color=colour, label=label, lw=0)
     axes.set_yscale("log")
     axes.invert_yaxis()
@@ -47,12 +41,13 @@ def queue(risk: pd.Series, alerted: pd.Series) -> Figure:
 def check_10a(attempt: Callable) -> str:
     """Hours of work that an alert budget asks for."""
     for per, events, minutes in ((5, 40_000, 6), (2, 250_000, 10)):
-        hours = per * events / BLOCK * minutes / 60
+        alerts = per * events / BLOCK
+        hours = alerts * minutes / 60
         slips = {
             "These are minutes; 60 make an hour.": hours * 60,
-            "These are alerts a day; multiply by the minutes that each takes.": per * events / BLOCK,
+            "These are alerts a day; multiply by the minutes that each takes.": alerts,
             "The budget is of every thousand events.": hours * BLOCK,
-            "This is alerts an hour; multiply by the minutes of each.": per * events / BLOCK / 60,
+            "This is alerts an hour; multiply by the minutes of each.": alerts / 60,
             "This is the work on every event; only the alerts are looked at.": events * minutes / 60,
             "These are working days of 8 hours; the question is how many hours.": hours / 8,
         }

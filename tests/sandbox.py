@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -60,12 +62,43 @@ def small_files_only(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+def killed_at_every_touch(prepare: Callable[[], object], act: Callable, check: Callable[[], object]) -> int:
+    """Kill the action, in a child, before its first, second, ... change of a file; gives how often.
+
+    Args:
+        prepare: makes things as they were, before each.
+        check: what must hold after each kill.
+    """
+    kills = 0
+    while True:
+        prepare()
+        if (child := os.fork()) == 0:
+            _die_before_touch(kills)
+            act()
+            os._exit(0)
+        if os.waitpid(child, 0)[1] != signal.SIGKILL:
+            return kills
+        kills += 1
+        check()
+
+
+def _die_before_touch(nth: int) -> None:
+    seen = itertools.count()
+
+    def touched(event: str, arguments: tuple) -> None:
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
+        if (writes or event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir")) and next(seen) == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(touched)
+
+
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below the folder by its relative name, locks apart."""
+    """Every file below the folder by its relative name."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file()
     }
 
 

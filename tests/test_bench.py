@@ -1,18 +1,17 @@
-"""course/bench.py with toy peers: no package of requirements-bench.txt is needed."""
+"""course/jobs.py, and course/bench.py with toy peers: no package of requirements-bench.txt is needed."""
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import json
+import multiprocessing
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,11 +20,12 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from course import __main__ as commands
-from course import bench, results
+from course import bench, jobs, results
 from course.bench import NAIVE, OURS, PEERS, Peer
 from helpers import data, evaluation
+from helpers.files import CourseError
 
-ROWS, TRAIN = 8_000, 4_800
+START, ROWS, TRAIN = 5_000, 2_000, 1_200
 TOYS = """
 import os, signal, time
 import numpy as np
@@ -34,7 +34,7 @@ class Length:
     def __init__(self, power=2):
         self.power = power
     def fit(self, inputs):
-        assert inputs.shape == (4_800, 7) and abs(inputs.mean()) < 1e-9, "not the scaled inputs"
+        assert inputs.shape == (1_200, 7) and abs(inputs.mean()) < 1e-9, "not the scaled inputs"
     def decision_function(self, inputs):
         return (np.abs(inputs) ** self.power).sum(axis=1)
 
@@ -54,14 +54,24 @@ class Counts:
     def learn_one(self, event):
         self.learned += 1
 
-class Killed(Length):
-    def fit(self, inputs):
-        os.kill(os.getpid(), signal.SIGKILL)
+class Whole:
+    @classmethod
+    def fit(cls, events, seed):
+        assert len(events) == 1_200 and "Amount" in events and "Class" not in events and seed == 0
+        return cls()
+    def score(self, events):
+        return events["V1"].to_numpy() ** 2
 
-class Endless(Length):
-    def fit(self, inputs):
-        print("pid", os.getpid(), flush=True)
-        time.sleep(600)
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def endless():
+    print("pid", os.getpid(), flush=True)
+    time.sleep(600)
+
+def fails():
+    print("before")
+    raise ValueError("no\\nmemory")
 """
 
 
@@ -71,206 +81,214 @@ def toys(tmp_path_factory):
     folder = tmp_path_factory.mktemp("toys")
     (folder / "bench_toys.py").write_text(TOYS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder))
         patch.syspath_prepend(folder)
-        yield folder
+        import bench_toys
 
+        yield bench_toys
+
+
+# --- a process of its own --------------------------------------------------------------------------
+
+
+def test_a_measurement_runs_in_a_process_of_its_own_with_its_own_memory(tmp_path):
+    ballast = np.ones(2**27 // 8)  # 128 MB
+    assert jobs.run(os.getpid, (), tmp_path / "log") != os.getpid()
+    own = jobs.peak_mb()
+    if own:
+        assert 5 < jobs.run(jobs.peak_mb, (), tmp_path / "log") < own - 100 and own > ballast.nbytes / 2**20
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE):
+            assert jobs.peak_mb(family=True) > jobs.peak_mb()
+
+
+@pytest.mark.parametrize(
+    ("job", "sentence"),
+    [
+        ("fails", "ValueError: no memory"),
+        ("killed", "was ended with code -9, often for lack of memory"),
+        ("endless", "exceeded its limit of 2 s"),
+    ],
+)
+def test_a_measurement_that_fails_is_one_sentence_and_leaves_no_process(toys, tmp_path, job, sentence):
+    with pytest.raises(CourseError) as error:
+        jobs.run(getattr(toys, job), (), tmp_path / "log", limit=2 if job == "endless" else 60)
+    assert str(error.value) == sentence
+    assert multiprocessing.active_children() == []
+    if job == "fails":
+        assert re.search("^before\n.*Traceback.*no\nmemory", (tmp_path / "log").read_text(), re.S)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_measurement_ends_with_the_command(toys, tmp_path, how):
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "import bench_toys; from course import jobs\n"
+        "jobs.run(bench_toys.endless, (), Path(sys.argv[2]))"
+    )
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", code, str(os.path.dirname(toys.__file__)), str(log)]
+    with subprocess.Popen(command, cwd=data.ROOT, stderr=subprocess.DEVNULL) as parent:
+        found = None
+        while not found and parent.poll() is None:
+            time.sleep(0.05)
+            found = re.search(r"pid (\d+)", log.read_text() if log.exists() else "")
+        child = psutil.Process(int(found[1]))
+        parent.send_signal(how)
+        parent.wait(20)
+    assert psutil.wait_procs([child], timeout=20)[1] == []
+
+
+def test_finished_answers_are_kept_until_what_they_depend_on_changes(tmp_path, monkeypatch):
+    asked = []
+
+    def counted(job, given, log, limit):
+        asked.append(given)
+        if given == ("no",):
+            raise CourseError("failed")
+        return len(asked)
+
+    monkeypatch.setattr(jobs, "run", counted)
+    asks = [("a", "v1"), ("b", "v1"), ("a", "v1"), ("a", "v2")]
+    answers = [jobs.kept(tmp_path)(len, (word,), known, tmp_path / "log") for word, known in asks]
+    assert answers == [1, 2, 1, 3]
+    for limit in (1, 2):
+        with pytest.raises(CourseError):
+            jobs.kept(tmp_path)(len, ("no",), "v1", tmp_path / "log", limit)
+    assert len(asked) == 5
+
+
+# --- the bench -------------------------------------------------------------------------------------
 
 PAGES = {"benchmark.json", "benchmark.md", "benchmark.png"}
 SHOWN = {
     NAIVE: PEERS[NAIVE],
-    OURS: PEERS[OURS],
+    OURS: Peer("bench_toys:Whole", "events", PEERS[OURS].settings),
     "length": Peer("bench_toys:Length", settings={"power": 1}),
     "absent": Peer("pyodd.models.knn:KNN"),
-    "killed": Peer("bench_toys:Killed"),
 }
 
 
-def _run(folder: Path, **options) -> dict:
-    return bench.run(folder, **{"limit": 120, "peers": SHOWN, "starts": (0,), "rows": ROWS} | options)
+def _run(folder, **options) -> dict:
+    return bench.run(folder, **{"limit": 120, "peers": SHOWN, "starts": (START,), "rows": ROWS} | options)
+
+
+@contextlib.contextmanager
+def _here() -> Iterator[list[str]]:
+    """Measure in this process; gives the peers that were measured."""
+    measured = []
+
+    def here(job, given, log, limit):
+        measured.append(given[0].path)
+        return job(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "run", here)
+        yield measured
 
 
 @pytest.fixture(scope="module")
-def finished(toys, tmp_path_factory):
-    """One bench of own peers, a toy and two that fail: its folder and its result."""
-    folder = tmp_path_factory.mktemp("bench")
-    return folder, _run(folder)
+def result(toys, tmp_path_factory) -> dict:
+    """One bench of a peer of three kinds, and one that is not installed."""
+    with _here():
+        return _run(tmp_path_factory.mktemp("bench"))
 
 
-@pytest.fixture(scope="module")
-def truth():
-    return data.seal(data.load_events("snapshot", ROWS))[1][TRAIN:]
-
-
-def _measured(peer: Peer, folder: Path) -> tuple[np.ndarray, dict]:
-    job = json.loads(json.dumps({"peer": asdict(peer), "rows": ROWS, "start": 0}))
-    bench._measure(job, folder / "peer")
-    return np.load(folder / "peer.npy"), json.loads((folder / "peer.json").read_text())
-
-
-def test_figures_are_those_of_the_scores_on_the_test_part(finished, truth, small, detector):
-    folder, result = finished
-    peers = result["windows"]["0"]["peers"]
-    kept = {name: np.load(next(folder.glob(f"{name.split()[0]}*.npy"))) for name in (OURS, NAIVE, "length")}
-    np.testing.assert_array_equal(kept[OURS], detector.score(small[TRAIN:]))
-    assert kept[NAIVE].dtype == bool and len(kept[NAIVE]) == len(truth)
-    for name, scores in kept.items():
-        assert peers[name]["average_precision"] == average_precision_score(truth, scores)
+def test_figures_are_those_of_the_scores_on_the_test_part(toys, result):
+    events, truth = data.seal(data.load_events("snapshot", ROWS, START))
+    truth, peers = truth[TRAIN:], result["windows"][str(START)]["peers"]
+    scores = {
+        name: bench._measure(peer, ROWS, START)["scores"] for name, peer in SHOWN.items() if name != "absent"
+    }
+    np.testing.assert_array_equal(scores[OURS], events["V1"][TRAIN:] ** 2)
+    for name, score in scores.items():
+        assert peers[name]["average_precision"] == average_precision_score(truth, score)
         low, high = peers[name]["average_precision_ci"]
         assert low <= peers[name]["average_precision"] <= high
-    budget = evaluation.budget_report(truth, kept["length"], TRAIN)
+    budget = evaluation.budget_report(truth, scores["length"], START + TRAIN)
     assert peers["length"]["budget_precision"] == budget["precision"]
     assert peers[NAIVE]["budget_precision"] is peers[OURS]["against_ours"] is None
     assert peers["length"]["against_ours"]["verdict"] in ("better", "cannot tell", "worse")
-    assert result["windows"]["0"]["frauds_test"] == truth.sum()
-
-
-def test_time_and_memory_are_those_of_the_peer(finished):
-    peers = finished[1]["windows"]["0"]["peers"]
-    assert peers[OURS]["fit_s"] > 20 * peers[NAIVE]["fit_s"] > 0
-    assert peers[NAIVE]["events_per_s"] > 3 * peers[OURS]["events_per_s"]
-    assert 50 < peers[NAIVE]["start_mb"] <= peers[NAIVE]["peak_mb"] < peers[OURS]["peak_mb"] < 5_000
-
-
-def test_a_peer_that_fails_is_a_row_that_says_so(finished):
-    peers = finished[1]["windows"]["0"]["peers"]
+    assert result["windows"][str(START)]["frauds_test"] == truth.sum()
     assert peers["absent"] == {"error": f"pyodd is not installed: run {bench.INSTALL}"}
-    assert peers["killed"] == {"error": "was ended by signal 9, often for lack of memory"}
-    assert "Traceback" in next(finished[0].glob("absent*.log")).read_text()
+    assert peers["length"]["fit_s"] > peers[NAIVE]["fit_s"] > 0
+    assert (
+        peers["length"]["peak_mb"] is None or 50 < peers["length"]["start_mb"] <= peers["length"]["peak_mb"]
+    )
 
 
-def test_a_peer_that_takes_too_long_is_a_row_and_leaves_no_process(toys, tmp_path):
-    result = _run(tmp_path, limit=0.3, peers={"endless": Peer("bench_toys:Endless")})
-    assert result["windows"]["0"]["peers"] == {"endless": {"error": "exceeded its limit of 0.3 s"}}
-    assert not [child for child in psutil.Process().children() if "course.bench" in child.cmdline()]
+def test_a_peer_is_measured_in_a_process_of_its_own(result, tmp_path):
+    alone = _run(tmp_path, peers={NAIVE: PEERS[NAIVE]})["windows"][str(START)]["peers"][NAIVE]
+    here = result["windows"][str(START)]["peers"][NAIVE]
+    assert alone["average_precision"] == here["average_precision"]
+    assert alone["peak_mb"] is None or 50 < alone["start_mb"] <= alone["peak_mb"] < 2_000
+    assert [log.name for log in tmp_path.glob("*.log")] == ["naive-rule-5000.log"]
 
 
-def test_a_second_run_repeats_only_what_failed_or_changed(finished, tmp_path, monkeypatch):
-    folder = shutil.copytree(finished[0], tmp_path / "bench")
-    before, started = finished[1]["windows"]["0"]["peers"], []
-
-    def again(**options) -> dict:
-        started.clear()
-        return _run(folder, **options)
-
-    def child(module, job, kept, **_):
-        started.append(json.loads(job)["peer"]["path"])
-        return "not again"
-
+def test_a_second_run_repeats_only_what_failed_or_changed(toys, tmp_path, monkeypatch):
     everything = [peer.path for peer in SHOWN.values()]
-    monkeypatch.setattr(bench.jobs, "run", child)
-    peers = again()["windows"]["0"]["peers"]
-    assert started == [SHOWN["absent"].path, SHOWN["killed"].path]
-    assert [peers[name] == before[name] for name in SHOWN] == [True, True, True, False, False]
-    again(starts=(1,))
-    assert started == everything
+    monkeypatch.setattr(bench, "_figures", lambda *_: {})
+    monkeypatch.setattr(evaluation, "episodes", lambda *_, **__: None)
+
+    def again(**options) -> list[str]:
+        with _here() as measured:
+            _run(tmp_path, **options)
+        return measured
+
+    assert again() == everything
+    assert again() == [SHOWN["absent"].path]
+    assert again(starts=(START + 1,)) == everything
     with monkeypatch.context() as patch:
-        patch.setattr(bench, "distributions", lambda: [SimpleNamespace(name="PyOD", version="99")])
-        assert again()["versions"]["pyod"] == "99"
-    assert started == everything
+        patch.setattr(results, "distributions", lambda: [SimpleNamespace(name="PyOD", version="99")])
+        assert again() == everything
     with monkeypatch.context() as patch:
-        patch.setattr(bench, "METHOD", ("data",))
-        again()
-    assert started == [path for path in everything if path != SHOWN["length"].path]
-    again(fresh=True)
-    assert started == everything
+        patch.setattr(jobs, "code", lambda: "another method")
+        assert again() == [SHOWN[NAIVE].path, SHOWN["absent"].path]
+    assert again(fresh=True) == everything
 
 
-ASKED = """
-import subprocess, sys
-def test_a_child_hears_ctrl_c():
-    child = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
-    done = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "True\\n"
-"""
-
-
-def test_children_hear_ctrl_c_even_where_the_tests_were_started_with_it_ignored(tmp_path):
-    """As a script's background job is, or what nohup starts."""
-    (tmp_path / "test_asked.py").write_text(ASKED)
-    paths = {"PYTHONPATH": os.pathsep.join([str(data.ROOT), str(data.ROOT / "tests")])}
-    command = f"trap '' INT; exec '{sys.executable}' -m pytest -q -p conftest test_asked.py"
-    done = subprocess.run(
-        ["sh", "-c", command],
-        cwd=tmp_path,
-        env=os.environ | paths,
-        capture_output=True,
-        text=True,
-        timeout=120,
+def test_higher_is_more_suspicious_whatever_the_package_thinks(toys):
+    usual, turned = (
+        bench._measure(peer, ROWS, START)["scores"]
+        for peer in (Peer("bench_toys:Length"), Peer("bench_toys:Ordinary", sign=-1))
     )
-    assert done.returncode == 0, done.stdout
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_bench_that_is_stopped_leaves_no_process(toys, tmp_path, how):
-    code = (
-        "import sys; from pathlib import Path; from course import bench\n"
-        "bench.run(Path(sys.argv[1]), 600, peers={'endless': bench.Peer('bench_toys:Endless')}, rows=8_000)"
-    )
-    paths = {"PYTHONPATH": os.pathsep.join([str(toys), str(data.ROOT)])}
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    with subprocess.Popen(command, env=os.environ | paths, stderr=subprocess.DEVNULL) as parent:
-        found = None
-        while not found and parent.poll() is None:
-            time.sleep(0.05)
-            found = re.search(r"pid (\d+)", "".join(log.read_text() for log in tmp_path.glob("*.log")))
-        parent.send_signal(how)
-        parent.wait(20)
-    deadline = time.monotonic() + 20
-    while _alive(int(found[1])) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _alive(int(found[1]))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def test_higher_is_more_suspicious_whatever_the_package_thinks(toys, tmp_path):
-    usual, _ = _measured(Peer("bench_toys:Length"), tmp_path)
-    turned, _ = _measured(Peer("bench_toys:Ordinary", sign=-1), tmp_path)
     np.testing.assert_array_equal(usual, turned)
 
 
-def test_a_stream_is_scored_before_it_is_learned(toys, tmp_path, monkeypatch):
+def test_a_stream_is_scored_before_it_is_learned(toys, monkeypatch):
     class PassOn:
         def __or__(self, model):
             return model
 
     river = SimpleNamespace(preprocessing=SimpleNamespace(MinMaxScaler=PassOn))
     monkeypatch.setitem(sys.modules, "river", river)
-    scores, _ = _measured(Peer("bench_toys:Counts", "stream"), tmp_path)
+    scores = bench._measure(Peer("bench_toys:Counts", "stream"), ROWS, START)["scores"]
     assert scores.tolist() == list(range(TRAIN, ROWS))
 
 
-def test_scores_that_are_not_finite_are_an_error(toys, tmp_path):
+def test_scores_that_are_not_finite_are_an_error(toys):
     with pytest.raises(ValueError, match="every event a finite score"):
-        _measured(Peer("bench_toys:Blind"), tmp_path)
-    assert not list(tmp_path.iterdir())
+        bench._measure(Peer("bench_toys:Blind"), ROWS, START)
 
 
-def test_a_window_beyond_the_snapshot_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="too few"):
-        _run(tmp_path, starts=(99_000,))
-
-
-def test_pages_show_every_peer_and_the_finding(finished):
-    result = finished[1]
+def test_pages_show_every_peer_and_the_finding(result):
     pages = bench.pages(result)
     assert json.loads(pages["benchmark.json"]) == result
     assert pages["benchmark.png"].startswith(b"\x89PNG")
-    table = re.findall(r"^\| (.*) \|$", pages["benchmark.md"], re.MULTILINE)
-    assert {line.count(" | ") for line in table} == {7}
-    assert {line.split(" | ")[0] for line in table[2:]} == set(SHOWN)
-    assert any(line.startswith(f"absent | pyodd is not installed: run {bench.INSTALL}") for line in table)
-    assert "0 s" in pages["benchmark.md"] and "{" not in pages["benchmark.md"]
+    table = [re.split(" *[|] *", line)[1:-1] for line in re.findall(r"^\|.*", pages["benchmark.md"], re.M)]
+    assert {len(row) for row in table} == {8} and {row[0] for row in table[2:]} == set(SHOWN)
+    assert table[-1][:3] == ["absent", f"pyodd is not installed: run {bench.INSTALL}", "-"]
+    values = [float(row[1]) for row in table[2:-1]]
+    assert values == sorted(values, reverse=True)
+    assert "{" not in pages["benchmark.md"]
 
 
-def _row(ap: float, verdict: str | None = "worse", fit_s: float = 1.0) -> dict:
-    return {"average_precision": ap, "fit_s": fit_s, "against_ours": verdict and {"verdict": verdict}}
+def test_the_published_pages_are_those_of_the_published_measurement():
+    published = json.loads((data.ROOT / "results" / "benchmark.json").read_text())
+    assert set(published["windows"]["0"]["peers"]) == set(PEERS)
+    assert bench._markdown(published) == (data.ROOT / "results" / "benchmark.md").read_text()
+
+
+def _row(ap: float, verdict: str | None = "worse") -> dict:
+    return {"average_precision": ap, "against_ours": verdict and {"verdict": verdict}}
 
 
 @pytest.mark.parametrize(("verdict", "chance"), [("worse", "beyond"), ("cannot tell", "within")])
@@ -280,56 +298,30 @@ def test_the_title_says_who_leads_and_whether_chance_could_do_it(verdict, chance
     assert title == f"From event 0: ours 0.500, best peer 0.300 (A)\nThe difference is {chance} chance"
 
 
-def test_labels_of_a_crowd_do_not_overlap():
-    import matplotlib.pyplot as plt
-    from matplotlib.text import Text
-
-    from helpers import plots
-
-    rng = np.random.default_rng(0)
-    rows = {f"detector {i}": _row(0.2 * rng.uniform(0.8, 1), fit_s=rng.uniform(1, 1.5)) for i in range(12)}
-    figure, axis = plt.subplots(figsize=(7, 5))
-    bench._panel(
-        axis, 0, rows | {NAIVE: _row(0.01), "far": _row(0.1, fit_s=90), "gone": {"error": "."}}, plots
-    )
-    figure.draw_without_rendering()
-    bench._place_labels(axis)
-    boxes = [Text.get_window_extent(label) for label in axis.texts]
-    plt.close(figure)
-    assert len(boxes) == 13
-    assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
-
-
 def test_publishing_results_keeps_the_bench(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "ROOT", tmp_path)
-    run = tmp_path / "run"
-    run.mkdir()
-    for name in ("summary.json", "summary.md"):
-        (run / name).write_text("new")
-    (tmp_path / "results").mkdir()
-    for name in PAGES:
-        (tmp_path / "results" / name).write_text(name)
-    results.publish(run)
+    for folder, names in (("run", ("summary.json", "summary.md")), ("results", PAGES)):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / name).write_text(name)
+    results.publish(tmp_path / "run")
     kept = {path.name for path in (tmp_path / "results").glob("*.*")}
     assert kept == {"summary.json", "summary.md"} | PAGES
 
 
-def test_the_command_publishes_three_pages(tmp_path, monkeypatch, capsys, finished):
+def test_the_command_publishes_three_pages_or_says_what_is_wrong(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(commands, "ROOT", tmp_path)
     monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
     asked = []
-    monkeypatch.setattr(bench, "run", lambda *arguments: asked.append(arguments) or finished[1])
+    monkeypatch.setattr(bench, "run", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(bench, "pages", lambda _: dict.fromkeys(PAGES, "a page"))
     assert commands.main(["bench", "--limit", "7", "--fresh"]) == 0
     assert asked == [(tmp_path / "runs" / "bench", 7.0, True)]
     assert {path.name for path in (tmp_path / "results").iterdir()} == PAGES
-    assert "| ours |" in capsys.readouterr().out
 
-
-def test_the_command_says_in_one_sentence_what_is_wrong(tmp_path, monkeypatch, capsys):
     def damaged(*_):
         raise FileNotFoundError("The course's snapshot is missing: take it again.")
 
-    monkeypatch.setenv("COURSE_RUNS", str(tmp_path))
     monkeypatch.setattr(bench, "run", damaged)
     assert commands.main(["bench"]) == 1
     assert capsys.readouterr().err == "The course's snapshot is missing: take it again.\n"

@@ -10,10 +10,10 @@ import nbformat
 import pytest
 
 from helpers import runs
+from helpers.settings import NOTEBOOKS, ROOT
 
-ROOT = runs.ROOT
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-NOTEBOOKS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if path.stem in runs.STAGES]
+LESSONS = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.stem in runs.STAGES]
 LINK = re.compile(r"\[([^\]]*)\]\(([^)]*)\)")
 TERMS = re.findall(r"^- \*\*(.+?)\*\* \((\d)\): \S", (ROOT / "docs/glossary.md").read_text("utf-8"), re.M)
 
@@ -38,16 +38,23 @@ def test_the_glossary_is_whole_and_in_order():
     assert len(lines) == len(TERMS) > 50 and names == sorted(set(names))
 
 
-@pytest.mark.parametrize(("term", "number"), TERMS)
-def test_a_term_is_introduced_where_the_glossary_says(term, number):
+def test_a_term_is_introduced_where_the_glossary_says():
     """In bold in the named notebook, and nowhere before but in the course's own overview."""
-    introduced = re.compile(rf"\*\*{re.escape(term)}s?\*\*", re.I)
-    used = re.compile(rf"(?<![\w-]){re.escape(term)}s?\b", re.I)
-    (path,) = [path for path in NOTEBOOKS if int(path.stem[:2]) == int(number)]
-    assert any(introduced.search(cell) for cell in prose(path))
-    for earlier in NOTEBOOKS[: NOTEBOOKS.index(path)]:
-        cells = prose(earlier)[1:] if earlier is NOTEBOOKS[0] else prose(earlier)
-        assert [cell for cell in cells if used.search(cell)] == []
+    texts = [prose(path) for path in LESSONS]
+    wrong = []
+    for term, number in TERMS:
+        introduced = re.compile(rf"\*\*{re.escape(term)}s?\*\*", re.I)
+        used = re.compile(rf"(?<![\w-]){re.escape(term)}s?\b", re.I)
+        (place,) = [i for i, path in enumerate(LESSONS) if int(path.stem[:2]) == int(number)]
+        if not any(map(introduced.search, texts[place])):
+            wrong.append(f"{term} is not introduced")
+        before = [texts[0][1:], *texts[1:]][:place]
+        wrong += [
+            f"{term} is used in notebook {i}"
+            for i, text in enumerate(before, 1)
+            if used.search("\n".join(text))
+        ]
+    assert wrong == []
 
 
 # --- guide ---------------------------------------------------------------------------------------
@@ -58,7 +65,7 @@ def test_the_guides_seconds_are_those_of_the_published_run():
     table = re.search("<!-- seconds:start -->(.*)<!-- seconds:end -->", guide, re.S)[1]
     told = {name: float(seconds) for name, seconds in rows(table)[2:]}
     published = json.loads((ROOT / "results/summary.json").read_text("utf-8"))["timings_s"]
-    sequence = [path.stem for path in NOTEBOOKS if path.stem not in runs.BESIDES]
+    sequence = [path.stem for path in LESSONS if path.stem not in runs.BESIDES]
     assert list(told) == sequence and set(told) <= set(published)
     for name, seconds in told.items():
         assert 1 / 3 < seconds / published[name] < 3, name
@@ -71,7 +78,7 @@ def test_the_plans_add_up_and_hold_every_notebook(heading):
     clock = [60 * int(at.split(":")[0]) + int(at.split(":")[1]) for at, *_ in plan]
     ends = [begin + int(minutes) for begin, (_, minutes, *_) in zip(clock, plan, strict=True)]
     assert ends[:-1] == clock[1:] and ends[-1] - clock[0] in (240, 480)
-    for path in NOTEBOOKS:
+    for path in LESSONS:
         assert sum(f"notebook {int(path.stem[:2])}" in what for _, _, what, *_ in plan) >= 1
 
 
@@ -94,7 +101,7 @@ def test_every_link_of_the_docs_leads_somewhere():
 # --- the notebooks' frame ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_notebook_says_what_one_learns_how_long_and_what_comes_next(path):
     cells = prose(path)
     first = "\n".join(cells[:2])
@@ -115,7 +122,7 @@ def test_a_notebook_says_what_one_learns_how_long_and_what_comes_next(path):
 
 def test_cells_are_short_and_prose_is_never_far():
     lengths = []
-    for path in NOTEBOOKS:
+    for path in LESSONS:
         cells = nbformat.read(path, 4).cells
         lengths += [len(cell.source.splitlines()) for cell in cells if cell.cell_type == "code"]
         kinds = "".join("c" if cell.cell_type == "code" else "m" for cell in cells)
@@ -142,6 +149,6 @@ def test_the_house_is_drawn_as_it_is():
     for name, rest in re.findall(r"^(helpers|course)/(.*?)(?=^\w|^ +[|^])", text, re.M | re.S):
         names = re.findall(r"^ {0,14}(\w+(?:, \w+)*)(?:  |$)", rest, re.M)
         drawn[name] = {one for group in names for one in group.split(", ")}
-    for package, alias in (("helpers", {"course"}), ("course", set())):
-        modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"} - alias
+    for package in ("helpers", "course"):
+        modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
         assert drawn[package] == modules, package

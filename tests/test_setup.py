@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 from sandbox import assert_one_sentence, last_line
 
+from course.setup import LACKING, said
 from helpers.settings import ROOT
 
-BARE = {
-    k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE", "MFLAGS", "PYTHON", "CONSTR"))
-}
-HERE = "{}.{}".format(*sys.version_info)
+HIDDEN = ("PIP_", "MAKE", "MFLAGS", "PYTHON", "CONSTR")
+BARE = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
 
 
 # --- CI ------------------------------------------------------------------------------------------
@@ -42,7 +41,7 @@ def test_no_process_is_waited_for_without_an_end():
     own = {"course/__main__.py": "_call"}  # JupyterLab, pytest: end when their reader ends them
     endless = []
     for path in sorted(
-        [*ROOT.glob("helpers/**/*.py"), *ROOT.glob("course/*.py"), *ROOT.glob("tests/**/*.py")]
+        path for name in ("helpers", "course", "tests") for path in ROOT.glob(f"{name}/**/*.py")
     ):
         name = path.relative_to(ROOT).as_posix()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -63,31 +62,25 @@ def test_no_process_is_waited_for_without_an_end():
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The Makefile and what it calls, with nothing to install."""
+    """The Makefile and what it calls."""
     root = tmp_path / "a clone"
     (root / "course").mkdir(parents=True)
     for name in ("Makefile", "course/setup.py"):
         shutil.copyfile(ROOT / name, root / name)
-    for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt"):
-        (root / name).touch()
+    (root / "requirements.txt").write_text("# one\ntoy-package>=1  # used in: tests\n")
+    (root / "requirements-dev.txt").write_text("-r requirements.txt\n")
+    (root / "constraints.txt").touch()
     return root
 
 
-def setup(root: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    make = shutil.which("make") or pytest.skip("make is not installed")
-    offline = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
-    return subprocess.run(
-        [make, "setup", *arguments],
-        cwd=root,
-        env=BARE | offline | env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def setup(root: Path, *targets: str, **env: object) -> subprocess.CompletedProcess[str]:
+    command = [shutil.which("make") or pytest.skip("make is not installed"), "setup", *targets]
+    env = BARE | {"PIP_CONFIG_FILE": os.devnull} | {name: str(value) for name, value in env.items()}
+    return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=300)
 
 
 def sentence(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode, done.stdout
+    assert done.returncode and "Traceback" not in done.stderr, done.stdout
     said = [line for line in done.stderr.splitlines() if line and not line.startswith("make")]
     assert_one_sentence(said[-1])
     return said[-1]
@@ -97,85 +90,130 @@ def contents(folder: Path) -> dict[str, float]:
     return {str(path.relative_to(folder)): path.lstat().st_mtime for path in folder.rglob("*")}
 
 
-def only(tmp_path: Path, **programs: str) -> dict[str, str]:
-    """A PATH with the system's own tools and these scripts, and nothing of a developer's."""
-    folder = tmp_path / "bin"
-    folder.mkdir(exist_ok=True)
-    for name, text in programs.items():
-        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-        (folder / name).chmod(0o755)
-    if "python3" not in programs and not (folder / "python3").exists():
-        (folder / "python3").symlink_to(sys.executable)
-    return {"PATH": f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin"}
+ITSELF = 'rm -rf "$4"; mkdir -p "$4/bin"; cp "$0" "$4/bin/python"'
 
 
-def test_make_makes_an_environment_and_is_done_the_second_time(clone):
-    assert setup(clone, PYTHON=sys.executable).returncode == 0
-    before = contents(clone / ".venv")
-    assert {".installed", ".made-by-make"} <= set(before)
-    assert setup(clone).returncode == 0 and setup(clone, PYTHON=sys.executable).returncode == 0
-    assert contents(clone / ".venv") == before
+def python_that(path: Path, version: str, makes: str = ITSELF, installs: str = "", lacks: str = "") -> Path:
+    """A script that answers as a Python of that version.
+
+    Args:
+        makes: what it does for `-m venv --clear`.
+        installs: what it does for `-m pip install`.
+        lacks: what it says is not in the environment.
+    """
+    answers = {
+        "--clear": makes,
+        "pip install": installs,
+        "venv": f"echo {version}",
+        "importlib": f"echo {lacks}",
+    }
+    cases = " ".join(f'*"{asked}"*) {does};;' for asked, does in answers.items())
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f'#!/bin/sh\ncase "$*" in {cases} esac\n')
+    path.chmod(0o755)
+    return path
 
 
-def test_an_environment_without_pip_is_used_with_uv_or_left_alone(clone, tmp_path):
-    """As `uv venv` makes it."""
-    venv.create(clone / ".venv", with_pip=False)
-    before = contents(clone / ".venv")
-    assert "has no pip, and there is no uv" in sentence(setup(clone, **only(tmp_path)))
-    assert contents(clone / ".venv") == before
-    done = setup(clone, **only(tmp_path, uv='echo "uv $*"'))
-    assert done.returncode == 0 and f"uv pip install --python {clone}/.venv/bin/python" in done.stdout
-    assert before.items() <= contents(clone / ".venv").items() | before.items()
+def test_make_makes_an_environment_and_is_done_until_a_file_changes(clone, tmp_path):
+    """Whatever leads pip past .venv is set aside; where to find packages is not."""
+    python = python_that(tmp_path / "python", "3.12", installs='echo "$@" >>told; env | grep ^PIP_ >env')
+    past = {f"PIP_{name}": "1" for name in ("TARGET", "PREFIX", "ROOT", "USER", "DRY_RUN", "NO_DEPS")}
+    assert setup(clone, PYTHON=python, PIP_INDEX_URL="https://x", **past).returncode == 0
+    assert (clone / "env").read_text().split() == [f"PIP_CONFIG_FILE={os.devnull}", "PIP_INDEX_URL=https://x"]
+    told = "-m pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt\n"
+    assert (clone / "told").read_text() == told
+    assert {".installed", ".made-by-make"} <= set(contents(clone / ".venv"))
+    assert setup(clone).returncode == 0 and setup(clone, PYTHON=python).returncode == 0
+    assert (clone / "told").read_text() == told
+    (clone / "wheelhouse").mkdir()
+    os.utime(clone / "requirements.txt", (2**32, 2**32))
+    assert setup(clone).returncode == 0
+    assert (clone / "told").read_text() == told + told[:-1] + " --no-index --find-links wheelhouse\n"
 
 
-def test_a_link_to_an_environment_elsewhere_is_used_and_never_cleared(clone, tmp_path):
-    elsewhere = tmp_path / "elsewhere"
-    venv.create(elsewhere, with_pip=True)
-    (elsewhere / ".made-by-make").touch()  # by make in another clone
-    (elsewhere / "mine.txt").write_text("precious")
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"installs": "exit 1"}, "Nothing counts as installed; look at the lines above"),
+        (
+            {"lacks": "toy-package"},
+            "pip says that it installed, but .venv lacks toy-package: look for target",
+        ),
+    ],
+)
+def test_what_pip_did_not_install_does_not_count(clone, tmp_path, answers, said):
+    python = python_that(tmp_path / "python", "3.12", **answers)
+    for _ in range(2):
+        assert sentence(setup(clone, PYTHON=python)).startswith(said)
+
+
+def test_what_an_environment_lacks_is_looked_up_by_name():
+    code, lacking = said(sys.executable, "-c", LACKING, "numpy", "no-such-package", "scikit-learn")
+    assert (code, lacking) == (0, "no-such-package")
+
+
+def test_what_make_did_not_make_is_refused_and_never_touched(clone, tmp_path):
+    """As `uv venv` makes it, without pip; and a link to what make made for another clone."""
+    venv.create(elsewhere := tmp_path / "elsewhere", with_pip=False)
+    (elsewhere / ".made-by-make").touch()
     (clone / ".venv").symlink_to(elsewhere)
-    assert setup(clone).returncode == 0 and (elsewhere / "mine.txt").exists()
-    other = only(tmp_path, otherpython='echo "3.12"' if HERE != "3.12" else 'echo "3.13"')
-    assert "was not made by make" in sentence(setup(clone, "PYTHON=otherpython", **other))
-    assert (elsewhere / "mine.txt").read_text() == "precious"
+    before = contents(elsewhere)
+    assert sentence(setup(clone)).startswith(".venv was not made by make: move it away, or do without")
+    (clone / ".venv").unlink()
+    assert contents(elsewhere) == before
+    (elsewhere / ".made-by-make").unlink()
+    elsewhere.rename(clone / ".venv")
+    before = contents(clone)
+    assert sentence(setup(clone)).startswith(".venv was not made by make: move it away, or do without")
+    assert contents(clone) == before
 
 
-@pytest.mark.parametrize("says", ["echo 3.10", "exit 1"])
-def test_what_make_did_not_make_and_cannot_use_is_one_sentence(clone, says):
-    python = clone / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f"#!/bin/sh\n{says}\n")
-    python.chmod(0o755)
+def test_another_python_than_asked_for_is_rebuilt_and_one_that_is_too_old_refused(clone, tmp_path):
+    for version in ("3.12", "3.13"):
+        assert setup(clone, PYTHON=python_that(tmp_path / "a python", version)).returncode == 0
+        assert f"echo {version}" in (clone / ".venv" / "bin" / "python").read_text()
     before = contents(clone / ".venv")
-    line = sentence(setup(clone))
-    assert line.startswith(".venv was not made by make and holds ") and "move it away" in line
+    line = sentence(setup(clone, PYTHON=python_that(tmp_path / "old", "3.10")))
+    assert line.startswith("No Python 3.11 or 3.12 or 3.13 with venv was found as ")
     assert contents(clone / ".venv") == before
 
 
-def test_another_python_than_asked_for_is_rebuilt_where_make_made_it(clone, tmp_path):
-    assert setup(clone, PYTHON=sys.executable).returncode == 0
-    made = 'case "$*" in *venv*--clear*) echo "made $*"; mkdir -p "$4/bin";; *) echo VERSION;; esac'
-    other = only(tmp_path, otherpython=made.replace("VERSION", "3.12" if HERE != "3.12" else "3.13"))
-    done = setup(clone, "PYTHON=otherpython", **other)
-    assert f"made -m venv --clear {clone}/.venv" in done.stdout
+def test_the_first_python_that_suits_is_taken(clone, tmp_path):
+    for name, version in (("python3", "3.10"), ("python3.12", "3.12"), ("python3.11", "3.11")):
+        python_that(tmp_path / "bin" / name, version)
+    env = BARE | {"PATH": f"{tmp_path / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin", "CONSTRAINTS": ""}
+    assert subprocess.run([sys.executable, "course/setup.py"], cwd=clone, env=env, timeout=60).returncode == 0
+    assert "echo 3.12" in (clone / ".venv" / "bin" / "python").read_text()
 
 
-def test_a_python_that_is_too_old_is_one_sentence(clone, tmp_path):
-    line = sentence(setup(clone, "PYTHON=old", **only(tmp_path, old="echo 3.10")))
-    assert line.startswith("No Python 3.11 or 3.12 or 3.13 with venv was found as old:")
+def test_a_folder_that_cannot_be_written_is_one_sentence_and_leaves_nothing_half_made(clone, tmp_path):
+    python = python_that(
+        tmp_path / "full", "3.12", 'mkdir -p "$4"; echo "Error: No space left on device" >&2; exit 1'
+    )
+    said = sentence(setup(clone, PYTHON=python))
+    assert said.startswith(
+        ".venv could not be made (Error: No space left on device): its folder must be yours"
+    )
     assert not (clone / ".venv").exists()
+    python = python_that(tmp_path / "python", "3.12")
+    assert setup(clone, PYTHON=python).returncode == 0
+    (clone / ".venv" / ".installed").unlink()
+    (clone / ".venv" / ".installed").mkdir()  # as unwritable as another user's, for root too
+    assert sentence(setup(clone, PYTHON=python)).startswith("Nothing counts as installed (")
+
+
+def test_any_python_3_can_read_what_says_which_one_is_needed():
+    for name in ("setup.py", "__init__.py"):
+        ast.parse((ROOT / "course" / name).read_text(encoding="utf-8"), feature_version=(3, 6))
 
 
 # --- a wrong Python ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", ["course", "helpers.course"])
-def test_a_python_without_the_packages_is_one_sentence(tmp_path, module):
+def test_a_python_without_the_packages_is_one_sentence(tmp_path):
     venv.create(tmp_path / "bare", with_pip=False)
-    python = tmp_path / "bare" / "bin" / "python"
-    done = subprocess.run(
-        [python, "-m", module, "results"], cwd=ROOT, env=BARE, capture_output=True, text=True, timeout=60
-    )
+    command = [tmp_path / "bare" / "bin" / "python", "-m", "course", "results"]
+    done = subprocess.run(command, cwd=ROOT, env=BARE, capture_output=True, text=True, timeout=60)
     line = last_line(done.stderr)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "lacks click" in line and "run `make NAME`, or `python3 course/setup.py` once" in line
@@ -186,39 +224,24 @@ def test_a_python_without_the_packages_is_one_sentence(tmp_path, module):
 
 def test_helpers_can_be_installed_and_the_machinery_is_not(tmp_path):
     """What `pip install git+...` builds; setuptools is here, so that no network is needed."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, timeout=60).stdout
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file() and name.startswith(
-            ("helpers/", "course/", "tests/conf", "py", "req", "READ")
-        ):
-            (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, tmp_path / "copy" / name)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        tmp_path,
-        ".",
-    ]
-    done = subprocess.run(command, cwd=tmp_path / "copy", capture_output=True, text=True, timeout=300)
+    copy, ignored = tmp_path / "copy", shutil.ignore_patterns("__pycache__", ".*", "*.ipynb")
+    for name in ("helpers", "course", "notebooks"):
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "requirements.txt"):
+        shutil.copyfile(ROOT / name, copy / name)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run([*command, "-w", tmp_path, copy], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-1_000:]
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "installed")
-        metadata = archive.read(
-            next(name for name in archive.namelist() if name.endswith("METADATA"))
-        ).decode()
-    tops = {path.name for path in (tmp_path / "installed").iterdir() if "." not in path.name}
-    assert tops == {"helpers"} and "Requires-Dist: xgboost>=3.1" in metadata
-    code = "import helpers.detector, helpers.exercises.ex01; print(helpers.detector.__file__)"
-    env = BARE | {"PYTHONPATH": str(tmp_path / "installed")}
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+        (about,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
+        assert "Requires-Dist: xgboost>=3.1" in archive.read(about).decode()
+    assert {name.split("/")[0] for name in names} == {"helpers"}
+    assert {f"helpers/{path.name}" for path in (ROOT / "helpers").glob("*.py")} <= set(names)
+    code = "import helpers.data; print(helpers.data.__file__)"
+    env = BARE | {"PYTHONPATH": str(wheel)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
     )
-    assert done.stdout.startswith(str(tmp_path / "installed")), done.stderr
+    assert done.stdout.startswith(str(wheel)), done.stderr

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import io
+import zipfile
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,381 +12,282 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sandbox import small_files_only
 
 from helpers import data, evaluation, stream
+from helpers.detector import Detector
 from helpers.files import CourseError
 from helpers.judge import Judge
-from helpers.settings import COLUMNS
+from helpers.schema import Schema
+from helpers.settings import COLUMNS, RADIUS
 from helpers.stream import Learner, admit, drift, oracle_prequential, replay, review
 
-END = 12_000  # by then some frauds are confirmed
+BEGIN, FIRST, END = 3_800, 5_800, 8_900  # warm-up, live events, end in mid-block; some frauds are confirmed
 
 
 @pytest.fixture(scope="module")
 def truth() -> pd.Series:
-    return data.seal(data.load_events("snapshot", rows=END))[1]
+    return data.seal(data.load_events("snapshot", rows=12_000))[1]
 
 
 @pytest.fixture(scope="module")
-def live(window, small_train) -> pd.DataFrame:
-    return window[len(small_train) : END]
+def warm_up(window) -> pd.DataFrame:
+    return window[BEGIN:FIRST]
 
 
-def played(detector, warm_up, live, truth, batch=1_000, **options) -> Learner:
-    learner = Learner.start(detector, warm_up, **options)
-    for _ in replay(learner, live, truth, batch):
+@pytest.fixture(scope="module")
+def live(window) -> pd.DataFrame:
+    return window[FIRST:END]
+
+
+@pytest.fixture(scope="module")
+def fitted(warm_up) -> Detector:
+    return Detector.fit(warm_up)
+
+
+@pytest.fixture
+def cold(fitted, warm_up) -> Learner:
+    """Before its first event."""
+    return Learner.start(fitted, warm_up)
+
+
+def played(learner: Learner, live, truth, **options) -> Learner:
+    for _ in replay(learner, live, truth, **options):
         pass
     return learner
 
 
 @pytest.fixture(scope="module")
-def learner(detector, small_train, live, truth) -> Learner:
-    """After 7,200 events; it has found frauds and learned from them. Nobody may change it."""
-    return played(detector, small_train, live, truth)
+def learner(fitted, warm_up, live, truth) -> Learner:
+    """After 3,100 events; it has found frauds and learned from them. Nobody may change it."""
+    return played(Learner.start(fitted, warm_up), live, truth)
 
 
 # --- the truth -----------------------------------------------------------------------------------
 
 
-def test_labels_of_events_never_alerted_influence_nothing(detector, small_train, live, truth, learner):
-    alerted = learner.memory["alert"] == 1
-    assert truth[alerted].any() and truth[~alerted].any()
-    flipped = truth.where(alerted, 1 - truth)
-    again = played(detector, small_train, live, flipped)
+def test_labels_of_alerted_events_alone_have_influence(fitted, warm_up, live, truth, learner):
+    alerted = learner.memory["alert"].reindex(truth.index) == 1
+    assert truth[alerted].any() and truth[~alerted][BEGIN:END].any()
+    unseen, seen = (truth.where(kept, 1 - truth) for kept in (alerted, ~alerted))
+    again, other = (played(Learner.start(fitted, warm_up), live, told) for told in (unseen, seen))
     pd.testing.assert_frame_equal(again.memory, learner.memory)
+    assert not other.memory["risk"].equals(learner.memory["risk"])
+    known = learner.memory.query("truth != -1")
+    assert (known["alert"] == 1).all() and (known.index + stream.DELAY <= learner.now).all()
+    assert len(known) and (known["truth"] == truth[known.index]).all()
 
 
-def test_labels_of_alerted_events_do_influence_scores(detector, small_train, live, truth, learner):
-    alerted = learner.memory["alert"] == 1
-    again = played(detector, small_train, live, truth.where(~alerted, 1 - truth))
-    assert not again.memory["risk"].equals(learner.memory["risk"])
-
-
-def test_review_comes_after_the_delay_and_tells_alerted_events_only():
-    truth = pd.Series([1, 0, 1, 1], [10, 11, 12, 13])
-    told = review(truth, pd.Index([10, 12, 13]), now=22, delay=10)
+def test_reviews_come_after_the_delay_and_a_share_may_be_wrong():
+    told = review(pd.Series([1, 0, 1, 1], [10, 11, 12, 13]), pd.Index([10, 12, 13]), now=22, delay=10)
     assert told.to_dict() == {10: 1, 12: 1}
-
-
-def test_a_share_of_the_reviews_may_be_wrong():
-    truth = pd.Series(np.arange(4_000) % 2)
-    told = review(truth, truth.index, now=9_000, wrong=0.1)
-    assert 0.08 < (told != truth).mean() < 0.12
-    pd.testing.assert_series_equal(told, review(truth, truth.index, now=9_000, wrong=0.1))
+    truth = pd.Series(np.arange(1_500) % 2)
+    assert (review(truth, truth.index, 3_000) == truth).all()
+    slips = review(truth, truth.index, 3_000, wrong=0.1) != truth
+    assert 0.07 < slips.mean() < 0.13
     for kind, share in enumerate(((0.1, 0), (0, 0.1))):  # on one kind of events alone, and there the same
-        slipped = review(truth, truth.index, now=9_000, wrong=share) != truth
-        assert (slipped == ((told != truth) & (truth == kind))).all()
-    some = review(truth, truth.index[100:300], now=9_000, wrong=0.1)  # the same ones, however they are asked
-    assert (some == told[100:300]).all() and some.index.tolist() == list(range(100, 300))
-    assert (review(truth, truth.index, 9_000) == truth).all()
+        some = review(truth, truth.index, 3_000, wrong=share) != truth
+        assert (some == (slips & (truth == kind))).all()
+    part = review(truth, truth.index[100:300], 3_000, wrong=0.1)  # the same ones, however they are asked
+    assert ((part != truth[100:300]) == slips[100:300]).all()
+    assert not (review(truth, truth.index, 3_000, wrong=0.1, seed=1) != truth).equals(slips)
 
 
-def test_customers_complain_of_frauds_after_their_delay_and_of_nothing_else(
-    detector, small_train, live, truth
-):
+def test_customers_complain_of_frauds_after_their_delay_and_of_nothing_else(cold, live, truth):
     told = stream.complaints(pd.Series([1, 0, 1, 1]), pd.RangeIndex(4), now=12, delay=10)
     assert told.to_dict() == {0: 1, 2: 1}
-    learner = Learner.start(detector, small_train)
-    for _ in replay(learner, live, truth, complained=3_000):
-        now = learner.now
-        late = truth[: now - 3_000]
-        if learner.blocks * 1_000 == now:
-            assert set(late[late == 1].index) <= set(learner.memory.query("truth == 1").index)
-    assert (learner.memory.query("truth == 1").index < 4_800).any()  # those of the warm-up, too
-    honest = learner.memory.query("truth == 0")
+    assert played(cold, live, truth, complained=1_500) is cold
+    late = truth[BEGIN : 8_000 - 1_500]  # heard at the end of the last block that is over
+    confirmed, honest = (cold.memory.query(f"truth == {told}") for told in (1, 0))
+    assert set(late[late == 1].index) <= set(confirmed.index) and (confirmed.index < FIRST).any()
+    assert (confirmed.index[confirmed["alert"] == 0] < 8_000 - 1_500 + 1).all()
     assert (honest["alert"] == 1).all()
-
-
-def test_learner_never_knows_more_than_reviews_told(learner, truth):
-    known = learner.memory.query("truth != -1")
-    assert len(known) and (known["alert"] == 1).all() and (known.index + stream.DELAY <= learner.now).all()
-    assert (known["truth"] == truth[known.index]).all()
 
 
 # --- the same scores -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("batch", [70, 500])
-def test_micro_batches_of_any_size_give_the_same_stream(detector, small_train, live, truth, learner, batch):
-    again = played(detector, small_train, live, truth, batch)
+@pytest.mark.parametrize(("batch", "restart"), [(70, 20), (400, 3)])
+def test_any_micro_batches_and_a_restart_give_the_same_stream(
+    cold, live, truth, learner, tmp_path, batch, restart
+):
+    clock = replay(cold, live, truth, batch)
+    for _ in range(restart):
+        next(clock)
+    cold.save(tmp_path / "learner.zip")
+    again = Learner.load(tmp_path / "learner.zip")
+    played(again, live[live.index >= again.now], truth, batch=batch)
     pd.testing.assert_frame_equal(again.memory, learner.memory)
+    assert [path.name for path in tmp_path.iterdir()] == ["learner.zip"]
+    chosen = {"explore": 0.4, "seed": 3, "alerts": 7, "keep": 5_000}
+    replace(cold, **chosen).save(tmp_path / "learner.zip")
+    assert chosen.items() <= vars(Learner.load(tmp_path / "learner.zip")).items()
 
 
-@settings(max_examples=10, deadline=None)
-@given(cuts=st.lists(st.integers(0, 1_500), max_size=6))
+@settings(max_examples=4, deadline=None)
+@given(cuts=st.lists(st.integers(0, 500), max_size=4))
 def test_scores_have_the_same_bits_for_any_cut(learner, live, cuts):
-    events = live[:1_500]
-    parts = [learner.score(events[a:b]) for a, b in pairwise([0, *sorted(cuts), 1_500])]
-    np.testing.assert_array_equal(np.concatenate(parts), learner.score(events))
-
-
-def test_one_event_at_a_time_scores_the_same(learner, live):
-    singles = [learner.score(live[row : row + 1])[0] for row in range(100)]
-    np.testing.assert_array_equal(singles, learner.score(live[:100]))
-
-
-def test_before_a_fraud_is_confirmed_the_detectors_risk_counts(detector, small_train, live):
-    cold = Learner.start(detector, small_train)
-    np.testing.assert_array_equal(cold.score(live), detector.score(live))
-    cold.watch(live[:1_000])
-    cold.learn(pd.Series(0, cold.pending))  # nothing but false alarms: there is nothing to learn from yet
-    assert len(cold._reviewed) and not len(cold.pending)
-    np.testing.assert_array_equal(cold.score(live), detector.score(live))
+    edges = sorted([0, *cuts, 50, *range(200, 210), 500])  # some come one by one
+    parts = [learner.score(live[a:b]) for a, b in pairwise(edges)]
+    np.testing.assert_array_equal(np.concatenate(parts), learner.score(live[:500]))
 
 
 def test_risk_is_the_average_of_three_log_odds(learner, live):
     seen = learner.detector.seen(live[:50])
     line = seen[:, :-2] @ learner.weights[:-1] + learner.weights[-1]
-    unlearned = learner.detector.score(live[:50])
+    unlearned, risk = learner.detector.score(live[:50]), learner.score(live[:50])
     by_hand = (line + learner.judge.log_odds(seen) + np.log(unlearned / (1 - unlearned))) / 3
-    risk = learner.score(live[:50])
     np.testing.assert_allclose(np.log(risk / (1 - risk)), by_hand, rtol=1e-6)
-    np.testing.assert_allclose(
-        1 / (1 + np.exp(-learner.judge.log_odds(seen))), learner.judge.risk(seen), rtol=1e-4
-    )
 
 
-# --- restart -------------------------------------------------------------------------------------
+# --- what is saved -------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def saved(learner, tmp_path_factory):
-    path = tmp_path_factory.mktemp("saved") / "learner.zip"
-    learner.save(path)
-    return path
+def older(content: bytes) -> bytes:
+    with zipfile.ZipFile(raw := io.BytesIO(content), "a") as bundle:
+        bundle.comment = b"domain-driven learner, version 2"
+    return raw.getvalue()
 
 
-@pytest.mark.parametrize("batches", [3, 19])
-def test_restart_in_mid_stream_goes_on_with_identical_scores(
-    detector, small_train, live, truth, learner, tmp_path, batches
-):
-    first = Learner.start(detector, small_train)
-    clock = replay(first, live, truth, batch=200)
-    for _ in range(batches):
-        next(clock)
-    first.save(tmp_path / "learner.zip")
-    second = Learner.load(tmp_path / "learner.zip")
-    for _ in replay(second, live[live.index >= second.now], truth, batch=200):
-        pass
-    pd.testing.assert_frame_equal(second.memory, learner.memory)
-    assert os.listdir(tmp_path) == ["learner.zip"]
+DAMAGES = {
+    "cut": (lambda content: content[: len(content) // 2], ""),
+    "flipped": (lambda content: content.replace(b"PK\x03\x04", b"PK\x03\x05", 1), ""),
+    "text": (lambda content: b"hello", ""),
+    "a detector": (lambda content: content.replace(b"learner, version", b"detector, version"), ""),
+    "of an older version": (older, "it is stamped 'domain-driven learner, version 2', not .* version 3"),
+}
 
 
-def test_settings_survive_the_restart(detector, small_train, tmp_path):
-    chosen = {"explore": 0.4, "seed": 3, "alerts": 7, "keep": 5_000}
-    Learner.start(detector, small_train, **chosen).save(tmp_path / "learner.zip")
-    again = Learner.load(tmp_path / "learner.zip")
-    assert {name: getattr(again, name) for name in chosen} == chosen
-
-
-@pytest.mark.parametrize("damage", ["cut", "flipped", "detector", "text"])
-def test_damaged_or_foreign_bundle_is_refused_in_one_sentence(saved, detector, tmp_path, damage):
-    path, content = tmp_path / "bad.zip", bytearray(saved.read_bytes())
-    if damage == "cut":
-        path.write_bytes(content[: len(content) // 2])
-    elif damage == "flipped":
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
-    elif damage == "detector":
-        detector.save(path)
-    else:
-        path.write_text("hello")
-    with pytest.raises(ValueError, match=r"^bad.zip is not a learner .*: replay the stream") as caught:
-        Learner.load(path)
-    assert "\n" not in str(caught.value)
-
-
-def test_failure_while_saving_leaves_the_old_bundle(saved, learner):
-    before = saved.read_bytes()
-    with small_files_only(10_000), pytest.raises(CourseError, match="Cannot write into"):
-        learner.save(saved)
-    assert saved.read_bytes() == before and os.listdir(saved.parent) == [saved.name]
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_or_foreign_bundle_is_refused_in_one_sentence(cold, tmp_path, damage):
+    cold.save(tmp_path / "bad.zip")
+    change, reason = DAMAGES[damage]
+    (tmp_path / "bad.zip").write_bytes(change((tmp_path / "bad.zip").read_bytes()))
+    with pytest.raises(
+        ValueError, match=rf"^bad.zip is not a learner .*\(.*{reason}.*\): replay the"
+    ) as said:
+        Learner.load(tmp_path / "bad.zip")
+    assert "\n" not in str(said.value)
 
 
 # --- alerts --------------------------------------------------------------------------------------
 
 
-def test_the_budget_of_a_block_is_spent_when_it_is_over_and_of_a_part_in_proportion(learner, small_train):
-    scored = learner.memory[len(small_train) :]
-    alerts = scored["alert"].groupby(scored.index // 1_000).sum()
-    assert len(small_train) == 4_800 and alerts.tolist() == [1, *[5] * 7]  # the warm-up ends in block 4
-    assert learner.now == END and (scored["alert"] >= 0).all()
-
-
-def test_the_learner_gets_as_many_alerts_as_every_other_detector(detector, window, truth):
+def test_the_learner_gets_as_many_alerts_as_every_other_detector(learner):
     """From a start that is no multiple of 1,000, and with an end that is none."""
-    begin, warm_up, end = 300, 4_800, 7_950
-    events = window[begin:end]
-    cold = Learner.start(detector, events[: warm_up - begin])
-    for _ in replay(cold, events[warm_up - begin :], truth[begin:end]):
-        pass
-    assert (cold.memory["alert"][-950:] == stream.UNKNOWN).all()
+    memory = learner.memory.loc[FIRST:]
+    assert (memory["alert"][-900:] == stream.UNKNOWN).all() and (memory["alert"][:-900] >= 0).all()
+    closed = replace(learner, memory=learner.memory.copy())
+    assert closed.close().index.tolist() == memory.index[-900:].tolist()
+    others = pd.Series(evaluation.choose_alerts(closed.memory.loc[FIRST:, "risk"], start=FIRST), memory.index)
+    for alerts in (closed.memory.loc[FIRST:, "alert"], others):
+        assert alerts.groupby(memory.index // 1_000).sum().tolist() == [1, 5, 5, 4]
+
+
+def test_a_block_that_was_closed_early_keeps_its_budget(cold, live):
+    cold.watch(live[:800])
     cold.close()
-    live = cold.memory[warm_up - begin :]
-    others = evaluation.choose_alerts(live["risk"], start=warm_up)
-    blocks = live.index // 1_000
-    assert live["alert"].groupby(blocks).sum().tolist() == [1, 5, 5, 4]
-    assert pd.Series(others, live.index).groupby(blocks).sum().tolist() == [1, 5, 5, 4]
+    cold.watch(live[800:1_200])
+    assert cold.memory["alert"][-1_000:].sum() == 5 and (cold.memory["alert"] >= 0).all()
 
 
-def test_a_block_that_was_closed_early_keeps_its_budget(detector, window, small_train):
-    cold = Learner.start(detector, small_train)
-    cold.watch(window[4_800:5_400])
-    cold.close()
-    cold.watch(window[5_400:6_000])
-    assert cold.memory["alert"][5_000:].sum() == 5 and (cold.memory["alert"] >= 0).all()
+def test_a_block_is_over_after_so_many_events_whatever_numbers_were_refused(cold, live):
+    assert not len(cold.watch(live[:0])) and cold.now == FIRST
+    assert not len(cold.watch(pd.concat([live[:150], live[210:259]])))
+    decided = cold.watch(live[260:261])
+    assert len(decided) == 200 and decided["alert"].sum() == 1 and cold.place == 1_000 + FIRST - BEGIN
+    assert cold.now == FIRST + 261
 
 
-def test_the_oracles_blocks_follow_the_clock():
-    generator = np.random.default_rng(0)
-    inputs, labels = generator.normal(size=(3_000, 9)), (np.arange(3_000) % 50 == 0).astype(int)
-    late = stream.oracle_prequential(inputs, labels, warm_up=1_100, delay=100, start=400)
-    by_hand = [
-        Judge().fit(inputs[:known], labels[:known]).risk(inputs[begin:end])
-        for begin, end, known in ((1_100, 1_600, 1_000), (1_600, 2_600, 1_500), (2_600, 3_000, 2_500))
-    ]
-    np.testing.assert_array_equal(late, np.concatenate(by_hand))
-
-
-def test_a_block_waits_until_it_is_over(detector, small_train, live):
-    cold = Learner.start(detector, small_train)
-    cold.watch(live[:199])
-    assert (cold.memory["alert"][-199:] == stream.UNKNOWN).all()
-    cold.watch(live[199:200])
-    assert (cold.memory["alert"][-200:] >= 0).all()
-
-
-def test_a_block_is_so_many_events_whatever_numbers_were_refused(detector, small_train, live):
-    cold = Learner.start(detector, small_train)
-    cold.watch(pd.concat([live[:150], live[210:220]]))
-    assert (cold.memory["alert"][-160:] == stream.UNKNOWN).all()
-    cold.watch(live[220:260])
-    assert cold.memory["alert"].eq(1).sum() == 1 and (cold.memory["alert"] >= 0).all()
-
-
-def test_among_equal_risks_the_earlier_event_is_chosen(detector, small_train):
-    cold = Learner.start(detector, small_train, explore=0.0)
-    block = small_train[:100].assign(risk=0.5)
-    assert np.flatnonzero(cold._chosen(block, 5)).tolist() == [0, 1, 2, 3, 4]
-
-
-def test_explored_share_goes_to_events_unlike_any_reviewed(learner, live):
+def test_the_explored_share_goes_to_events_unlike_any_reviewed_until_frauds_are_confirmed(learner, live):
     block = live[:1_000].assign(risk=learner.score(live[:1_000]))
+    frauds = (learner.memory["truth"] == 1).sum()
     plain = replace(learner, explore=0.0)._chosen(block, 5)
-    explorer = replace(learner, explore=0.4, alerts=1_000)
-    chosen = explorer._chosen(block, 5)
-    new = chosen & ~plain
-    assert plain.sum() == chosen.sum() == 5 and new.sum() == 2
-    assert not (learner._unlikeness(block[new]) <= stream.RADIUS).any()
-
-
-def test_exploration_ends_when_as_many_frauds_are_confirmed_as_a_block_has_alerts(learner, live):
-    frauds = learner._fraud.sum()
-    block = live[:1_000].assign(risk=learner.score(live[:1_000]))
-    plain = replace(learner, explore=0.0)._chosen(block, 5)
-    sure, unsure = (replace(learner, explore=0.4, alerts=alerts) for alerts in (frauds, frauds + 1))
-    assert (sure._chosen(block, 5) == plain).all() and (unsure._chosen(block, 5) != plain).any()
-
-
-def test_empty_batch_changes_nothing(learner, live):
-    before = learner.memory
-    learner.watch(live[:0])
-    assert learner.memory is before
+    sure, unsure = (replace(learner, explore=0.4, alerts=n)._chosen(block, 5) for n in (frauds, frauds + 1))
+    same = replace(learner, explore=0.0)._chosen(block.assign(risk=0.5), 5)
+    assert np.flatnonzero(same).tolist() == [0, 1, 2, 3, 4]  # of equal risks the earlier ones
+    new = unsure & ~plain
+    assert (sure == plain).all() and plain.sum() == unsure.sum() == 5 and new.sum() == 2
+    reviewed = learner.memory[learner.memory["truth"] != -1]
+    z, known = (learner.detector.profile.axes(events) for events in (block, reviewed))
+    away = np.linalg.norm(z[:, None] - known, axis=2) > RADIUS * np.linalg.norm(z, axis=1)[:, None]
+    free = away.all(axis=1) & ~plain
+    assert free[new].all()
+    novelty = np.where(free, learner.detector.score(block), -1)
+    assert novelty[new].min() >= np.sort(novelty)[-2] and (~away).any()
 
 
 # --- learning ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def strange(small, detector) -> pd.DataFrame:
+def test_a_fraud_lifts_what_looks_similar_and_a_false_alarm_beside_it_does_not(cold, warm_up):
     """The event farthest from the centre, and the same one 2 % and 15 % longer."""
-    z = detector.profile.axes(small)
-    far = small.iloc[[int((z**2).sum(axis=1).argmax())]].reset_index(drop=True)
-    centre, axes = detector.profile.centre[1:], COLUMNS[1:]
-    stretched = [far.assign(**dict((far[axes] * k + centre * (1 - k)).iloc[0])) for k in (1, 1.02, 1.15)]
-    return pd.concat(stretched, ignore_index=True).set_axis([20_000, 20_001, 20_002])
+    fitted, axes = cold.detector, COLUMNS[1:]
+    z, centre = fitted.profile.axes(warm_up), fitted.profile.centre[1:]
+    far = warm_up.iloc[[int((z**2).sum(axis=1).argmax())]].reset_index(drop=True)
+    longer = [far.assign(**dict((far[axes] * k + centre * (1 - k)).iloc[0])) for k in (1, 1.02, 1.15)]
+    strange = pd.concat(longer).set_axis([FIRST, FIRST + 1, FIRST + 2])
+    cold.watch(strange)
+    unlearned = fitted.score(strange)
+    np.testing.assert_array_equal(cold.score(strange), unlearned)
+    cold.learn(pd.Series([0], strange.index[1:2]))  # without a fraud there is nothing to learn from yet
+    np.testing.assert_array_equal(cold.score(strange), unlearned)
+    cold.learn(pd.Series([1], strange.index[:1]))
+    assert cold.labels()[-3:].tolist() == [1, 0, 0]  # the third resembles one of each
+    cold.learn(pd.Series([1], strange.index[1:2]))
+    assert cold.labels()[-3:].tolist() == [1, 1, 1]
+    assert cold.score(strange).min() > np.quantile(cold.score(warm_up), 0.999)
+    cold.learn(pd.Series([0, 0], strange.index[:2]))  # both are taken back
+    np.testing.assert_array_equal(cold.score(strange), unlearned)
 
 
-def taught(detector, small_train, strange, truths) -> Learner:
-    """A learner that has seen the strange events and been told the truth of the first ones."""
-    learner = Learner.start(detector, small_train)
-    learner.watch(strange)
-    learner.memory["alert"] = 0
-    learner.learn(pd.Series(truths, strange.index[: len(truths)]))
-    return learner
+def test_pandas_3_gives_arrays_that_cannot_be_written_into(cold, live, truth, learner):
+    with pd.option_context("mode.copy_on_write", True):
+        played(cold, live, truth)
+    pd.testing.assert_frame_equal(cold.memory, learner.memory)
 
 
-def test_the_first_confirmed_fraud_lifts_what_looks_similar(detector, small_train, strange):
-    fraud = taught(detector, small_train, strange, [1])
-    assert fraud.labels()[-3:].tolist() == [1, 1, 1]
-    risk = fraud.score(small_train)
-    assert fraud.score(strange).min() > np.quantile(risk, 0.999)
-
-
-def test_a_fraud_that_is_taken_back_leaves_the_detector_as_it_was(detector, small_train, strange):
-    learner = taught(detector, small_train, strange, [1])
-    assert not np.array_equal(learner.score(strange), detector.score(strange))
-    learner.learn(pd.Series([0], strange.index[:1]))
-    np.testing.assert_array_equal(learner.score(strange), detector.score(strange))
-
-
-def test_one_fraud_against_one_false_alarm_is_no_majority(detector, small_train, strange):
-    torn = taught(detector, small_train, strange, [1, 0])
-    assert torn.labels()[-3:].tolist() == [1, 0, 0]
-
-
-def test_old_events_are_forgotten_and_reviewed_ones_are_not(detector, small_train, live, truth):
-    learner = played(detector, small_train, live, truth, keep=2_000)
-    memory = learner.memory
-    reviewed = memory["truth"] != stream.UNKNOWN
-    assert len(memory) == 2_000 + reviewed[:-2_000].sum() and reviewed[:-2_000].all()
-    whole = played(detector, small_train, live, truth)
-    told = whole.memory.index[whole.memory["truth"] != stream.UNKNOWN]
-    assert reviewed.sum() > 20 and len(told) > 20
-    assert learner.place == whole.place == END and learner.blocks == END // 1_000
-    alerts = memory["alert"][-2_000:].groupby(memory.index[-2_000:] // 1_000).sum()
-    assert alerts.tolist() == [5, 5]
-
-
-@pytest.mark.parametrize("late", [{"delay": 3_001}, {"complained": 3_001}])
-def test_a_truth_that_comes_after_the_learner_has_forgotten_is_refused(
-    detector, small_train, live, truth, late
+def test_old_events_are_forgotten_and_the_latest_reviewed_ones_are_not(
+    fitted, warm_up, live, truth, learner, monkeypatch
 ):
-    short = Learner.start(detector, small_train, keep=3_000)
-    with pytest.raises(CourseError, match="may come 3,001 events late, and the learner remembers 3,000"):
-        next(replay(short, live, truth, **late))
-    assert short.now == small_train.index[-1] + 1
+    short = played(Learner.start(fitted, warm_up, keep=1_000), live, truth)
+    reviewed = short.memory["truth"] != stream.UNKNOWN
+    assert len(short.memory) == 1_900 + reviewed[:-1_900].sum() and reviewed[:-1_900].all()
+    assert reviewed.sum() == 6 and short.place == learner.place == END - BEGIN + 800
+    assert short.memory["alert"][-1_900:-900].sum() == 5
+    monkeypatch.setattr(stream, "REVIEWED", 4)
+    short.learn(pd.Series(dtype=int))
+    assert short.memory.index[:-1_000].tolist() == reviewed[reviewed].index[-4:].tolist()
 
 
-def test_what_is_decided_is_handed_over_once_whatever_is_forgotten(detector, small_train, live, truth):
-    short = Learner.start(detector, small_train, keep=1_000)
-    decided = [*replay(short, live[:3_300], truth, batch=300), short.close()]
-    log, memory = pd.concat(decided), short.memory
-    assert log.index.tolist() == live.index[:3_300].tolist()  # nothing lacks, nothing comes twice
-    assert log["alert"].groupby(log.index // 1_000).sum().tolist() == [1, 5, 5, 5, 0]
-    pd.testing.assert_frame_equal(log.loc[memory.index[-300:]], memory[["risk", "alert"]][-300:])
+def test_a_truth_that_comes_after_the_learner_has_forgotten_is_refused(cold, live, truth):
+    for late in ({"delay": 3_001}, {"complained": 3_001}):
+        with pytest.raises(CourseError, match="may come 3,001 events late, and the learner remembers 3,000"):
+            next(replay(replace(cold, keep=3_000), live, truth, **late))
+    next(replay(replace(cold, keep=3_000), live, truth, delay=3_000))
 
 
-def test_what_the_next_event_needs_is_not_forgotten(detector, small_train, live, truth):
-    learner = Learner.start(detector, small_train, keep=10)
-    for _ in replay(learner, live[:3_200], truth, delay=10):
-        pass
-    block, history = live[3_200:3_400], live[2_200:3_200]
+def test_what_is_decided_is_handed_over_once_and_what_the_next_event_needs_is_kept(cold, live, truth):
+    learner = replace(cold, keep=10)
+    decided = list(replay(learner, live[:2_200], truth, batch=300, delay=10))
+    block, history = live[2_200:2_400], live[1_200:2_200]
     kept = learner.detector.schema.recent(learner.memory)[COLUMNS]
     pd.testing.assert_frame_equal(kept, history[COLUMNS])
-    pd.testing.assert_frame_equal(
-        learner.reasons(block, learner.memory), learner.reasons(block, history), check_exact=True
-    )
+    reasons = [learner.reasons(block, before) for before in (learner.memory, history)]
+    pd.testing.assert_frame_equal(*reasons, check_exact=True)
+    log = pd.concat([*decided, learner.close()])
+    assert log.index.tolist() == live.index[:2_200].tolist()  # nothing lacks, nothing comes twice
+    assert log["alert"].groupby(log.index // 1_000).sum().tolist() == [1, 5, 5]
 
 
-def test_reasons_name_the_confirmed_fraud_that_an_event_resembles(learner, live):
-    block = live.loc[10_000:10_999]
-    table = learner.reasons(block, history=live.loc[9_000:9_999])
-    frauds = learner.memory.index[learner.memory["truth"] == 1]
-    named = table["resembles"].dropna()
-    assert len(named) and named.isin(frauds).all() and len(table) == len(block)
-    np.testing.assert_array_equal(table["risk"], learner.score(block))
+def test_reasons_name_the_latest_confirmed_fraud_that_an_event_resembles(learner, live):
+    frauds = learner.memory[learner.memory["truth"] == 1]
+    table = learner.reasons(live, history=live[:0])
+    np.testing.assert_array_equal(table["risk"], learner.score(live))
+    z, known = (learner.detector.profile.axes(events) for events in (live, frauds))
+    alike = np.linalg.norm(z[:, None] - known, axis=2) <= RADIUS * np.linalg.norm(z, axis=1)[:, None]
+    by_hand = [max(frauds.index[row], default=-1) for row in alike]
+    assert table["resembles"].fillna(-1).tolist() == by_hand
+    assert table["resembles"].isna().any() and set(frauds.index) <= set(table["resembles"].dropna())
 
 
 # --- unclean events ------------------------------------------------------------------------------
@@ -395,62 +297,78 @@ def clean(numbers, value=1.0) -> pd.DataFrame:
     return pd.DataFrame(value, index=pd.Index(numbers, name="event"), columns=COLUMNS)
 
 
-def whys(batch, last_event=-1) -> list[str]:
-    return admit(batch, last_event)[1]["why"].tolist()
+def whys(batch: pd.DataFrame, **options) -> list[str]:
+    return admit(batch, **options)[1]["why"].tolist()
 
 
-def test_clean_events_are_admitted_with_equal_values_and_gaps():
-    batch = clean([5, 6, 9])
+def test_clean_events_are_admitted_and_numbers_that_come_again_or_late_are_not():
+    batch = clean([5, 6, 9])  # with equal values and gaps
     admitted, refused = admit(batch, last_event=4)
     pd.testing.assert_frame_equal(admitted, batch)
     assert refused.empty
-
-
-def test_repeated_numbers_are_duplicates_and_smaller_ones_late():
     admitted, refused = admit(clean([7, 8, 8, 6, 9, 7, 4]), last_event=7)
-    assert admitted.index.tolist() == [8, 9]
+    assert admitted.index.tolist() == [8, 9] and refused.index.tolist() == [7, 8, 6, 7, 4]
     assert refused["why"].to_list() == ["duplicate", "duplicate", "late", "duplicate", "late"]
-    assert refused.index.tolist() == [7, 8, 6, 7, 4]
+    assert whys(clean([1, 2, 3, 4, 5]).set_axis([1, "2", np.nan, 3.5, 1e300])) == ["malformed"] * 4
+    admitted, refused = admit(clean([]), last_event=3)
+    assert admitted.empty and refused.empty and list(admitted.columns) == COLUMNS
 
 
 @pytest.mark.parametrize(
-    "value", [np.nan, np.inf, -np.inf, "1.0", "", None, True, b"1", [1], pd.NaT, pd.Timestamp(0)]
+    "value",
+    [
+        np.nan,
+        np.inf,
+        -np.inf,
+        "1.0",
+        "",
+        None,
+        True,
+        np.bool_(1),
+        b"1",
+        [1],
+        pd.NaT,
+        pd.Timestamp(0),
+        10**400,
+    ],
+    ids=str,
 )
-def test_what_is_no_finite_number_is_malformed(value):
-    batch = clean([1, 2, 3]).astype(object)
-    batch.at[2, "V3"] = value
+def test_what_is_no_finite_number_is_malformed_and_does_not_move_the_clock(value):
+    batch = clean([1, 900, 3]).astype(object)
+    batch.at[900, "V3"] = value
     admitted, refused = admit(batch)
-    assert admitted.index.tolist() == [1, 3] and refused["why"].to_dict() == {2: "malformed"}
+    assert admitted.index.tolist() == [1, 3] and refused["why"].to_dict() == {900: "malformed"}
     assert (admitted.dtypes == np.float64).all()
 
 
 def test_a_column_of_text_or_of_truth_values_or_missing_or_double_is_malformed():
     good = clean([1, 2])
-    assert whys(good.astype({"V1": str})) == ["malformed"] * 2
-    assert whys(good.astype({"V1": bool})) == ["malformed"] * 2
-    assert whys(good.drop(columns="V4")) == ["malformed"] * 2
-    assert whys(pd.concat([good, good[["V4"]]], axis=1)) == ["malformed"] * 2
-    assert whys(good.assign(Amount=[-30.0, 5.0])) == []  # a refund
-    assert whys(good.assign(more="text")) == []
+    for bad in (
+        good.astype({"V1": str}),
+        good.astype({"V1": bool}),
+        good.drop(columns="V4"),
+        pd.concat([good, good[["V4"]]], axis=1),
+    ):
+        assert whys(bad) == ["malformed"] * 2
+    assert whys(good.assign(Amount=[-30.0, 5.0], more="text")) == []  # a refund
 
 
-def test_a_number_that_is_no_whole_number_is_malformed():
-    batch = clean([1, 2, 3, 4, 5]).set_axis([1, "2", np.nan, 3.5, 1e300])
-    assert whys(batch) == ["malformed"] * 4
+@pytest.mark.parametrize("time", [pd.to_datetime, list, lambda days: np.array([1.0, 2, 3, 2, 4, np.nan])])
+def test_key_and_time_are_needed_and_time_does_not_fall(time):
+    """Dates as dates and as text, and numbers; counts and shares are 0 or more."""
+    days = ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-02", "2026-01-04", None]
+    schema = Schema(counts=("n",), shares=("part",), key="who", time="when")
+    batch = pd.DataFrame({"n": 1, "part": 0.0, "who": "a", "when": time(days)})
+    admitted, refused = admit(batch, schema=schema)
+    assert admitted.index.tolist() == [0, 1, 2, 4] and list(admitted) == ["n", "part", "who", "when"]
+    assert refused["why"].to_dict() == {3: "late", 5: "malformed"}
+    last = admitted["when"].iloc[1]
+    assert whys(batch[:2], schema=schema, last_time=last) == ["late"]
+    for name, value in (("n", -1), ("part", -0.1), ("who", None)):
+        assert whys(batch[:1].assign(**{name: value}), schema=schema) == ["malformed"]
 
 
-def test_a_malformed_event_does_not_move_the_clock():
-    batch = clean([1, 900, 2])
-    batch.loc[900, "V1"] = np.nan
-    assert admit(batch)[0].index.tolist() == [1, 2]
-
-
-def test_an_empty_batch_is_no_error():
-    admitted, refused = admit(clean([]), last_event=3)
-    assert admitted.empty and refused.empty and list(admitted.columns) == COLUMNS
-
-
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     numbers=st.lists(st.integers(0, 20), max_size=12),
     broken=st.sets(st.integers(0, 11)),
@@ -469,50 +387,29 @@ def test_door_is_the_same_for_any_cut_and_loses_no_event(numbers, broken, cut):
 # --- references, drift, serving ------------------------------------------------------------------
 
 
-def test_prequential_oracle_knows_only_labels_older_than_the_delay(detector, small, truth):
-    seen = detector.seen(small)
-    labels = truth.to_numpy()[: len(small)]
-    risk = oracle_prequential(seen, labels, 5_000)
-    changed = labels.copy()
-    changed[5_500:] = 1 - changed[5_500:]
-    again = oracle_prequential(seen, changed, 5_000)
-    np.testing.assert_array_equal(again[:1_000], risk[:1_000])
-    assert not np.array_equal(again[2_000:], risk[2_000:])
-    np.testing.assert_array_equal(oracle_prequential(seen, np.zeros_like(labels), 5_000), 0)
+def test_the_oracle_knows_labels_older_than_the_delay_and_its_blocks_follow_the_clock():
+    generator = np.random.default_rng(0)
+    inputs, labels = generator.normal(size=(2_000, 9)), (np.arange(2_000) % 50 == 0).astype(int)
+    late = oracle_prequential(inputs, labels, warm_up=300, delay=100, start=400)
+    by_hand = [
+        Judge().fit(inputs[:known], labels[:known]).risk(inputs[begin:end])
+        for begin, end, known in ((300, 600, 200), (600, 1_600, 500), (1_600, 2_000, 1_500))
+    ]
+    np.testing.assert_array_equal(late, np.concatenate(by_hand))
+    np.testing.assert_array_equal(oracle_prequential(inputs[:900], labels[:900], 30, 100), 0)
 
 
-def test_drift_is_small_for_the_same_and_large_for_a_shifted_distribution():
+def test_drift_by_hand_and_of_a_shifted_distribution():
+    batch = pd.DataFrame({"x": np.repeat([50, 950], [300, 700])})
+    shares, base = np.array([301, *[1] * 8, 701]) / 1_010, np.full(10, 101 / 1_010)
+    by_hand = ((shares - base) * np.log(shares / base)).sum()
+    assert drift(pd.DataFrame({"x": np.arange(1_000)}), batch).loc["x", "psi"] == pytest.approx(by_hand)
     draws = np.random.default_rng(0)
     reference = pd.DataFrame(draws.normal(size=(5_000, 2)), columns=["same", "moved"])
     batch = pd.DataFrame(draws.normal([0, 1], size=(1_000, 2)), columns=["same", "moved"])
     table = drift(reference, batch)
-    assert table.loc["same", "psi"] < 0.05 < 0.25 < table.loc["moved", "psi"]
-    assert table.loc["same", "p"] > 0.01 > table.loc["moved", "p"]
+    assert table.loc["same", "psi"] < 0.05 and table.loc["same", "p"] > 0.01 > table.loc["moved", "p"]
     assert table.loc["moved", "ks"] == pytest.approx(0.38, abs=0.04)
-
-
-def test_the_alarm_of_notebook_7_is_false_for_one_block_in_eleven(window):
-    """On streams in which nothing can drift, because they are shuffled."""
-
-    def largest(part, rest):
-        return drift(rest, part)["psi"].max()
-
-    alarms = []
-    for seed in range(8):
-        calm = window.sample(12_000, random_state=seed).reset_index(drop=True)
-        blocks = [block for _, block in calm.groupby(calm.index // 1_000)]
-        still, fresh = blocks[:10], blocks[10:]
-        limit = max(largest(own, pd.concat(still).drop(own.index)) for own in still)
-        alarms += [largest(block, pd.concat(still)) > limit for block in fresh]
-    assert len(alarms) == 16 and sum(alarms) <= 4  # 1 in 11; five or more in one such test of a hundred
-
-
-def test_drift_by_hand():
-    reference = pd.DataFrame({"x": np.arange(1_000)})
-    batch = pd.DataFrame({"x": np.repeat([50, 950], [300, 700])})
-    shares, base = (np.array([301, *[1] * 8, 701]) / 1_010, np.full(10, 101 / 1_010))
-    by_hand = ((shares - base) * np.log(shares / base)).sum()
-    assert drift(reference, batch).loc["x", "psi"] == pytest.approx(by_hand)
 
 
 def test_latencies_are_measured(learner, live):

@@ -55,11 +55,3 @@ def say(request: pytest.FixtureRequest):
 def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
     for line in config.stash.get(LINES, []):
         terminalreporter.write_line(line)
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """The last line: N passed, N failed."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter and not config.option.collectonly:
-        failed = len(reporter.stats.get("failed", [])) + len(reporter.stats.get("error", []))
-        reporter.write_line(f"{len(reporter.stats.get('passed', []))} passed, {failed} failed")

@@ -1,6 +1,7 @@
 """Each notebook alone in an empty folder, among Colab's packages, with nothing but git and pip.
 
-The notebook is the published one, unmodified: git itself is told where the address leads.
+The notebook is the published one, unmodified: git itself is told where the address leads. COURSE_COLAB, such
+as "01 05 10", chooses some.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from stand_in import frozen, thin
 from course import notebooks
 from helpers import runs
 
-STAGES = notebooks.notebooks()
-SLOWEST = max(notebooks.sequence(), key=lambda stage: len(runs._missing(Path("nowhere"), stage)))
-READY_WITHIN = 180  # seconds, catching up included: 60 where idle; machines half as fast, and busy, were met
+CHOSEN = os.environ.get("COURSE_COLAB", "").split()
+STAGES = [stage for stage in notebooks.notebooks() if not CHOSEN or stage[:2] in CHOSEN]
+SLOWEST = max(STAGES, key=lambda stage: (stage not in runs.BESIDES, len(runs.earlier(stage))))
+READY_WITHIN = 120  # seconds of one processor, catching up included
 
 
 @dataclass
@@ -74,13 +76,12 @@ class Alone:
 
 @dataclass
 class Seen:
-    """What came of it: the executed copy, the packages afterwards, processor seconds, the machine's load."""
+    """What came of it: the executed copy, the packages afterwards, processor seconds."""
 
     alone: Alone
     copy: nbformat.NotebookNode
     packages: dict[str, str]
     processor: float
-    load: float
 
 
 def processor_seconds() -> float:
@@ -101,7 +102,7 @@ def seen(colab_like, served, tmp_path_factory) -> Iterator[dict[str, Future[Seen
         before = processor_seconds()
         copy = alone.run()
         spent = processor_seconds() - before
-        return Seen(alone, copy, frozen(alone.python), spent, os.getloadavg()[0])
+        return Seen(alone, copy, frozen(alone.python), spent)
 
     possible = [stage for stage in STAGES if stage not in runs.BESIDES or shutil.which("java")]
     with ThreadPoolExecutor(2) as pool:
@@ -151,18 +152,16 @@ def test_alone_it_runs_and_changes_no_package(seen, preinstalled, say, stage):
     published = (done.alone.served / "notebooks" / f"{stage}.ipynb").read_bytes()
     assert (folder / f"{stage}.ipynb").read_bytes() == published
     run = folder / clone / "runs" / "default"
-    stands_in_a_chain = runs.STAGES[stage].needs or runs.STAGES[stage].writes
-    assert run.is_dir() and (run / "manifest.json").is_file() == bool(stands_in_a_chain)
+    assert run.is_dir() and bool(runs.record(run, stage)) == (b"run.hand_over(" in published)
 
 
 def test_the_slowest_is_ready_in_time(seen, say):
-    """On a machine that is busy otherwise, this part's share of the processor's seconds is judged instead."""
+    """Its share of the processor's seconds is judged, since the machine may be busy otherwise."""
     done = seen[SLOWEST].result()
-    cells, seconds = code_cells(done.copy), seconds_until_ready(done.copy)
-    share = seconds / (at(cells[-1], "end") - at(cells[0], "start")).total_seconds()
-    processor, busy = share * done.processor, done.load > os.cpu_count()
-    say(f"{SLOWEST}: ready after {processor:.0f} processor seconds, at a load of {done.load:.1f}")
-    assert (processor if busy else seconds) < READY_WITHIN
+    cells = code_cells(done.copy)
+    share = seconds_until_ready(done.copy) / (at(cells[-1], "end") - at(cells[0], "start")).total_seconds()
+    say(f"{SLOWEST}: ready after {share * done.processor:.0f} processor seconds")
+    assert share * done.processor < READY_WITHIN
 
 
 def test_after_a_restart_nothing_is_fetched_or_installed_again(seen):
@@ -175,6 +174,7 @@ def test_after_a_restart_nothing_is_fetched_or_installed_again(seen):
     assert frozen(done.alone.python) == done.packages
 
 
+@pytest.mark.skipif("10_your_own_stream" not in STAGES, reason="COURSE_COLAB leaves notebook 10 out")
 def test_an_uploaded_file_is_read_by_its_name(seen, served):
     """Notebook 10 again, with a table beside it, as Colab's upload puts it there."""
     alone = seen["10_your_own_stream"].result().alone

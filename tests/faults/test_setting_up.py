@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import DRY, OTHERS, PIP, ROOT
-from sandbox import last_line, without_network
+from sandbox import last_line, with_mounts, without_network
 from toys import write_toys
 
 from course import notebooks
@@ -34,14 +34,26 @@ def small_wheel(folder: Path, name: str) -> None:
         wheel.writestr(f"{info}/RECORD", "")
 
 
-def test_a_wheelhouse_serves_a_machine_without_network(tmp_path):
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """Of a user who finds packages in one folder alone."""
+    hidden = ("PIP_", "MAKE", "MFLAGS", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    links = str(tmp_path / "index").replace(" ", "%20")
+    return kept | {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": links}
+
+
+def called(command: list[object], clone: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True, timeout=300)
+
+
+def test_a_wheelhouse_serves_a_machine_without_network(tmp_path, env):
     """`wheelhouse` with one small package, then the set-up of another clone from it, offline.
 
-    First the index lacks the package: no wheelhouse is left, and the same command then succeeds.
+    First the index lacks the package: no wheelhouse is left, and the same command then succeeds. The second
+    user's pip installs elsewhere, or nothing: what the environment says is aside, what pip.conf says named.
     """
     make = shutil.which("make") or pytest.skip("make is not installed")
-    for name in ("toy_package", "setuptools"):
-        small_wheel(tmp_path / "index", name)
     clones = [tmp_path / "with network", tmp_path / "without"]
     for clone in clones:
         write_toys(clone, count=1)
@@ -49,30 +61,51 @@ def test_a_wheelhouse_serves_a_machine_without_network(tmp_path):
         (clone / "requirements.txt").write_text("toy-package\n")
         (clone / "requirements-dev.txt").write_text("-r requirements.txt\n")
         (clone / "constraints.txt").write_text("toy-package==1.0\n")
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE", "MFLAGS", "PYTHON"))}
-    env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"}
-    index = env | {"PIP_FIND_LINKS": str(tmp_path / "index").replace(" ", "%20")}
     command = [sys.executable, "-m", "course", "wheelhouse"]
-    run = {"capture_output": True, "text": True, "timeout": 300}
-
-    nothing = subprocess.run(command, cwd=clones[0], env=env, **run)
+    small_wheel(tmp_path / "index", "setuptools")
+    nothing = called(command, clones[0], env)
     assert nothing.returncode == 1 and last_line(nothing.stderr).startswith(
         "The wheelhouse was not made: see"
     )
     assert not (clones[0] / "wheelhouse").exists()
-    first = subprocess.run(command, cwd=clones[0], env=index, **run)
-    assert first.returncode == 0, first.stdout + first.stderr
+    small_wheel(tmp_path / "index", "toy_package")
+    done = called(command, clones[0], env)
+    assert done.returncode == 0, done.stdout + done.stderr
     wheels = sorted(wheel.name for wheel in (clones[0] / "wheelhouse").iterdir())
     assert wheels == ["setuptools-1.0-py3-none-any.whl", "toy_package-1.0-py3-none-any.whl"]
     shutil.copytree(clones[0] / "wheelhouse", clones[1] / "wheelhouse")
-    second = subprocess.run(without_network(make, "setup"), cwd=clones[1], env=env, **run)
-    assert second.returncode == 0, second.stdout + second.stderr
-    python = clones[1] / ".venv" / "bin" / "python"
-    code = "import toy_package; print(toy_package.answer)"
-    assert subprocess.run([python, "-c", code], **run).stdout == "42\n"
+    del env["PIP_FIND_LINKS"]
+    (tmp_path / "pip.conf").write_text("[install]\ndry-run = true\n")
+    offline = without_network(make, "setup")
+    done = called(offline, clones[1], env | {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf")})
+    assert done.returncode and "but .venv lacks toy-package: look for target" in done.stderr
+    elsewhere = {f"PIP_{name}": str(tmp_path / "elsewhere") for name in ("TARGET", "PREFIX", "ROOT")}
+    done = called(offline, clones[1], env | elsewhere | {"PIP_DRY_RUN": "1", "PIP_USER": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = [clones[1] / ".venv" / "bin" / "python", "-c", "import toy_package; print(toy_package.answer)"]
+    assert called(asked, clones[1], env).stdout == "42\n"
 
 
-def test_on_linux_the_wheelhouse_takes_the_small_torch(tmp_path):
+@pytest.mark.parametrize("where", ["read-only", "full", "a:b"])
+def test_a_folder_that_takes_no_environment_is_one_sentence(tmp_path, env, where):
+    make, clone = shutil.which("make") or pytest.skip("make is not installed"), tmp_path / where
+    write_toys(clone, count=1)
+    shutil.copyfile(ROOT / "Makefile", clone / "Makefile")
+    for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt"):
+        (clone / name).touch()
+    mounts = {
+        "read-only": 'mount --bind "$folder" "$folder"; mount -o remount,bind,ro "$folder"',
+        "full": 'mkdir "$folder/.venv"; touch "$folder/.venv/.made-by-make"; '
+        'mount -t tmpfs -o size=1m tmpfs "$folder/.venv"; touch "$folder/.venv/.made-by-make"',
+    }
+    command = [make, "setup"]
+    done = called(with_mounts(mounts[where], clone, *command) if where in mounts else command, clone, env)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert done.returncode and len(said) == 1, done.stderr
+    assert said[0].startswith(".venv could not be made (Error: ") and said[0].endswith("some space.")
+
+
+def test_on_linux_the_wheelhouse_takes_the_small_torch(tmp_path, env):
     """Asked for by its local version: without an index that has it, nothing is made."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         pytest.skip("CUDA comes with torch on Linux on x86 alone")
@@ -80,12 +113,7 @@ def test_on_linux_the_wheelhouse_takes_the_small_torch(tmp_path):
     (tmp_path / "clone" / "requirements-dev.txt").write_text("torch\n")
     (tmp_path / "clone" / "constraints.txt").write_text("torch==2.0.0\n")
     small_wheel(tmp_path / "index", "setuptools")
-    env = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")}
-    env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index"), "PIP_CONFIG_FILE": os.devnull}
-    command = [sys.executable, "-m", "course", "wheelhouse"]
-    done = subprocess.run(
-        command, cwd=tmp_path / "clone", env=env, capture_output=True, text=True, timeout=120
-    )
+    done = called([sys.executable, "-m", "course", "wheelhouse"], tmp_path / "clone", env)
     assert done.returncode == 1 and "torch==2.0.0+cpu" in done.stderr and "PIP_EXTRA_INDEX_URL" in done.stderr
 
 
