@@ -304,17 +304,18 @@ def train_judge(
     table = pd.DataFrame(seen[known], columns=judge.names).assign(label=labels[known])
     rows = spark.createDataFrame(table.rename_axis("row").reset_index())
     parts = rows.repartitionByRange(workers, "row").sortWithinPartitions("row")
-    settings = {
-        "n_estimators": judge.trees,
-        "max_depth": judge.depth,
-        "learning_rate": judge.learning_rate,
-        "subsample": judge.subsample,
-        "colsample_bytree": judge.columns,
-        "random_state": judge.seed,
-        "tree_method": "hist",
-    }
     model = SparkXGBClassifier(
-        features_col=judge.names, label_col="label", num_workers=workers, verbose=False, **settings
+        features_col=judge.names,
+        label_col="label",
+        num_workers=workers,
+        verbose=False,
+        n_estimators=judge.trees,
+        max_depth=judge.depth,
+        learning_rate=judge.learning_rate,
+        subsample=judge.subsample,
+        colsample_bytree=judge.columns,
+        random_state=judge.seed,
+        tree_method="hist",
     ).fit(parts)
     return Judge(names=judge.names, model=model.get_booster())
 

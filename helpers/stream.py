@@ -362,14 +362,9 @@ def oracle_prequential(
 ) -> np.ndarray:
     """Risk from the same judge, refitted before every block on all labels older than the delay.
 
-    Args:
-        inputs: (n, k + 1) what the judge sees, in time order.
-        truth: (n,) of 0 and 1.
-        warm_up: events that are not scored.
-        start: number of the first event; blocks follow the stream's clock.
-
-    Returns:
-        (n - warm_up,) risk; 0 while no fraud is known.
+    `inputs` are (n, k + 1) what the judge sees and `truth` (n,) 0 and 1, in time order. The first `warm_up`
+    are not scored. Blocks follow the stream's clock, on which the first event has the number `start`.
+    Gives (n - warm_up,) risk, 0 while no fraud is known.
     """
     from concurrent.futures import ThreadPoolExecutor
 

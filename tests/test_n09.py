@@ -82,9 +82,14 @@ def test_a_seed_is_a_world():
     pd.testing.assert_frame_equal(one[0], again[0])
     pd.testing.assert_frame_equal(one[1], again[1])
     assert not one[0].equals(other[0])
-    events, truth = one  # the numbers that the published notebook drew
-    assert (len(events), truth.to_numpy().sum()) == (2_123, 28)
-    assert events.to_numpy().sum() == pytest.approx(376_168.8333333333, abs=1e-6)
+
+
+def test_the_world_is_the_one_that_was_published():
+    events, truth = n09.simulate(400, 14, seed=3, abused=0.1, throttle=0.5)
+    weighed = events.to_numpy() @ np.arange(1, 26)  # each column counts otherwise
+    assert (len(events), (truth.to_numpy() @ [1, 10, 100]).sum()) == (4_068, 12_744)
+    sums = weighed.sum(), weighed[truth.any(axis=1)].sum()
+    assert sums == pytest.approx((20_857_160.291330166, 2_105_897.8392709037), rel=1e-12)
 
 
 def test_more_accounts_never_change_the_first_ones(monkeypatch):

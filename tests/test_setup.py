@@ -99,15 +99,15 @@ def python_that(path: Path, version: str, makes: str = ITSELF, installs: str = "
     Args:
         makes: what it does for `-m venv --clear`.
         installs: what it does for `-m pip install`.
-        lacks: what it says is not in the environment.
+        lacks: what it does when asked for what the environment lacks.
     """
     answers = {
         "--clear": makes,
         "pip install": installs,
         "venv": f"echo {version}",
-        "importlib": f"echo {lacks}",
+        "importlib": lacks,
     }
-    cases = " ".join(f'*"{asked}"*) {does};;' for asked, does in answers.items())
+    cases = " ".join(f'*"{asked}"*) {does or "true"};;' for asked, does in answers.items())
     path.parent.mkdir(exist_ok=True)
     path.write_text(f'#!/bin/sh\ncase "$*" in {cases} esac\n')
     path.chmod(0o755)
@@ -136,7 +136,7 @@ def test_make_makes_an_environment_and_is_done_until_a_file_changes(clone, tmp_p
     [
         ({"installs": "exit 1"}, "Nothing counts as installed; look at the lines above"),
         (
-            {"lacks": "toy-package"},
+            {"lacks": "for name in $@; do case $name in toy*) echo $name;; esac; done"},
             "pip says that it installed, but .venv lacks toy-package: look for target",
         ),
     ],

@@ -203,8 +203,8 @@ def test_the_explored_share_goes_to_events_unlike_any_reviewed_until_frauds_are_
     frauds = (learner.memory["truth"] == 1).sum()
     plain = replace(learner, explore=0.0)._chosen(block, 5)
     sure, unsure = (replace(learner, explore=0.4, alerts=n)._chosen(block, 5) for n in (frauds, frauds + 1))
-    same = replace(learner, explore=0.0)._chosen(block.assign(risk=0.5), 5)
-    assert np.flatnonzero(same).tolist() == [0, 1, 2, 3, 4]  # of equal risks the earlier ones
+    same = replace(learner, explore=0.0)._chosen(block.assign(risk=np.arange(1_000) % 2 / 2), 5)
+    assert np.flatnonzero(same).tolist() == [1, 3, 5, 7, 9]  # of equal risks the earlier ones
     new = unsure & ~plain
     assert (sure == plain).all() and plain.sum() == unsure.sum() == 5 and new.sum() == 2
     reviewed = learner.memory[learner.memory["truth"] != -1]
