@@ -178,7 +178,7 @@ def test_every_figure_is_drawn_beside_its_notebook_and_every_function_there_draw
 def test_colours_and_style_need_no_seaborn():
     """It takes longer to import than all else that a first figure needs."""
     done = "import sys, helpers.plots; sys.exit('seaborn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", done], cwd=ROOT).returncode == 0
+    assert subprocess.run([sys.executable, "-c", done], cwd=ROOT, timeout=600).returncode == 0
 
 
 def test_figures_and_checkers_follow_the_budget(monkeypatch, capsys):
