@@ -42,15 +42,15 @@ def runnable() -> list[str]:
     return sequence() if problem else notebooks()
 
 
-def _declared(stage: str) -> set[str]:
+def _declared(notebook: Any) -> set[str]:
     import papermill
 
-    return set(papermill.inspect_notebook(headless.source(stage)))
+    return set(papermill.inspect_notebook(notebook))
 
 
 def check_declared(stages: list[str], parameters: dict[str, Any]) -> None:
     """Raise a CourseError that names the first parameter which none of the notebooks has."""
-    declared = {name for stage in stages for name in _declared(stage)}
+    declared = {name for stage in stages for name in _declared(headless.source(stage))}
     for name in parameters:
         if name not in declared:
             raise CourseError(
@@ -70,7 +70,10 @@ def execute(
     from tqdm import tqdm
 
     sources = {stage: headless.source(stage, exercises) for stage in stages}
-    own = {stage: {n: parameters[n] for n in parameters.keys() & _declared(stage)} for stage in stages}
+    own = {
+        stage: {n: parameters[n] for n in parameters.keys() & _declared(notebook)}
+        for stage, notebook in sources.items()
+    }
     cells = [cell for notebook in sources.values() for cell in notebook.cells]
     total = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in cells)
 

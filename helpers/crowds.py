@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from helpers.rows import in_blocks
+from helpers.rows import AT_ONCE, in_blocks
 from helpers.settings import BUDGET, CROWDS, MIXTURES, RING
 
 REGULARISED = 0.01  # of each input's variance, added to that of a crowd: none is thinner
 LARGEST = 30_000  # events that a mixture is fitted on; of more, evenly spaced ones
-COLUMNS = 64  # a multiple of what any BLAS computes at once, as ROWS in helpers/rows.py
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class Crowds:
     def _log_densities(self, z: np.ndarray) -> np.ndarray:
         """(n, m) log density of each crowd."""
         m, k = self.means.shape
-        weights = np.zeros((k, -(-k * m // COLUMNS) * COLUMNS))
+        weights = np.zeros((k, -(-k * m // AT_ONCE) * AT_ONCE))
         weights[:, : k * m] = self.whitening.transpose(1, 2, 0).reshape(k, k * m)
         shift = np.einsum("mi,mij->jm", self.means, self.whitening)
 

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from helpers.files import CourseError, replace
 from helpers.settings import NOTEBOOKS
 
 START = 300  # seconds; on a machine that is short of everything a kernel starts slowly
-_RUNNING: set[Any] = set()  # managers of kernels
+_RUNNING: WeakSet[Any] = WeakSet()  # managers of kernels
 
 
 def source(stage: str, exercises: bool = True) -> Any:
@@ -82,6 +83,6 @@ def execute(notebook: Any, copy: Path, parameters: dict[str, Any], on_cell: Any 
 
 def stop() -> None:
     """Kill the kernels that run; `execute` then ends as if they had died."""
-    for kernel in _RUNNING:
+    for kernel in list(_RUNNING):  # another thread may be starting one
         if kernel.has_kernel:
             kernel.provisioner.process.kill()

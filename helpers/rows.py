@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-ROWS = 64  # a multiple of what any BLAS computes at once, so that no row is treated as the rest
+AT_ONCE = 64  # a multiple of what any BLAS computes at once, so that nothing is treated as the rest
 
 
 def in_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -16,7 +16,7 @@ def in_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) ->
     rows, the last ones filled up with zeros.
     """
     n, k = rows.shape
-    blocks = np.zeros((max(-(-n // ROWS), 1), ROWS, k))
+    blocks = np.zeros((max(-(-n // AT_ONCE), 1), AT_ONCE, k))
     blocks.reshape(-1, k)[:n] = rows
     return np.concatenate([function(block) for block in blocks])[:n]
 

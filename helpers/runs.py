@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 sys.path.append(str(NOTEBOOKS))  # what one notebook alone needs lies beside it
 
 DPI = 100
-MODEL = "a part, of a model"  # the stamp of what is handed over
+MODEL = "domain-driven part, version 1"  # the stamp of what is handed over
 STAGES = {  # every notebook, and the numbers of those from which it reads
     "01_data_loading": "",
     "02_heuristic_labels": "01",
@@ -115,45 +115,40 @@ def is_there(folder: Path, stage: str) -> bool:
     return bool(outputs) and all((folder / "artifacts" / name).is_file() for name in outputs)
 
 
-def producer(folder: Path, name: str) -> str | None:
-    """The notebook that has handed this over."""
-    return next((stage for stage in STAGES if name in record(folder, stage).get("outputs", {})), None)
-
-
-def checked_artifact(folder: Path, name: str) -> tuple[Path, str]:
-    """The path and the hash of an artifact, after checking that it is whole and up to date.
+def checked_artifact(folder: Path, name: str) -> tuple[Path, str, str]:
+    """The path of an artifact, its hash and the notebook that made it, after checking that it is whole and
+    up to date.
 
     Raises:
         CourseError: if it is not, naming the notebook to run again.
     """
-    path, made = folder / "artifacts" / name, producer(folder, name)
-    if made is None and name in SEALED and record(folder, (first := next(iter(STAGES)))):
+    known = {stage: told for stage in STAGES if (told := record(folder, stage))}
+    made = {
+        output: (stage, seen) for stage, told in known.items() for output, seen in told["outputs"].items()
+    }
+    first, path = next(iter(STAGES)), folder / "artifacts" / name
+    if name not in made and name in SEALED and first in known:
         raise CourseError(
             f"The source of this run has no column Class, so there is no {name} to compare with; re-run "
             f"{first} with a labelled source."
         )
-    if made is None or not path.is_file():
-        raise CourseError(f"{name} is missing; re-run {made or 'the notebook that hands it over'}.")
-    if sha256(path) != record(folder, made)["outputs"][name]:
-        raise CourseError(f"{name} is damaged or was changed by hand; re-run {made}.")
-    _check_current(folder, made)
-    return path, record(folder, made)["outputs"][name]
-
-
-def _check_current(folder: Path, stage: str) -> None:
-    """Raise a CourseError that names the earliest notebook to re-run, if what it has read has changed."""
-    for one in sorted(_ancestry(folder, stage)):
-        for name, seen in record(folder, one)["inputs"].items():
-            made = producer(folder, name)
-            if made is None or record(folder, made)["outputs"][name] != seen:
+    maker, seen = made.get(name, ("the notebook that hands it over", ""))
+    if not seen or not path.is_file():
+        raise CourseError(f"{name} is missing; re-run {maker}.")
+    if sha256(path) != seen:
+        raise CourseError(f"{name} is damaged or was changed by hand; re-run {maker}.")
+    ancestry = {maker}
+    for stage in reversed(known):
+        if stage in ancestry:
+            ancestry |= {made[read][0] for read in known[stage]["inputs"] if read in made}
+    for stage in (one for one in known if one in ancestry):
+        for read, then in known[stage]["inputs"].items():
+            if made.get(read, ("", ""))[1] != then:
                 raise CourseError(
-                    f"What {one} handed over is out of date, because {name} has changed since; re-run {one}."
+                    f"What {stage} handed over is out of date, because {read} has changed since; re-run "
+                    f"{stage}."
                 )
-
-
-def _ancestry(folder: Path, stage: str) -> set[str]:
-    makers = {producer(folder, name) for name in record(folder, stage)["inputs"]} - {None}
-    return {stage}.union(*(_ancestry(folder, made) for made in makers))
+    return path, seen, maker
 
 
 @dataclass
@@ -171,16 +166,20 @@ class Run:
         Raises:
             CourseError: if it is missing, damaged, out of date or sealed.
         """
+        return self._checked(name)[0]
+
+    def _checked(self, name: str) -> tuple[Path, str]:
+        """The path of an artifact and its maker; what another notebook made is recorded as read."""
         if name in SEALED and self.stage not in READS_TRUTH:
             raise CourseError(f"{name} is sealed; {self.stage} may not read it.")
-        path, seen = checked_artifact(self.folder, name)
-        if producer(self.folder, name) != self.stage:
+        path, seen, maker = checked_artifact(self.folder, name)
+        if maker != self.stage:
             self.inputs[name] = seen
-        return path
+        return path, maker
 
     def read(self, name: str) -> Any:
         """An artifact: `.parquet` as a DataFrame, `.json` as a dict, `.zip` as the object that it holds."""
-        path = self.path(name)
+        path, maker = self._checked(name)
         if path.suffix == ".parquet":
             import pandas as pd
 
@@ -189,12 +188,12 @@ class Run:
             return load_json(path)
         from helpers.detector import kinds
 
-        return load(path, MODEL, kinds(), f"re-run {producer(self.folder, name)}")
+        return load(path, MODEL, kinds(), f"re-run {maker}")
 
     @property
     def settings(self) -> dict[str, Any]:
         """What 01 handed over as settings.json: rows, start, source ..."""
-        return self.read("settings.json") if producer(self.folder, "settings.json") else {}
+        return self.read("settings.json") if record(self.folder, next(iter(STAGES))) else {}
 
     @property
     def schema(self) -> Schema:
@@ -262,13 +261,14 @@ class Run:
         expected = reference.get("checkpoints", {}).get(self.stage)
         if expected is None:
             return set(values), "there is no reference yet; make one with `make reference`."
-        seeds = [record(self.folder, name).get("parameters", {}) for name in earlier(self.stage)]
+        own, usual_seed = self.parameters.get("SEED"), reference["settings"]["seed"]
+        before = (record(self.folder, stage).get("parameters", {}) for stage in earlier(self.stage))
+        seeds = [own, *(told.get("SEED") for told in before)]
         actual = {key: self.settings.get(key) for key in ("rows", "start")}
-        actual |= next((told for told in seeds if told.get("SEED", 0) != reference["settings"]["seed"]), {})
-        usual = reference["settings"] | {"SEED": reference["settings"]["seed"]}
-        usual |= reference.get("parameters", {}).get(self.stage, {})
+        actual["seed"] = next((seed for seed in seeds if seed not in (None, usual_seed)), own)
+        usual = reference["settings"] | reference.get("parameters", {}).get(self.stage, {})
         other = [
-            f"{key.lower()} {_number(value)} instead of {_number(usual[key])}"
+            f"{key} {_number(value) or 'none'} instead of {_number(usual[key]) or 'none'}"
             for key, value in (actual | self.parameters).items()
             if key in usual and value not in (None, usual[key])
         ]
@@ -324,4 +324,4 @@ def _close(value: Any, expected: Any, tolerance: float) -> bool:
 def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return f"{value:,}" if isinstance(value, int) else str(value or "unknown")
+    return f"{value:,}" if isinstance(value, int) else "unknown" if value is None else str(value)

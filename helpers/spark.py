@@ -1,24 +1,20 @@
 """The saved detector past one machine: the same calls on Apache Spark, and what growth costs.
 
-Spark serves a stream of event files, scores a table and trains the judge. Each worker loads the
-saved detector itself; no model is pickled. `session` starts Spark inside this process; the other
-functions take any session, a cluster's too, whose workers have the course's packages and `helpers`.
+Spark serves a stream of event files and scores a table. Each worker loads the saved detector itself; no
+model is pickled. `session` starts Spark inside this process; the other functions take any session, a
+cluster's too, whose workers have the course's packages and `helpers`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import io
 import json
-import logging
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -29,10 +25,9 @@ import pandas as pd
 
 from helpers.detector import BUNDLE, Detector, kinds
 from helpers.files import CourseError, from_bytes
-from helpers.judge import Judge
-from helpers.rules import RULES, UNDECIDED, Rule
+from helpers.rules import RULES, Rule
 from helpers.schema import CARDS, Schema
-from helpers.settings import BUDGET, ROOT
+from helpers.settings import ROOT
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -248,89 +243,3 @@ def alerts(spark: SparkSession, folder: Path) -> pd.DataFrame:
     """What `serve` has reported so far, by key and event; what a killed micro-batch left is not in it."""
     table = spark.read.schema(ALERTS).parquet(str(folder / "alerts")).toPandas()
     return table.sort_values(["key", "event"], ignore_index=True)
-
-
-def serve_and_kill(detector: Path, folder: Path, batches: int, seconds: float = 0.0, **options: Any) -> int:
-    """Serve in a process of its own and kill it, Java and all, so long after so many micro-batches. `options`
-    are those of `serve`.
-
-    Returns:
-        How many micro-batches were finished.
-    """
-    job = json.dumps({"detector": str(detector), "folder": str(folder), "options": options})
-    command = [sys.executable, "-c", "from helpers import spark; spark._serve_job()", job]
-    finished = folder / "checkpoint" / "commits"
-    with (folder / "killed.log").open("wb") as log:
-        streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-        child = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams)
-        try:
-            while child.poll() is None and not (finished / str(batches - 1)).exists():
-                time.sleep(0.02)
-            time.sleep(seconds)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-    if child.wait(timeout=60) > 0:
-        last = (folder / "killed.log").read_text().strip().splitlines()[-1]
-        raise CourseError(last.removeprefix("helpers.files.CourseError: "))
-    return sum(path.name.isdigit() for path in finished.iterdir())
-
-
-def _serve_job() -> None:
-    job = json.loads(sys.argv[1])
-    folder = Path(job["folder"])
-    serve(session(2, folder), Path(job["detector"]), folder, **job["options"])
-
-
-# The judge
-
-
-def train_judge(
-    spark: SparkSession, seen: np.ndarray, labels: np.ndarray, judge: Judge, workers: int
-) -> Judge:
-    """Train the judge with XGBoost on Spark: each worker holds a part of the rows, and they agree on trees.
-
-    Args:
-        seen: (n, k + 1) what the judge sees.
-        labels: (n,) pseudo-labels; undecided rows are left out.
-        judge: its settings.
-        workers: so many tasks train at a time, as many as the session has cores or fewer.
-    """
-    from xgboost.spark import SparkXGBClassifier
-
-    for name in ("XGBoost-PySpark", "SparkXGBClassifier"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    known = labels != UNDECIDED
-    table = pd.DataFrame(seen[known], columns=judge.names).assign(label=labels[known])
-    rows = spark.createDataFrame(table.rename_axis("row").reset_index())
-    parts = rows.repartitionByRange(workers, "row").sortWithinPartitions("row")
-    model = SparkXGBClassifier(
-        features_col=judge.names,
-        label_col="label",
-        num_workers=workers,
-        verbose=False,
-        n_estimators=judge.trees,
-        max_depth=judge.depth,
-        learning_rate=judge.learning_rate,
-        subsample=judge.subsample,
-        colsample_bytree=judge.columns,
-        random_state=judge.seed,
-        tree_method="hist",
-    ).fit(parts)
-    return Judge(names=judge.names, model=model.get_booster())
-
-
-def agreement(one: np.ndarray, other: np.ndarray) -> dict[str, Any]:
-    """How alike two judges' (n,) risks of the same events are.
-
-    Returns:
-        same_bits, rank_correlation (Spearman's), and same_alerts: the share of the budget's riskiest events
-        that both name.
-    """
-    count = max(1, round(BUDGET * len(one)))
-    top = [set(np.argsort(-risk, kind="stable")[:count].tolist()) for risk in (one, other)]
-    return {
-        "same_bits": bool((one == other).all()),
-        "rank_correlation": float(pd.Series(one).corr(pd.Series(other), method="spearman")),
-        "same_alerts": len(top[0] & top[1]) / count,
-    }

@@ -6,7 +6,6 @@ Only `review` and `complaints` read the truth: of alerted events early, of the o
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -401,22 +400,3 @@ def drift(reference: pd.DataFrame, batch: pd.DataFrame) -> pd.DataFrame:
         psi = ((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum()
         rows[name] = {"psi": psi, "ks": test.statistic, "p": test.pvalue}
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def latencies(learner: Learner, events: pd.DataFrame) -> dict[str, float]:
-    """Measure serving: one event at a time (up to 1,000 of them), and a batch of 1,000."""
-
-    def seconds(part: pd.DataFrame) -> float:
-        started = time.perf_counter()
-        learner.score(part)
-        return time.perf_counter() - started
-
-    batch = events[:BLOCK]
-    singles = [seconds(batch[row : row + 1]) for row in range(len(batch))]
-    together = float(np.median([seconds(batch) for _ in range(5)]))
-    return {
-        "one_event_median_ms": 1_000 * float(np.median(singles)),
-        "one_event_p99_ms": 1_000 * float(np.quantile(singles, 0.99)),
-        "batch_ms": 1_000 * together,
-        "events_per_s": len(batch) / together,
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.special import expit, logit
 from checker import as_column, as_flags, as_number, ask, checker, compare
 from helpers import plots
 from helpers.settings import BLOCK
+from helpers.stream import Learner
 
 # --- figures
 
@@ -127,6 +129,28 @@ def drift_map(psi: pd.DataFrame, limits: pd.Series, chance: float) -> Figure:
     axes.tick_params(axis="x", length=0, rotation=0)
     axes.set(xlabel="first event of the block", ylabel="")
     return figure
+
+
+# --- measures
+
+
+def latencies(learner: Learner, events: pd.DataFrame) -> dict[str, float]:
+    """Measure serving: one event at a time (up to 1,000 of them), and a batch of 1,000."""
+
+    def seconds(part: pd.DataFrame) -> float:
+        started = time.perf_counter()
+        learner.score(part)
+        return time.perf_counter() - started
+
+    batch = events[:BLOCK]
+    singles = [seconds(batch[row : row + 1]) for row in range(len(batch))]
+    together = float(np.median([seconds(batch) for _ in range(5)]))
+    return {
+        "one_event_median_ms": 1_000 * float(np.median(singles)),
+        "one_event_p99_ms": 1_000 * float(np.quantile(singles, 0.99)),
+        "batch_ms": 1_000 * together,
+        "events_per_s": len(batch) / together,
+    }
 
 
 # --- checkers

@@ -1,9 +1,18 @@
-"""Notebook 8, past one machine: what the measurements say, its figures and its checkers."""
+"""Notebook 8, past one machine: what the measurements say, figures, serving until a kill, checkers."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,9 +20,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from checker import as_number, ask, checker, compare, off_if
-from helpers import plots
-from helpers.files import load_json
-from helpers.settings import RESULTS
+from helpers import plots, spark
+from helpers.files import CourseError, load_json
+from helpers.judge import Judge
+from helpers.rules import UNDECIDED
+from helpers.settings import BUDGET, RESULTS, ROOT
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 TABLE = RESULTS / "scaling.json"
 ONE, SPARK = "one process", "Spark, 2 cores"
@@ -138,6 +152,92 @@ def forgotten(remembered: pd.Series, alone: pd.Series, batch: int) -> Figure:
     axes.set_ylim(0, 1)
     plots.percent(axes.yaxis)
     return figure
+
+
+# --- on Spark
+
+
+def serve_and_kill(detector: Path, folder: Path, batches: int, seconds: float = 0.0, **options: Any) -> int:
+    """Serve in a process of its own and kill it, Java and all, so long after so many micro-batches. `options`
+    are those of `serve`.
+
+    Returns:
+        How many micro-batches were finished.
+    """
+    job = json.dumps({"detector": str(detector), "folder": str(folder), "options": options})
+    command = [sys.executable, "-c", "from helpers import runs; import n08; n08._serve_job()", job]
+    finished = folder / "checkpoint" / "commits"
+    with (folder / "killed.log").open("wb") as log:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        child = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams)
+        try:
+            while child.poll() is None and not (finished / str(batches - 1)).exists():
+                time.sleep(0.02)
+            time.sleep(seconds)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+    if child.wait(timeout=60) > 0:
+        last = (folder / "killed.log").read_text().strip().splitlines()[-1]
+        raise CourseError(last.removeprefix("helpers.files.CourseError: "))
+    return sum(path.name.isdigit() for path in finished.iterdir())
+
+
+def _serve_job() -> None:
+    job = json.loads(sys.argv[1])
+    folder = Path(job["folder"])
+    spark.serve(spark.session(2, folder), Path(job["detector"]), folder, **job["options"])
+
+
+def train_judge(
+    session: SparkSession, seen: np.ndarray, labels: np.ndarray, judge: Judge, workers: int
+) -> Judge:
+    """Train the judge with XGBoost on Spark: each worker holds a part of the rows, and they agree on trees.
+
+    Args:
+        seen: (n, k + 1) what the judge sees.
+        labels: (n,) pseudo-labels; undecided rows are left out.
+        judge: its settings.
+        workers: so many tasks train at a time, as many as the session has cores or fewer.
+    """
+    from xgboost.spark import SparkXGBClassifier
+
+    for name in ("XGBoost-PySpark", "SparkXGBClassifier"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    known = labels != UNDECIDED
+    table = pd.DataFrame(seen[known], columns=judge.names).assign(label=labels[known])
+    rows = session.createDataFrame(table.rename_axis("row").reset_index())
+    parts = rows.repartitionByRange(workers, "row").sortWithinPartitions("row")
+    model = SparkXGBClassifier(
+        features_col=judge.names,
+        label_col="label",
+        num_workers=workers,
+        verbose=False,
+        n_estimators=judge.trees,
+        max_depth=judge.depth,
+        learning_rate=judge.learning_rate,
+        subsample=judge.subsample,
+        colsample_bytree=judge.columns,
+        random_state=judge.seed,
+        tree_method="hist",
+    ).fit(parts)
+    return Judge(names=judge.names, model=model.get_booster())
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    """How alike two judges' (n,) risks of the same events are.
+
+    Returns:
+        same_bits, rank_correlation (Spearman's), and same_alerts: the share of the budget's riskiest events
+        that both name.
+    """
+    count = max(1, round(BUDGET * len(one)))
+    top = [set(np.argsort(-risk, kind="stable")[:count].tolist()) for risk in (one, other)]
+    return {
+        "same_bits": bool((one == other).all()),
+        "rank_correlation": float(pd.Series(one).corr(pd.Series(other), method="spearman")),
+        "same_alerts": len(top[0] & top[1]) / count,
+    }
 
 
 # --- checkers

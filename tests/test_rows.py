@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.rows import ROWS, in_blocks, row_sums
+from helpers.rows import AT_ONCE, in_blocks, row_sums
 
-N = 2 * ROWS + 22
+N = 2 * AT_ONCE + 22
 X = np.random.default_rng(0).normal(size=(N, 23))
 WEIGHTS = np.random.default_rng(1).normal(size=(23, 640))
 
@@ -35,6 +35,9 @@ def test_a_row_has_the_same_bits_in_any_cut_and_memory_order(function, plain, cu
 
 def test_the_function_sees_blocks_of_one_shape_and_no_row_of_none():
     shapes = []
-    assert in_blocks(lambda rows: shapes.append(rows.shape) or rows, X[: ROWS + 1]).shape == (ROWS + 1, 23)
+    assert in_blocks(lambda rows: shapes.append(rows.shape) or rows, X[: AT_ONCE + 1]).shape == (
+        AT_ONCE + 1,
+        23,
+    )
     assert in_blocks(lambda rows: shapes.append(rows.shape) or rows, X[:0]).shape == (0, 23)
-    assert shapes == [(ROWS, 23)] * 3 and row_sums(X[:0]).shape == (0,)
+    assert shapes == [(AT_ONCE, 23)] * 3 and row_sums(X[:0]).shape == (0,)

@@ -19,6 +19,7 @@ import pytest
 from sandbox import assert_one_sentence, last_line, small_files_only
 from test_schema import SESSIONS, sessions
 
+import n08
 from course import growth, jobs
 from helpers import data, spark
 from helpers.detector import Detector, score_file
@@ -185,7 +186,7 @@ def test_killed_nothing_is_lost_and_nothing_comes_twice(session, saved, stream, 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(later)
         options = {"threshold": ALL, "partitions": 2, "every": "100 milliseconds"}
-        finished = spark.serve_and_kill(saved, folder, 4, seconds=0.2, **options)
+        finished = n08.serve_and_kill(saved, folder, 4, seconds=0.2, **options)
     assert 4 <= finished < FILES
     before = spark.alerts(session, folder)
     assert ROWS * finished <= len(before) < len(stream)
@@ -196,7 +197,7 @@ def test_killed_nothing_is_lost_and_nothing_comes_twice(session, saved, stream, 
 def test_a_query_that_fails_before_the_kill_says_why(needs_spark, saved, stream, tmp_path):
     with pytest.raises(CourseError, match="JAVA_HOME"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAVA_HOME", str(tmp_path))
-        spark.serve_and_kill(saved, arrive(tmp_path, stream, 1), 1)
+        n08.serve_and_kill(saved, arrive(tmp_path, stream, 1), 1)
 
 
 def test_alerts_of_another_schema_are_the_events_above_its_threshold(session, tmp_path):
@@ -270,11 +271,11 @@ def test_one_worker_trains_the_local_judge_and_two_a_like_one(session, detector,
     labels[::7] = -1
     judge = Judge(trees=10, seed=3)
     local = judge.fit(seen, labels).risk(seen)
-    one, two = (spark.train_judge(session, seen, labels, judge, workers) for workers in (1, 2))
+    one, two = (n08.train_judge(session, seen, labels, judge, workers) for workers in (1, 2))
     assert one.names == two.names == JUDGE_INPUTS
-    same = spark.agreement(local, one.risk(seen))
+    same = n08.agreement(local, one.risk(seen))
     assert same == {"same_bits": True, "rank_correlation": pytest.approx(1.0), "same_alerts": 1.0}
-    like = spark.agreement(local, two.risk(seen))
+    like = n08.agreement(local, two.risk(seen))
     assert not like["same_bits"] and like["rank_correlation"] > 0.5 and like["same_alerts"] > 0.6
 
 

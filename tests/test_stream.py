@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import n07
 from helpers import data, evaluation, stream
 from helpers.detector import Detector
 from helpers.files import CourseError
@@ -413,6 +414,6 @@ def test_drift_by_hand_and_of_a_shifted_distribution():
 
 
 def test_latencies_are_measured(learner, live):
-    timed = stream.latencies(learner, live[:50])
+    timed = n07.latencies(learner, live[:50])
     assert 0 < timed["one_event_median_ms"] <= timed["one_event_p99_ms"] < 1_000 * timed["batch_ms"]
     assert timed["events_per_s"] == pytest.approx(50_000 / timed["batch_ms"])
