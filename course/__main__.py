@@ -19,9 +19,10 @@ import click
 from course import notebooks, results
 from helpers.files import CourseError, load_json, replace, to_json
 from helpers.runs import BESIDES, READS_TRUTH, STAGES, record, run_folder, start
-from helpers.settings import NOTEBOOKS, REFERENCE, ROOT
+from helpers.settings import NOTEBOOKS, REFERENCE, RESULTS, ROOT
 
 ELSEWHERE = {"SEED", "SOURCE", "ROWS", "START", "DEVICE"}  # told apart by a checkpoint, or of no matter
+MADE = ("timings.json", "summary.json", "summary.md", "figures", "notebooks", "checkpoints", "artifacts")
 FORWARD = {"ignore_unknown_options": True, "help_option_names": []}  # options are another program's
 
 
@@ -35,11 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         print("Stopped; what was handed over so far is kept.", file=sys.stderr)
         return 130
-    except CourseError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error}; free some space or choose another folder.", file=sys.stderr)
+    except (CourseError, OSError) as error:
+        advice = "; free some space or choose another folder." if isinstance(error, OSError) else ""
+        print(f"{error}{advice}", file=sys.stderr)
         return 1
 
 
@@ -54,25 +53,24 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command("run")
-@click.option("--source", help="openml, snapshot, auto, or a file")
-@click.option("--sort", is_flag=True, default=None, help="put the file into the order of its time first")
-@click.option("--schema", help="a .toml file that says what its columns are")
-@click.option("--rows", type=int, help="events to load")
-@click.option("--start", type=int, help="position of the first event")
-@click.option("--seed", type=int, help="seed of everything random")
+@click.option("--source", "SOURCE", help="openml, snapshot, auto, or a file")
+@click.option("--sort", "SORT", is_flag=True, default=None, help="put the file in the order of its time")
+@click.option("--schema", "SCHEMA", help="a .toml file that says what its columns are")
+@click.option("--rows", "ROWS", type=int, help="events to load")
+@click.option("--start", "START", type=int, help="position of the first event")
+@click.option("--seed", "SEED", type=int, help="seed of everything random")
 @click.option("--out", default="default", help="the run: a name under runs/, or a path")
 @click.option("--only", multiple=True, metavar="NOTEBOOK ...", help="run these alone")
 @click.option("--from", "begin", metavar="NOTEBOOK", help="run this and what follows")
 @click.option("-p", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="any other parameter")
 @click.argument("more", nargs=-1)
-def run_command(source, sort, schema, rows, start, seed, out, only, begin, given, more) -> None:
+def run_command(out, only, begin, given, more, **own) -> None:
     """Run the notebooks in order into one run folder."""
     if more and not only:
         raise click.UsageError(f"{' '.join(more)} is no option; notebooks are named after --only or --from.")
     if only and begin:
         raise click.UsageError("--only and --from exclude one another.")
     parameters = {name: _value(value) for name, value in given}
-    own = {"SOURCE": source, "SORT": sort, "SCHEMA": schema, "ROWS": rows, "START": start, "SEED": seed}
     parameters |= {name: value for name, value in own.items() if value is not None}
     if "RUN" in parameters:
         raise CourseError("The parameter RUN is given with --out.")
@@ -88,12 +86,11 @@ def run_command(source, sort, schema, rows, start, seed, out, only, begin, given
 def _chosen(only: list[str], begin: str | None) -> list[str]:
     """The notebooks to run, in order."""
     known = notebooks.notebooks() if only else notebooks.sequence()
-    for stage in [*only, *filter(None, [begin])]:
+    for stage in [*only, begin or known[0]]:
         if stage not in known:
             raise CourseError(f"There is no notebook {stage}; choose from {', '.join(known)}.")
-    if only:
-        return [stage for stage in known if stage in only]
-    return known[known.index(begin) :] if begin else known
+    later = known[known.index(begin) :] if begin else known
+    return [stage for stage in later if stage in (only or later)]
 
 
 def _value(text: str) -> Any:
@@ -108,7 +105,7 @@ def _value(text: str) -> Any:
 def _run_notebooks(folder: Path, stages: list[str], parameters: dict[str, Any], afresh: bool) -> None:
     notebooks.check_declared(stages, parameters)
     if afresh:
-        _start_over(folder)
+        _remove(*(folder / name for name in MADE))
     timings = load_json(folder / "timings.json")
     everything, copies = parameters | {"RUN": str(folder)}, folder / "notebooks"
     told = record(folder, "01_data_loading").get("parameters", {}) | parameters
@@ -123,11 +120,12 @@ def _run_notebooks(folder: Path, stages: list[str], parameters: dict[str, Any], 
         print(results.results_table(summary))
 
 
-def _start_over(folder: Path) -> None:
-    for name in ("timings.json", "summary.json", "summary.md"):
-        (folder / name).unlink(missing_ok=True)
-    for name in ("figures", "notebooks", "checkpoints", "artifacts"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:  # of a link not what it points at, which is somebody's own
+            path.unlink(missing_ok=True)
 
 
 @cli.command("results")
@@ -135,10 +133,8 @@ def results_command() -> None:
     """Run all with the defaults; publish in results/ what differs from the reference run."""
     folder = run_folder("default")
     _run_notebooks(folder, notebooks.sequence(), {}, afresh=True)
-    if not (folder / "summary.json").is_file():
-        raise CourseError("There are no results, because 06_evaluation has not run.")
     lie = f"artifacts, executed notebooks, figures and summary lie in {folder}"
-    if results.as_reference(folder) and results.whole():
+    if results.as_reference(folder) and (RESULTS / "summary.json").is_file():
         print(f"As published in results/, which stays as it is; {lie}.")
     else:
         print(f"Other than the reference run, so published in {results.publish(folder)}; {lie}.")
@@ -147,26 +143,22 @@ def results_command() -> None:
 @cli.command()
 def reference() -> None:
     """Make this machine's run the reference: results/, its tables, and the guide's."""
-    results.write_block(results.TABLES, "results")
-    results.write_block(results.GUIDE, "seconds")
     with _scratch("reference") as folder:
         _run_notebooks(folder, notebooks.sequence(), {"SOURCE": "snapshot"}, afresh=True)
         results.publish(folder)
         summary = load_json(folder / "summary.json")
         beside = [stage for stage in notebooks.runnable() if stage in BESIDES]
         _run_notebooks(folder, beside, {}, afresh=False)
-        seed = record(folder, "06_evaluation")["parameters"]["SEED"]
-        known = {"parameters": {}, "checkpoints": {}} | load_json(REFERENCE)
+        made = {"parameters": {}, "checkpoints": {}} | load_json(REFERENCE)
         for stage in notebooks.notebooks():
             if ran := record(folder, stage):
                 told = {name: value for name, value in ran["parameters"].items() if name not in ELSEWHERE}
-                known["parameters"][stage] = told
+                made["parameters"][stage] = told
             if checked := load_json(folder / "checkpoints" / f"{stage}.json"):
-                known["checkpoints"][stage] = {name: one["value"] for name, one in checked.items()}
-        made = known | {
-            "settings": {key: summary["data"][key] for key in ("rows", "start")} | {"seed": seed},
-            "detectors": summary["detectors"],
-        }
+                made["checkpoints"][stage] = {name: one["value"] for name, one in checked.items()}
+        made["settings"] = {key: summary["data"][key] for key in ("rows", "start")}
+        made["settings"]["seed"] = record(folder, "06_evaluation")["parameters"]["SEED"]
+        made["detectors"] = summary["detectors"]
         replace(REFERENCE, to_json(made))
         results.write_block(results.TABLES, "results", results.results_block(summary))
         results.write_block(results.GUIDE, "seconds", results.seconds_block(summary["timings_s"]))
@@ -188,10 +180,10 @@ def notebooks_command() -> None:
 def _scratch(name: str) -> Iterator[Path]:
     """A folder beside the runs for one command; stays after a failure, to look into."""
     folder = run_folder(ROOT / "runs" / f".{name}")
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
     folder.mkdir(parents=True)
     yield folder
-    shutil.rmtree(folder)
+    _remove(folder)
 
 
 @cli.command()
@@ -216,21 +208,18 @@ def sweep() -> None:
     from course import sweep as fits
     from helpers import evaluation, plots
 
-    for name in ("windows", "stream"):
-        results.write_block(results.TABLES, name)
     variants, streamed, *_ = fits.run(run_folder("sweep"))
     windows = evaluation.over_windows(variants, "variant", "average_precision")
     found = evaluation.found_over_windows(streamed).rename(index=lambda name: plots.STREAM[name][0])
-    for name, table in (
-        ("windows", windows.rename_axis("average precision")),
-        ("stream", found.rename_axis("frauds found")),
-    ):
+    tables = {
+        "windows": windows.rename_axis("average precision"),
+        "stream": found.rename_axis("frauds found"),
+    }
+    for name, table in tables.items():
         text = results.markdown_table(table)
         results.write_block(results.TABLES, name, text)
         print(text, end="\n\n")
-    tables = (fits.TABLE, fits.STREAM_TABLE, fits.WRONG_TABLE, fits.WORLDS_TABLE)
-    wrote = ", ".join(path.name for path in tables)
-    print(f"Wrote {wrote} in results/ and the tables of its README.md.")
+    print("Wrote sweep, stream, wrong and worlds.csv in results/, and the tables of its README.md.")
 
 
 @cli.command()
@@ -240,15 +229,10 @@ def bench(limit: float, fresh: bool) -> None:
     """Compare with other packages' detectors, into results/."""
     from course import bench as peers
 
-    folder, published = run_folder("bench"), ROOT / "results"
-    try:
-        pages = peers.pages(peers.run(folder, limit, fresh))
-    except (ValueError, OSError) as error:
-        raise CourseError(str(error)) from None
-    for name, content in pages.items():
-        replace(published / name, content)
-    print(pages["benchmark.md"])
-    print(f"Published as benchmark.* in {published}; what the peers printed lies in {folder}.")
+    table = peers.run(run_folder("bench"), limit, fresh)
+    replace(peers.TABLE, table.to_csv(index=False, float_format="%.6g"))
+    replace(peers.TABLE.with_suffix(".md"), peers.page(table))
+    print(peers.page(table), f"Published as benchmark.csv and .md in {peers.TABLE.parent}.", sep="\n")
 
 
 @cli.command()
@@ -260,13 +244,11 @@ def scale(skip_growth: bool) -> None:
 
     if problem := spark.lacking():
         raise CourseError(problem)
-    (stage,) = BESIDES
-    run = start(stage)
+    run = start(*BESIDES)
     if not skip_growth:
-        work = run_folder("scale")
-        measured = growth.run(work, run.path("detector.zip"), run.read("events.parquet"))
+        measured = growth.run(run_folder("scale"), run.path("detector.zip"), run.read("events.parquet"))
         replace(growth.TABLE, to_json(measured))
-    _run_notebooks(run.folder, [stage], {}, afresh=False)
+    _run_notebooks(run.folder, [*BESIDES], {}, afresh=False)
     if not skip_growth:
         shutil.copyfile(run.folder / "figures" / "growth.png", growth.TABLE.with_suffix(".png"))
     print(f"{growth.TABLE} is what notebook 08 shows; executed, it lies in {run.folder / 'notebooks'}.")
@@ -275,26 +257,17 @@ def scale(skip_growth: bool) -> None:
 # Checks, and other programs that are called with what they need
 
 
-# File by file; tests/conftest.py keeps the notebooks together.
-IN_PARALLEL = ("--numprocesses=auto", "--maxprocesses=4")
-
-
 @cli.command(context_settings=FORWARD)
 @click.argument("paths", nargs=-1, type=click.UNPROCESSED)
 def test(paths: tuple[str, ...]) -> int:
     """Check everything, lint, pytest and nbval; or PATHS alone, with pytest's options."""
-    found = 0 if paths else _lint()
+    found = 0 if paths else lint.callback()
+    everything = ("notebooks", "tests", "--numprocesses=auto", "--maxprocesses=4")  # see tests/conftest.py
     with tempfile.TemporaryDirectory() as runs, patch.dict(os.environ, COURSE_RUNS=runs, COURSE_OFFLINE="1"):
         for stage in dict.fromkeys(Path(path.split("::")[0]).stem for path in paths):
             if stage in STAGES:  # which else catches up itself, and says so where nbval expects nothing
                 start(stage)
-        failed = _call(
-            "pytest",
-            "--nbval",
-            "--nbval-current-env",
-            "-rs",
-            *(paths or ("notebooks", "tests", *IN_PARALLEL)),
-        )
+        failed = _call("pytest", "--nbval", "--nbval-current-env", "-rs", *(paths or everything))
     if found:
         print("make lint failed, too: its words stand above pytest's, or run it alone.", file=sys.stderr)
     return failed or found
@@ -316,15 +289,13 @@ def colab_test() -> int:
 @cli.command()
 def site() -> int:
     """Build site/ from README, docs and executed notebooks, and look at its pages."""
-    built, scratch = ROOT / "site", ROOT / ".site.new"
-    shutil.rmtree(scratch, ignore_errors=True)
-    new, aside = scratch / "html", scratch / "doctrees"
-    if _call("sphinx", "-W", "--keep-going", "-q", "-d", str(aside), "-c", "docs", ".", str(new)):
+    built, new = ROOT / "site", ROOT / ".site.new"
+    _remove(new)
+    if _call("sphinx", "-W", "--keep-going", "-q", "-c", "docs", ".", str(new)):
         raise CourseError("The site was not built, and the old one stays: see the warnings above.")
     shutil.copyfile(new / "README.html", new / "index.html")
-    shutil.rmtree(built, ignore_errors=True)
+    _remove(new / ".doctrees", built)
     os.replace(new, built)
-    shutil.rmtree(scratch)
     print(f"The front page is {built / 'index.html'}.")
     return _call("pytest", "tests/site", "-q", "-rfEs", "--timeout=300")
 
@@ -332,20 +303,13 @@ def site() -> int:
 @cli.command()
 def lint() -> int:
     """ruff, and imports that run one way."""
-    return _lint()
+    from importlinter.cli import lint_imports
 
-
-def _lint() -> int:
-    code = "from importlinter.cli import lint_imports_command as lint; lint()"
-    imports = ("-c", code, "--no-logo", "--no-cache")
-    cells = ("--config", "course/cells.toml", *(str(path) for path in NOTEBOOKS.glob("*.ipynb")))
-    ruff = [
-        ("-m", "ruff", *what, *where)
-        for what in (("check",), ("format", "--check"))
-        for where in ((".",), cells)
-    ]
-    checks = (*ruff, imports)
-    return max(subprocess.run([sys.executable, *check], cwd=ROOT).returncode for check in checks)
+    cells, found = ("--config", "course/cells.toml", *map(str, NOTEBOOKS.glob("*.ipynb"))), []
+    for check in (["check"], ["format", "--check"]):
+        found += [_call("ruff", *check, "."), _call("ruff", *check, *cells)]
+    with contextlib.chdir(ROOT):
+        return max(*found, lint_imports(no_cache=True, no_logo=True))
 
 
 @cli.command(context_settings=FORWARD)
@@ -367,14 +331,14 @@ def wheelhouse(sets: tuple[str, ...]) -> None:
     wanted = ["setuptools", *(f"{pin}+cpu" for pin in torch if machine() == "x86_64")]  # no gigabytes of CUDA
     for name in ("dev", *sets):
         wanted += ["-r", f"requirements-{name}.txt"]
-    shutil.rmtree(new, ignore_errors=True)
+    _remove(new)
     quiet = ("--disable-pip-version-check", "-c", "constraints.txt", "-w", str(new))
     if _call("pip", "wheel", *quiet, *wanted):
         raise CourseError(
             "The wheelhouse was not made: see pip's lines above. If it found no torch with +cpu, set "
             "PIP_EXTRA_INDEX_URL to the CPU index that pytorch.org shows, and run it again."
         )
-    shutil.rmtree(ROOT / "wheelhouse", ignore_errors=True)
+    _remove(ROOT / "wheelhouse")
     os.replace(new, ROOT / "wheelhouse")
     print(f"{len(list((ROOT / 'wheelhouse').iterdir()))} wheels lie in wheelhouse/.")
 
@@ -388,11 +352,7 @@ def clean() -> None:
     """Remove runs/ and caches."""
     patterns = ("runs", "site", ".site.new", ".results.*", ".*_cache", ".hypothesis", "*/__pycache__")
     for pattern in (*patterns, "*/*/__pycache__", "*/.ipynb_checkpoints"):
-        for path in ROOT.glob(pattern):
-            if path.is_symlink():  # what it points at is somebody's own
-                path.unlink()
-            else:
-                shutil.rmtree(path)
+        _remove(*ROOT.glob(pattern))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,19 @@
-"""What growth costs: the same events scored by one process and by Spark, each measured by itself.
-
-Every measurement runs in a process of its own, so that its memory is its own; Spark's is that of
-Python, Java and all workers together.
-"""
+"""What growth costs: the same events scored by one process and by Spark, each measured by itself. Spark's
+memory is that of Python, Java and all workers together."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyarrow.parquet import ParquetFile
 
-from course import jobs, results
+from course import jobs
 from helpers import spark
 from helpers.data import write_resampled
 from helpers.detector import Detector, score_file
@@ -24,36 +22,28 @@ from helpers.settings import RESULTS
 
 TABLE = RESULTS / "scaling.json"  # what notebook 8 reads
 SIZES = (100_000, 1_000_000, 10_000_000)
-KEYS = 100
 CORES = {"one process": 0, "Spark, 1 core": 1, "Spark, 2 cores": 2}
-PACKAGES = ("pyspark", "xgboost", "numpy", "pandas", "pyarrow")
 LIMIT = 1_800.0  # seconds for one measurement
 GROUPS = 10  # row groups on which XGBoost alone is timed
 
 
-def run(folder: Path, detector: Path, events: pd.DataFrame, sizes: Iterable[int] = SIZES) -> dict[str, Any]:
-    """Measure every size on every path, one after another, under one bar.
-
-    Args:
-        folder: for the made events and the scores.
-        detector: the saved detector.
-        events: the real events, from which `resample` makes the others.
-        sizes: how many events.
+def run(folder: Path, detector: Path, events: pd.DataFrame, sizes: Collection[int] = SIZES) -> dict[str, Any]:
+    """Measure every size on every path, with events that `resample` makes of the real ones.
 
     Returns:
-        keys, machine, versions, and measured, one entry a size and path: events, path, start_s (until the
-        first 1,000 events are scored), work_s (reading, scoring, writing), peak_mb (None where the system
-        does not tell), and for one process xgboost_per_s (events a second that XGBoost alone predicts).
+        measured, one entry a size and path: events, path, start_s (until the first 1,000 events are scored),
+        work_s (reading, scoring, writing), peak_mb (None where the system does not tell), and for one
+        process xgboost_per_s (events a second that XGBoost alone predicts).
     """
     from tqdm import tqdm
 
-    sizes, measured, work = list(sizes), [], folder / "work"
+    measured, work = [], folder / "work"
     with tqdm(total=len(sizes) * len(CORES), unit="measurement") as bar:
         for size in sizes:
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
             bar.set_description(f"making {size:,} events")
-            write_resampled(work / "events.parquet", events, size, KEYS)
+            write_resampled(work / "events.parquet", events, size)
             for path, cores in CORES.items():
                 bar.set_description(f"{size:,} events, {path}")
                 try:
@@ -64,8 +54,7 @@ def run(folder: Path, detector: Path, events: pd.DataFrame, sizes: Iterable[int]
                 measured.append({"events": size, "path": path} | found)
                 bar.update()
     shutil.rmtree(work, ignore_errors=True)
-    versions = {name: number for name, number in results.versions(PACKAGES).items() if number}
-    return {"keys": KEYS, "machine": results.machine(), "versions": versions, "measured": measured}
+    return {"measured": measured}
 
 
 # In the child: one measurement
@@ -96,19 +85,14 @@ def _spark(path: Path, source: Path, target: Path, cores: int) -> Callable[[], o
 
 
 def _group(source: Path, group: int) -> pd.DataFrame:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(source) as file:
-        return file.read_row_group(group).to_pandas()
+    return ParquetFile(source).read_row_group(group).to_pandas()
 
 
 def _xgboost_alone(path: Path, source: Path) -> float:
     """Events a second that XGBoost predicts from the matrix that the detector gives it, on one core."""
-    import pyarrow.parquet as pq
-
     detector, events, seconds = Detector.load(path), 0, 0.0
-    groups = pq.read_metadata(source).num_row_groups
-    for group in np.unique(np.linspace(0, groups - 1, GROUPS).astype(int)):
+    last = ParquetFile(source).num_row_groups - 1
+    for group in np.unique(np.linspace(0, last, GROUPS).astype(int)):
         seen = detector.seen(_group(source, group))
         begun = time.perf_counter()
         detector.judge.risk(seen)

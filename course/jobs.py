@@ -14,21 +14,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from helpers.files import CourseError
 from helpers.settings import ROOT
 
 
 def run(job: Callable[..., Any], given: tuple, log: Path, limit: float | None = None) -> Any:
-    """What a function of a module gives in a fresh process, which ends with this one.
-
-    Args:
-        given: its arguments.
-        log: gets all that it prints.
-        limit: seconds, after which it is ended.
-
-    Raises:
-        CourseError: why it gave nothing, for the end of a sentence.
-    """
+    """What a function of a module gives in a fresh process, ended with this one or after `limit` seconds.
+    `log` gets all that it prints. A CourseError says why it gave nothing, for the end of a sentence."""
     fresh = multiprocessing.get_context("spawn")
     answer, told = fresh.Pipe(duplex=False)
     child = fresh.Process(target=_child, args=(told, log, job, given))
@@ -79,9 +73,9 @@ def _run(job: Callable[..., Any], given: tuple, known: Any, log: Path, limit: fl
     return run(job, given, log, limit)
 
 
-def code(*more: Path) -> str:
+def code(*more: str) -> str:
     """The fingerprint of helpers' sources, and of further files."""
-    paths = [*sorted((ROOT / "helpers").glob("*.py")), *more]
+    paths = [*sorted((ROOT / "helpers").glob("*.py")), *(ROOT / name for name in more)]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
@@ -90,13 +84,8 @@ def peak_mb(family: bool = False) -> float | None:
 
     Not getrusage: that counts the parent's memory between fork and exec too.
     """
-    parents, peaks = {}, {}
-    for status in Path("/proc").glob("[0-9]*/status"):
+    own, peaks = psutil.Process(), []
+    for process in [own, *(own.children(recursive=True) if family else [])]:
         with suppress(OSError):  # it has ended meanwhile
-            found = dict(re.findall(r"^(VmHWM|PPid):\s+(\d+)", status.read_text(), re.M))
-            pid = int(status.parent.name)
-            parents[pid], peaks[pid] = int(found["PPid"]), int(found.get("VmHWM", 0))
-    chosen = {os.getpid()}
-    while family and (more := {pid for pid, parent in parents.items() if parent in chosen} - chosen):
-        chosen |= more
-    return sum(peaks[pid] for pid in chosen) / 1024 if peaks else None
+            peaks += re.findall(r"^VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text(), re.M)
+    return sum(map(int, peaks)) / 1024 if peaks else None

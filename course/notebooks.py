@@ -15,6 +15,8 @@ from helpers.runs import BESIDES, STAGES, earlier
 from helpers.settings import NOTEBOOKS
 
 AT_ONCE = min(2, os.cpu_count() or 1)  # notebooks
+KEPT = ("cellView", "jupyter", "tags")  # of a cell's metadata
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
 def notebook_path(stage: str) -> Path:
@@ -53,10 +55,8 @@ def check_declared(stages: list[str], parameters: dict[str, Any]) -> None:
     declared = {name for stage in stages for name in _declared(headless.source(stage))}
     for name in parameters:
         if name not in declared:
-            raise CourseError(
-                f"No selected notebook has a parameter {name}; "
-                f"they have {', '.join(sorted(declared)) or 'none'}."
-            )
+            known = ", ".join(sorted(declared)) or "none"
+            raise CourseError(f"No selected notebook has a parameter {name}; they have {known}.")
 
 
 def execute(
@@ -103,13 +103,9 @@ def execute(
 
 
 def cleaned(path: Path, stage: str) -> str:
-    """An executed notebook as it is committed: same text wherever and whenever it ran.
-
-    Raises:
-        CourseError: if it wrote to stderr.
-    """
+    """An executed notebook as it is committed, the same text wherever it ran; it must not write to stderr."""
     import nbformat
-    from nbconvert.preprocessors import ClearMetadataPreprocessor, CoalesceStreamsPreprocessor
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(path, as_version=4), {})
     for cell in notebook.cells:
@@ -118,18 +114,9 @@ def cleaned(path: Path, stage: str) -> str:
                 line = output.text.strip().split("\n")[0]
                 where = f"cell [{cell.execution_count}]"
                 raise CourseError(f"{stage} wrote to stderr in {where}, which must not be: {line}")
-        if cell.cell_type == "markdown":
-            cell.metadata.pop("papermill", None)
-        if not cell.metadata.get("tags", True):
-            del cell.metadata["tags"]
-    notebook, _ = ClearMetadataPreprocessor(
-        preserve_nb_metadata_mask={"colab", "language_info"},
-        preserve_cell_metadata_mask={"cellView", "jupyter", "tags"},
-    ).preprocess(notebook, {})
-    notebook.metadata.language_info.pop("version", None)
-    notebook.metadata.kernelspec = {
-        "display_name": "Python 3 (ipykernel)",
-        "language": "python",
-        "name": "python3",
-    }
+        told = {name: cell.metadata[name] for name in KEPT if cell.metadata.get(name)}
+        cell.metadata = nbformat.from_dict(told)
+    language = notebook.metadata.language_info
+    language.pop("version", None)
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": language})
     return nbformat.writes(notebook) + "\n"

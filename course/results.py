@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 from collections.abc import Iterable
 from importlib.metadata import distributions
@@ -26,16 +25,11 @@ def versions(names: Iterable[str]) -> dict[str, str | None]:
     return {"python": platform.python_version()} | {name: installed.get(name) for name in names}
 
 
-def machine() -> dict[str, Any]:
-    """What measured seconds depend on most."""
-    return {"cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
-
-
 def summarise(folder: Path, timings: dict[str, float]) -> dict[str, Any]:
     """What 06 and 07 found in a run, with seconds per notebook and the versions of PACKAGES."""
-    evaluation = load_json(checked_artifact(folder, "evaluation.json")[0])
-    summary = {name: evaluation[name] for name in ("data", "detectors")}
-    summary |= {"timings_s": timings, "versions": versions(PACKAGES)}
+    found = load_json(checked_artifact(folder, "evaluation.json")[0])
+    summary = {"data": found["data"], "detectors": found["detectors"], "timings_s": timings}
+    summary["versions"] = versions(PACKAGES)
     if record(folder, "07_streaming_simulation"):
         summary["stream"] = load_json(checked_artifact(folder, "stream.json")[0])
     return summary
@@ -55,10 +49,8 @@ def markdown_table(table: Any) -> str:
     rows = [list(table.columns), *table.to_numpy().tolist()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    )
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in padded)
 
 
 def summary_markdown(summary: dict[str, Any]) -> str:
@@ -81,11 +73,6 @@ def as_reference(folder: Path) -> bool:
     return bool(checks) and all(check["as_reference"] for check in checks)
 
 
-def whole() -> bool:
-    """Whether results/ holds a summary and every figure that it should."""
-    return (ROOT / "results" / "summary.json").is_file()
-
-
 def publish(folder: Path) -> Path:
     """Copy a run's summary and figures to results/ in one swap, undoing a killed one first."""
     results, new, old = (ROOT / name for name in ("results", ".results.new", ".results.old"))
@@ -94,14 +81,12 @@ def publish(folder: Path) -> Path:
     for left_by_a_kill in (new, old):
         shutil.rmtree(left_by_a_kill, ignore_errors=True)
     (new / "figures").mkdir(parents=True)
-    for path in results.glob("*.*"):  # tables of make sweep and make bench
+    tables = results.glob("*.*")  # of make sweep and make bench
+    for path in (*tables, folder / "summary.json", folder / "summary.md"):
         shutil.copyfile(path, new / path.name)
-    for path in (folder / "summary.json", folder / "summary.md"):
-        shutil.copyfile(path, new / path.name)
-    for path in sorted((folder / "figures").glob("*.png")):
+    for path in (folder / "figures").glob("*.png"):
         shutil.copyfile(path, new / "figures" / path.name)
-    if results.exists():
-        os.replace(results, old)
+    os.replace(results, old)
     os.replace(new, results)
     shutil.rmtree(old, ignore_errors=True)
     return results
@@ -109,19 +94,16 @@ def publish(folder: Path) -> Path:
 
 def with_block(path: Path, name: str, block: str) -> str:
     """The text of a page with a block between its markers of that name."""
-    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
-    page = path.read_text(encoding="utf-8") if path.is_file() else ""
-    between = re.compile(f"({start}\n).*?({end})", re.DOTALL)
-    if not between.search(page):
-        raise CourseError(f"{path.name} lacks the lines {start} and {end}.")
-    return between.sub(lambda markers: f"{markers[1]}{block}\n{markers[2]}", page)
+    start, end = f"<!-- {name}:start -->\n", f"<!-- {name}:end -->"
+    page = path.read_text(encoding="utf-8")
+    if start not in page or end not in page:
+        raise CourseError(f"{path.name} lacks the lines {start.strip()} and {end}.")
+    return page.partition(start)[0] + start + block + "\n" + end + page.partition(end)[2]
 
 
-def write_block(path: Path, name: str, block: str | None = None) -> None:
-    """Put a block between a page's markers of that name; without one, see that they are there."""
-    page = with_block(path, name, block or "")
-    if block is not None:
-        replace(path, page)
+def write_block(path: Path, name: str, block: str) -> None:
+    """Put a block between a page's markers of that name."""
+    replace(path, with_block(path, name, block))
 
 
 def results_block(summary: dict[str, Any]) -> str:

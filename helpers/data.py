@@ -1,9 +1,5 @@
-"""Card payments as a stream of events: where they come from, and how they are cut.
-
-`load_events` brings the first two days of card payments of the ULB / Worldline set, verified, from
-OpenML, from the course's own snapshot or from a file of yours; `split` cuts them in time; `seal`
-puts the truth away until evaluation.
-"""
+"""Events as a stream: the card payments of the ULB / Worldline set, verified, or a file of yours; cut in
+time, and without their truth until evaluation."""
 
 from __future__ import annotations
 
@@ -47,7 +43,7 @@ def load_events(
             snapshot; where COURSE_OFFLINE is set, the snapshot at once), or the path of a file of yours.
         rows: how many events; None for all of a file of yours.
         start: the first event, counted from 0 at the beginning of the source.
-        schema: which columns of your file are wanted, and as what; the other sources hold card payments.
+        schema: which columns of your file are wanted; the other sources hold card payments.
         sort: put your file into the order of its time first; one that is not is refused otherwise.
 
     Returns:
@@ -106,11 +102,7 @@ def _snapshot() -> pd.DataFrame:
 
 
 def split(events: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Cut events in time: the first 60 % to train, the last 40 % to test, no shuffling.
-
-    Raises:
-        ValueError: if there are fewer than two events or they are not in time order.
-    """
+    """Cut events in time: the first 60 % to train, the last 40 % to test, no shuffling."""
     if len(events) < 2:
         raise ValueError(f"A split needs at least 2 events, not {len(events)}.")
     if not events.index.is_monotonic_increasing:
@@ -120,11 +112,7 @@ def split(events: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def seal(events: pd.DataFrame, schema: Schema = CARDS) -> tuple[pd.DataFrame, pd.Series | None]:
-    """Take the truth off the events.
-
-    Returns:
-        The events without it, and the truth as an int8 series (None where the source has none).
-    """
+    """Take the truth off the events: they without it, and the truth as int8, or None where there is none."""
     if schema.label not in events:
         return events, None
     return events.drop(columns=schema.label), events[schema.label].astype(np.int8)
@@ -141,14 +129,8 @@ def resample(events: pd.DataFrame, rows: int, keys: int = 100, seed: int = 0, st
     The recipe: event i belongs to key i % keys, so the keys take turns. Each key replays the real
     stream in runs of 1,000 consecutive events, so that bursts stay bursts; where run r begins is drawn
     for all keys at once by numpy's default_rng([seed, r]), and past the last real event a run goes on
-    at the first. Nothing is added or changed: it is more of the same, and repeats are exact.
-
-    Args:
-        events: the real events, with COLUMNS.
-        rows: how many events to make.
-        keys: how many keys, one for each market.
-        seed: of the draws.
-        start: the first event; a stream made in parts equals one made at once.
+    at the first. Nothing is added or changed: it is more of the same, and repeats are exact. A stream
+    made in parts equals one made at once.
 
     Returns:
         (rows, 9) key and event (int64, event = start..start+rows-1), then COLUMNS.
@@ -170,10 +152,8 @@ def resample(events: pd.DataFrame, rows: int, keys: int = 100, seed: int = 0, st
 def write_resampled(
     path: Path, events: pd.DataFrame, rows: int, keys: int = 100, seed: int = 0, start: int = 0
 ) -> None:
-    """Write what `resample` makes as parquet, one row group after another, in bounded memory.
-
-    The file appears under its name when it is whole; a reader that waits for files sees no half one.
-    """
+    """Write what `resample` makes as parquet, one row group after another, in bounded memory. The file gets
+    its name when it is whole; a reader that waits for files sees no half one."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

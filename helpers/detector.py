@@ -39,8 +39,7 @@ def pool(opinions: Sequence[np.ndarray], training: Sequence[np.ndarray]) -> np.n
     """Join opinions that have no common unit, (n,) each, by Fisher's method of combining p-values (1925).
 
     An opinion's p-value is the share of the training events, given in increasing order, that it finds at
-    least as suspicious. Returns (n,) 1 minus the combined p-value. If the opinions were independent, it would
-    say how rarely an ordinary event looks so suspicious to all.
+    least as suspicious. Returns (n,) 1 minus the combined p-value: how suspicious to all.
     """
     log_p = 0.0
     for said, known in zip(opinions, training, strict=True):
@@ -59,8 +58,7 @@ class Detector:
         autoencoder: rebuilds presumed normal events.
         error_threshold: reconstruction error that the alert budget's share of the presumed normals exceeds.
         judge: the classifier.
-        training: (2, n) what judge (out of fold) and crowds (distance) say of the training part, each in
-            increasing order; the risk is how far above them an event stands.
+        training: (2, n) what judge (out of fold) and crowds (distance) say of the training part, sorted.
         alert_threshold: risk above which a served event raises an alert, the alert budget's.
         rules: the rule book.
     """
@@ -98,8 +96,7 @@ class Detector:
 
         Args:
             events: (n, ...) with the schema's columns, in time order, some thousands or more.
-            seed: of the crowds, the autoencoder and the judge.
-            device: where torch trains: "cpu", "cuda" or "auto".
+            seed, device: of the crowds, the autoencoder and the judge; of the autoencoder alone.
             rules: the rule book; without one, those of the course's rules that the schema has columns for.
             rounds: how often the autoencoder corrects the labels and is refitted.
             schema: what the columns are; those with one value in all these events are left out.
@@ -127,10 +124,8 @@ class Detector:
         judge = Judge(seed=seed, names=schema.inputs_of_judge).fit(seen, labels)
         opinions = judge.out_of_fold(seen, labels), seen[:, -1]
         training = np.sort(np.array(opinions, dtype=np.float32))
-        threshold = budget_threshold(pool(opinions, training))
-        return cls(
-            profile, thresholds, scaling, autoencoder, error_threshold, judge, training, threshold, rules
-        )
+        above = budget_threshold(pool(opinions, training))
+        return cls(profile, thresholds, scaling, autoencoder, error_threshold, judge, training, above, rules)
 
     def seen(self, events: pd.DataFrame) -> np.ndarray:
         """What the judge sees of events: k scaled inputs, reconstruction error and distance; (n, k + 2)."""
@@ -154,21 +149,20 @@ class Detector:
 
         Args:
             events: consecutive events, in time order.
-            history: the events before them as far as the window reaches (1,000), so that bursts and repeats
-                can be seen.
+            history: the events before them as far as the window reaches (1,000), for bursts and repeats.
             above: leave out events whose risk is not above this; they still count as behaviour.
 
         Returns:
-            (n, 6), one row an event: risk, rules (which ones call it suspicious), burst and repeats (similar
-            and near-identical ones among the last 1,000), worst_input (the input that the autoencoder rebuilt
-            worst), pushed_by (the input that raised the judge's answer most).
+            (n, 6), one row an event: risk, rules (which ones call it suspicious), burst and repeats (as in
+            `behaviour`), worst_input (the input that the autoencoder rebuilt worst), pushed_by (the input
+            that raised the judge's answer most).
         """
         seen = self.seen(events)
         risk = self.risk(seen)
         told = risk > above
         known = facts(behaviour(events, self.profile, history), events, self.schema)[told]
-        votes = apply_rules(known, self.thresholds, self.rules)
-        accusers = [", ".join(votes.columns[row]) for row in (votes == SUSPICIOUS).to_numpy()]
+        accused = apply_rules(known, self.thresholds, self.rules) == SUSPICIOUS
+        accusers = [", ".join(accused.columns[row]) for row in accused.to_numpy()]
         inputs = seen[told, :-2]
         misfit = np.abs(inputs - self.autoencoder.reconstruct(inputs))
         pushes = self.judge.reasons(seen[told]).drop(columns="bias").to_numpy()
@@ -190,12 +184,9 @@ class Detector:
 
     @classmethod
     def load(cls, path: Path | str, rules: Sequence[Rule] = RULES, schema: Schema | None = None) -> Detector:
-        """Read what `save` wrote; nothing is unpacked to disk.
+        """Read what `save` wrote; `schema` is compared with its own, if given.
 
-        Args:
-            path: the file.
-            rules: where its rules are looked up by name: the file holds which they are, not their code.
-            schema: what the columns of the events to come are, if it is to be compared.
+        Its rules are looked up by name among `rules`: the file holds which they are, not their code.
         """
         loaded = load(path, BUNDLE, kinds(rules), "fit one and save it again")
         if schema:
@@ -210,10 +201,9 @@ def kinds(rules: Sequence[Rule] = RULES) -> dict[str, Callable[..., Any]]:
 
 
 def score_file(detector: Detector, source: Path, target: Path) -> int:
-    """Score a parquet file of events, one row group after another, in bounded memory.
+    """Score a parquet file of events, one row group after another, in bounded memory; the number of events.
 
-    Returns:
-        The number of events; `target` holds key, event and risk of each, and appears when it is whole.
+    `target` holds key, event and risk of each, and appears when it is whole.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -226,8 +216,7 @@ def score_file(detector: Detector, source: Path, target: Path) -> int:
                 table = file.read_row_group(group, ["key", "event", *detector.schema.carried])
                 risk = pa.array(detector.score(table.to_pandas()))
                 writer.write_table(table.select(["key", "event"]).append_column("risk", risk))
-            total = file.metadata.num_rows
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    return total
+    return file.metadata.num_rows

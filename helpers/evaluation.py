@@ -37,9 +37,8 @@ def choose_alerts(score: ArrayLike, start: int = 0, per: int = ALERTS, of: int =
 def budget_report(truth: ArrayLike, score: ArrayLike, start: int = 0) -> dict[str, int | float]:
     """What analysts get for their alert budget (see `choose_alerts`).
 
-    Returns:
-        alerts, true_positives, precision, recall, f1, and best_recall: what a perfect score would
-        reach, since a block with more frauds than alerts cannot be cleared.
+    Gives alerts, true_positives, precision, recall, f1, and best_recall: what a perfect score would reach,
+    since a block with more frauds than alerts cannot be cleared.
     """
     truth, score = _pair(truth, score)
     alerts = choose_alerts(score, start)
@@ -75,10 +74,8 @@ def check_parts(truth: ArrayLike, n_train: int) -> None:
 def at_recall(truth: ArrayLike, score: ArrayLike, recall: float) -> dict[str, int | float]:
     """False positives at the highest threshold that reaches at least this recall (0 to 1).
 
-    Events with tied scores are taken all together, so the recall reached may be larger.
-
-    Returns:
-        recall: the one reached; false_positives: legitimate events at or above the threshold.
+    Events with tied scores are taken all together, so the recall reached may be larger. false_positives are
+    the honest events at or above the threshold.
     """
     truth, score = _pair(truth, score)
     false_rate, reached, _ = roc_curve(truth, score, drop_intermediate=False)
@@ -95,28 +92,16 @@ def episode_draws(episode: np.ndarray, draws: int = 1_000, seed: int = 0) -> np.
     The frauds of an episode are one trick, not independent evidence, so whole episodes are drawn with
     replacement, as many as there are. Honest events are so many that they are taken as they are.
 
-    Args:
-        episode: (number of frauds,) int, from `episodes`.
-        draws: how many.
-        seed: of the draws.
-
-    Returns:
-        (draws, number of frauds) int: how often each fraud is drawn.
+    `episode` is (frauds,) int, from `episodes`. Gives (draws, frauds) int: how often each fraud is drawn.
     """
     many = int(episode.max()) + 1
     return np.random.default_rng(seed).multinomial(many, np.full(many, 1 / many), size=draws)[:, episode]
 
 
 def bootstrap_ap(truth: ArrayLike, scores: Mapping[str, ArrayLike], draws: np.ndarray) -> pd.DataFrame:
-    """Average precision of every detector on the same resamples.
+    """Average precision of every detector on the same resamples; one row per draw, one column per detector.
 
-    Args:
-        truth: (n,) of 0 and 1.
-        scores: detector -> (n,) score.
-        draws: (draws, number of frauds) int, from `episode_draws`.
-
-    Returns:
-        One row per draw, one column per detector.
+    `scores` are detector -> (n,) score; `draws` (draws, frauds) int, from `episode_draws`.
     """
     frauds = _binary(truth).sum()
     if draws.shape[1] != frauds:
@@ -160,8 +145,8 @@ def compare(boot: pd.DataFrame, observed: Mapping[str, float], a: str, b: str) -
         a, b: two of the detectors.
 
     Returns:
-        difference: that of the observed values; lo, hi: its interval over the draws; verdict: "better",
-        "worse", or "cannot tell" when zero is inside.
+        The observed difference, its interval over the draws, and the verdict: "better", "worse", or "cannot
+        tell" when zero is inside.
     """
     lo, hi = interval(boot[a] - boot[b])
     verdict = "better" if lo > 0 else "worse" if hi < 0 else "cannot tell"
@@ -175,14 +160,8 @@ def episodes(truth: ArrayLike, axes: ArrayLike, window: int = 1_000, *, radius: 
     `radius` times the later one's own length, the similarity of `features.burst_count`.
     An episode is everything that links connect.
 
-    Args:
-        truth: (n,) of 0 and 1.
-        axes: (n, k) robust z-scores of the behaviour axes, in time order.
-        window: how far back a link may reach, in events.
-        radius: largest distance, relative to the later event's own length.
-
-    Returns:
-        (number of frauds,) int: the episode of each fraud, numbered from 0 by first event.
+    `axes` are (n, k) robust z-scores. Gives (frauds,) int: the episode of each fraud, numbered from 0 by
+    first event.
     """
     truth = _binary(truth)
     events, axes = np.flatnonzero(truth), np.asarray(axes)[truth]
@@ -198,17 +177,15 @@ def evaluate(
     """Measure every detector: the `detectors` of summary.json, plain unrounded numbers.
 
     Args:
-        truth: (n,) of 0 and 1.
         scores: detector -> (n,) score, or (n,) bool for one that only says yes or no, as `seed_rules` does,
             whose recall the others are held to.
-        episode: (number of frauds,) int, from `episodes`.
-        start: number of the first event.
+        episode: (frauds,) int, from `episodes`.
         seed: of the bootstrap.
 
     Returns:
-        detector -> average_precision, average_precision_ci [lo, hi], without_largest (average precision
-        without the largest episode; None if there is no other), roc_auc, budget (None for a yes/no
-        detector, which ranks nothing), at_seed_recall.
+        detector -> average_precision, average_precision_ci [lo, hi], without_largest (without the largest
+        episode; None if there is no other), roc_auc, budget (None for a yes/no detector, which ranks
+        nothing), at_seed_recall.
     """
     truth = _binary(truth)
     if truth.all() or not truth.any():
@@ -261,24 +238,20 @@ def over_windows(table: pd.DataFrame, by: str, column: str) -> pd.DataFrame:
         one, and on how many starts each is no worse than the detector that never learns.
     """
     ratio = column == "average_precision"
-    digits, style = (3, ".3f") if ratio else (1, ".0f")
-    first = table[table["seed"] == table["seed"].min()]
-    each = first.pivot_table(column, by, "start")
+    rounded, limits = ("{:.3f}", " ({:.3f} to {:.3f})") if ratio else ("{:.1f}", " ({:.0f} to {:.0f})")
+    said = rounded + limits
+    each = table[table["seed"] == table["seed"].min()].pivot_table(column, by, "start")
     middle = np.exp(np.log(each.clip(lower=1e-9)).mean(axis=1)) if ratio else each.mean(axis=1)
-    order = middle.sort_values(kind="stable").index
     sides = {}
     for start in WINDOWS:
-        seeds = table[table["start"] == start].groupby(by)[column].agg(["mean", "min", "max"]).loc[order]
-        sides[f"events {start:,} to {start + WINDOW_ROWS - 1:,}"] = [
-            f"{mean:.{digits}f} ({low:{style}} to {high:{style}})"
-            for mean, low, high in seeds.itertuples(index=False)
-        ]
-    sides[f"{'geometric mean' if ratio else 'mean'} over {each.shape[1]} starts"] = [
-        f"{value:.{digits}f}" for value in middle[order]
-    ]
-    ahead = (each >= each.loc["detector"]).sum(axis=1)[order]
+        found = table[table["start"] == start].groupby(by)[column].agg(["mean", "min", "max"])
+        sides[f"events {start:,} to {start + WINDOW_ROWS - 1:,}"] = found.T.apply(
+            lambda one: said.format(*one)
+        )
+    sides[f"{'geometric mean' if ratio else 'mean'} over {each.shape[1]} starts"] = middle.map(rounded.format)
+    ahead = (each >= each.loc["detector"]).sum(axis=1)
     sides["not behind the detector"] = [f"{count} of {each.shape[1]}" for count in ahead]
-    return pd.DataFrame(sides, index=order)
+    return pd.DataFrame(sides, each.index).loc[middle.sort_values(kind="stable").index]
 
 
 def found_over_windows(table: pd.DataFrame) -> pd.DataFrame:

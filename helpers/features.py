@@ -37,9 +37,7 @@ def budget_threshold(values: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Profile:
-    """Ordinary behaviour, learned once from the training part and then frozen.
-
-    k columns are looked at, d of them as axes (all but the amounts); for the cards 7 and 6.
+    """Ordinary behaviour, learned from the training part, of k columns and d axes; for the cards 7 and 6.
 
     Attributes:
         centre: (k,) medians of the inputs, such as log(1 + Amount), V1..V6.
@@ -50,8 +48,7 @@ class Profile:
         events: size of the training part.
         schema: what the columns are.
         beyond: robust standard deviations beyond which an axis is out of the ordinary: 3, or as many as it
-            takes that no more than a tenth of the training part is unusual, where there are many axes, and
-            no less than the alert budget's share, where there are few.
+            takes for the unusual to be a tenth of the training part at most, the alert budget's at least.
     """
 
     centre: np.ndarray
@@ -66,14 +63,8 @@ class Profile:
     def fit(
         cls, events: pd.DataFrame, schema: Schema = CARDS, seed: int = 0, crowds: int = CROWDS
     ) -> Profile:
-        """Learn the profile from the training part; no label is needed.
-
-        Args:
-            events: (n, ...) with the schema's columns.
-            schema: what the columns are.
-            seed: where the search for crowds begins.
-            crowds: how many there may be.
-        """
+        """Learn the profile from the training part, (n, ...); no label is needed. `seed` is where the search
+        for crowds begins, and `crowds` how many there may be."""
         if len(events) < WINDOW:
             raise ValueError(
                 f"A profile needs {WINDOW:,} training events or more, not {len(events):,}: ask for more rows."
@@ -150,9 +141,8 @@ def burst_count(
         keys: (n,) whose event it is; one and the same if not given.
 
     Returns:
-        (n,) int: 0 for ordinary events. Depends on the past only.
-
-    Stands in for Netflix's "rapid licence acquisition" (arXiv 2203.02124).
+        (n,) int: 0 for ordinary events. Stands in for Netflix's "rapid licence acquisition" (arXiv
+        2203.02124).
     """
     positions = np.flatnonzero(unusual)
     if keys is not None:  # one key after the other, each in time order
@@ -177,7 +167,7 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
     """Describe each event by what the rules look at.
 
     Args:
-        events: (n, columns) as the profile's schema says, in time order.
+        events: (n, ...) with the schema's columns, in time order.
         profile: ordinary behaviour of the training part.
         history: the events just before, as far as the window reaches: the last 1,000 where so many exist.
 
@@ -189,10 +179,9 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
         (n, 5).
     """
     schema = profile.schema
-    before = None if history is None or history.empty else schema.recent(history)
-    past = 0 if before is None else len(before)
     here = schema.table(events, schema.carried)
-    together = pd.concat([before[schema.carried], here]) if past else here
+    before = schema.recent(here[:0] if history is None else history)
+    together, past = pd.concat([before[schema.carried], here]), len(before)
     z = profile.z_scores(together)
     axes = z[:, schema.behaviour]
     keys, moments, window = schema.clock(together)

@@ -30,8 +30,7 @@ def plain(error: BaseException) -> str:
 
 def sha256(path: Path) -> str:
     """The hash of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def to_json(value: Any) -> str:
@@ -41,11 +40,7 @@ def to_json(value: Any) -> str:
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is no file.
-
-    Raises:
-        CourseError: if the file holds anything else.
-    """
+    """A JSON object; empty where there is no file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError:
@@ -56,11 +51,7 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def replace(path: Path, content: str | bytes) -> None:
-    """Write a file so that a kill leaves the old one or the new one.
-
-    Raises:
-        CourseError: if it cannot be written.
-    """
+    """Write a file so that a kill leaves the old one or the new one."""
     scratch = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,12 +65,9 @@ def replace(path: Path, content: str | bytes) -> None:
         ) from None
 
 
-# One file that holds a whole model, without pickle
-
-
 def to_bytes(stamp: str, thing: Any) -> bytes:
-    """A dataclass of numbers, texts, arrays, tables and further dataclasses as a stamped zip: described in
-    thing.json, arrays as .npy, tables as .parquet. The same bytes whenever it is made."""
+    """A dataclass of numbers, texts, arrays, tables and further dataclasses as a stamped zip, without pickle:
+    described in thing.json, arrays as .npy, tables as .parquet. The same bytes whenever it is made."""
     import numpy as np
     import pandas as pd
 
@@ -110,11 +98,7 @@ def to_bytes(stamp: str, thing: Any) -> bytes:
 
 
 def from_bytes(stamp: str, content: bytes, kinds: dict[str, Callable[..., Any]]) -> Any:
-    """What `to_bytes` described, made anew by the callables of these names alone.
-
-    Raises:
-        ValueError, zipfile.BadZipFile, KeyError, TypeError: if it is damaged, or stamped otherwise.
-    """
+    """What `to_bytes` described, made anew by the callables of these names alone; otherwise, any error."""
     import numpy as np
     import pandas as pd
 

@@ -12,16 +12,14 @@ from weakref import WeakSet
 from helpers.files import CourseError, replace
 from helpers.settings import NOTEBOOKS
 
+# Which jsonschema, below nbformat, would load for three seconds, to check addresses that no notebook has.
+sys.modules.setdefault("rfc3987_syntax", None)
 START = 300  # seconds; on a machine that is short of everything a kernel starts slowly
 _RUNNING: WeakSet[Any] = WeakSet()  # managers of kernels
 
 
 def source(stage: str, exercises: bool = True) -> Any:
-    """A notebook as it is committed, whole or as far as its exercises, which may be half finished.
-
-    Raises:
-        CourseError: if it cannot be read.
-    """
+    """A notebook as it is committed, whole or as far as its exercises, which may be half finished."""
     import nbformat
 
     path = NOTEBOOKS / f"{stage}.ipynb"
@@ -35,11 +33,8 @@ def source(stage: str, exercises: bool = True) -> Any:
 
 
 def execute(notebook: Any, copy: Path, parameters: dict[str, Any], on_cell: Any = None) -> None:
-    """Run a notebook in `notebooks/`; the executed copy stays. Several threads may do so at once.
-
-    Raises:
-        CourseError: where and why it stopped.
-    """
+    """Run a notebook in `notebooks/`, or say where and why it stopped; the executed copy stays. Several
+    threads may do so at once."""
     import papermill
     from jupyter_client import AsyncKernelManager
 
@@ -71,14 +66,12 @@ def execute(notebook: Any, copy: Path, parameters: dict[str, Any], on_cell: Any 
     except papermill.PapermillExecutionError as error:
         sentence = error.evalue.strip().split("\n")[0]
         cause = sentence if error.ename == "CourseError" else f"{error.ename}: {sentence}"
-        raise CourseError(
-            f"{copy.stem} stopped at cell [{error.exec_count}]: {cause} (the executed copy is {copy})"
-        ) from None
+        why = f" at cell [{error.exec_count}]: {cause}"
     except RuntimeError:
-        raise CourseError(
-            f"{copy.stem} stopped: its kernel died, often for lack of memory; close other programs and run "
-            f"it again (the executed copy is {copy})"
-        ) from None
+        why = ": its kernel died, often for lack of memory; close other programs and run it again"
+    else:
+        return
+    raise CourseError(f"{copy.stem} stopped{why} (the executed copy is {copy})")
 
 
 def stop() -> None:

@@ -23,16 +23,8 @@ OPENML_TOLERANCE = 1e-6
 
 
 def fetch(deadline: float, snapshot: pd.DataFrame) -> pd.DataFrame:
-    """OpenML's copy, with the snapshot's values where both have them; downloaded once, then kept.
-
-    Args:
-        deadline: seconds, after which the download is left to itself.
-        snapshot: (n, 8) the first n events, verified.
-
-    Raises:
-        OSError: OpenML could not be reached in time.
-        ValueError: what came is damaged, or is not what the snapshot holds.
-    """
+    """OpenML's copy, with the values of the verified snapshot, its first events; downloaded once, then kept.
+    OSError after `deadline` seconds without an answer, ValueError where it is not what it should be."""
     folder = os.environ.get("COURSE_CACHE") or Path.home() / ".cache" / COURSE
     kept = Path(folder) / f"openml_{OPENML_ID}.parquet"
     with contextlib.suppress(Exception):  # there is none, or it is damaged: a new one replaces it
@@ -45,10 +37,8 @@ def fetch(deadline: float, snapshot: pd.DataFrame) -> pd.DataFrame:
         raise TimeoutError(f"OpenML did not finish within {deadline:g} s") from None
     if isinstance(found, Exception):
         status = re.search(r"Status code: \d+", str(found))
-        cause = found
-        while cause:  # the first one says it best
-            found, inner = cause, [one for one in cause.args if isinstance(one, Exception)]
-            cause = cause.__cause__ or (inner[0] if inner else None)
+        while inner := found.__cause__ or next((e for e in found.args if isinstance(e, Exception)), None):
+            found = inner  # the first one says it best
         raise ConnectionError(f"OpenML could not be reached: {status[0].lower() if status else plain(found)}")
     try:
         table = pd.read_parquet(io.BytesIO(found))

@@ -75,10 +75,10 @@ STYLE = {  # as seaborn's "ticks" for notebooks, without the seconds that import
 plt.rcParams.update(STYLE)
 
 
-def single(title: str, x: str = "", y: str = "", height=4.0, width=7.5) -> tuple[Figure, plt.Axes]:
-    """A figure with one pair of axes, their title in lines; height and width in inches."""
+def single(title: str, x="", y="", height=4.0, width=7.5, **settings) -> tuple[Figure, plt.Axes]:
+    """A figure with one pair of axes, their title in lines, and settings; height and width in inches."""
     figure, axes = plt.subplots(figsize=(width, height))
-    axes.set(title=wrapped(title), xlabel=wrapped(x), ylabel=y)
+    axes.set(title=wrapped(title), xlabel=wrapped(x), ylabel=y, **settings)
     return figure, axes
 
 

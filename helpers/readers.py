@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import gzip
 import io
 import re
-from collections.abc import Iterator
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
@@ -42,20 +40,9 @@ class _WrongError(ValueError):
 def read_events(
     source: str | Path, rows: int | None, start: int = 0, schema: Schema = CARDS, sort: bool = False
 ) -> tuple[pd.DataFrame, str]:
-    """Read events start..start+rows-1 of a file, all from `start` on for None, and check every value.
-
-    Args:
-        schema: which columns are wanted, and as what.
-        sort: put the rows into the order of their time first.
-
-    Returns:
-        The events, and in words whose they are and what a reader should know of them.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is damaged, lacks a column or events, its time falls, or a value is not what it should
-            be.
-    """
+    """Read events start..start+rows-1 of a file, all from `start` on for None, and check every value; `sort`
+    puts the rows into the order of their time first. Gives the events, and in words whose they are and what a
+    reader should know of them."""
     path, kinds = Path(source).expanduser(), "a .csv, .csv.gz or .parquet file"
     if path.is_dir():
         raise ValueError(f"'{source}' is a folder: name {kinds} in it.")
@@ -65,22 +52,22 @@ def read_events(
     if not path.exists():
         raise FileNotFoundError(f"There is no file '{source}': check the name or give a full path.")
     stop = None if rows is None else min(start + rows, 2**31 - 1)  # which is as far as pandas counts
-    first = 0 if sort else start
-    with _named(path, "; repair the file or export it again"):
+    try:
         raw, notes = _read(path, None if sort else stop, schema)
-        seen = len(raw)
-        raw, when = _in_time(raw[first:], schema, sort, first)
-        if sort:
-            raw, notes = raw[start:stop], [*notes, f"sorted by {when}"]
-        events = _numbers(raw[list(schema.columns)], first)
+        if len(raw) < start + (rows or 1):
+            needed = f"rows={rows} from start={start}"
+            raise ValueError(f"{path.name} has {len(raw):,} events, too few for {needed}.")
+        raw = _in_time(raw if sort else raw[start:], schema, sort, notes)
+        raw = raw[start:stop] if sort else raw
+        events = _numbers(raw[list(schema.columns)])
         for name in filter(None, (schema.key, schema.time)):
             events[name] = raw[name]
         if schema.label in raw:
-            events[schema.label] = _labels(raw[schema.label], first)
+            events[schema.label] = _labels(raw[schema.label])
         elif schema.label:
             notes.append(f"it has no column {schema.label}, so there is no truth to read")
-    if seen < start + (rows or 1):
-        raise ValueError(f"{path.name} has {seen:,} events, too few for rows={rows} from start={start}.")
+    except _WrongError as wrong:
+        raise ValueError(f"{path.name} {wrong}; repair the file or export it again.") from None
     for name in schema.amounts:
         if refunds := int((events[name] < 0).sum()):
             notes.append(f"{refunds:,} of {name} below zero, which count as refunds")
@@ -88,37 +75,22 @@ def read_events(
 
 
 def read_reviews(path: Path) -> pd.Series:
-    """What a person wrote beside alerts, in a spreadsheet or not: the columns `event` and `review`.
-
-    Returns:
-        event (int64) -> review, 1 or 0 (int8); rows without a review are left out.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: a column is missing, an event is no whole number, a review is neither, or two reviews of
-            one event contradict each other.
-    """
-    with _named(path):
+    """What a person wrote beside alerts, in a spreadsheet or not, in the columns `event` and `review`: event
+    (int64) -> review, 1 or 0 (int8). Rows without a review are left out."""
+    try:
         raw, _ = _read(path, None, Schema(counts=("event",), label="review"))
         if "review" not in raw:
             raise _WrongError("has no column review (1 or 0, yes or no) beside the alerts")
-        told = raw[raw["review"].map(lambda value: _bare(str(value)) not in ("", "nan", "none"))]
-        events = _numbers(told[["event"]], 0)["event"]
-        _check_all((events % 1 == 0).to_numpy(), told["event"], 0, "a whole number")
-        reviews = pd.Series(_labels(told["review"], 0), events.astype(np.int64), name="review")
+        told = raw[~raw["review"].map(lambda value: _bare(str(value))).isin(("", "nan", "none"))]
+        events = _numbers(told[["event"]])["event"]
+        _check_all(events % 1 == 0, told["event"], "a whole number")
+        reviews = pd.Series(_labels(told["review"]), events.astype(np.int64), name="review")
         both = reviews.groupby(level=0).nunique()
         if (both > 1).any():
             raise _WrongError(f"has two reviews of event {both.idxmax()} that differ")
         return reviews[~reviews.index.duplicated()]
-
-
-@contextlib.contextmanager
-def _named(path: Path, advice: str = "") -> Iterator[None]:
-    """Say of which file something is wrong."""
-    try:
-        yield
     except _WrongError as wrong:
-        raise ValueError(f"{path.name} {wrong}{advice}.") from None
+        raise ValueError(f"{path.name} {wrong}.") from None
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -134,7 +106,7 @@ def _read(path: Path, rows: int | None, schema: Schema) -> tuple[pd.DataFrame, l
             if content.startswith(begin):
                 raise _WrongError(f"is {what}: export it as CSV, or unpack it first")
         if content.startswith(b"PAR1"):
-            raw = pd.read_parquet(io.BytesIO(content), engine="pyarrow")[:rows]
+            raw = pd.read_parquet(io.BytesIO(content), engine="pyarrow")[:rows].reset_index(drop=True)
             places, notes = _wanted(list(raw), schema)
         else:
             names, begin, options = _layout(content, {_bare(name) for name in schema.carried})
@@ -151,7 +123,7 @@ def _read(path: Path, rows: int | None, schema: Schema) -> tuple[pd.DataFrame, l
 
 def _layout(content: bytes, wanted: set[str]) -> tuple[list[str], str, dict[str, Any]]:
     """The names of a text file's columns, its first line, and how pandas is to read what follows."""
-    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         content.decode(encoding)
     except UnicodeDecodeError:
@@ -162,30 +134,28 @@ def _layout(content: bytes, wanted: set[str]) -> tuple[list[str], str, dict[str,
     if told := re.fullmatch(r"\"?sep=(.)\"?", lines[skipped]):  # as Excel writes it
         marks, skipped = told[1], skipped + 1
     split = {mark: list(csv.reader(lines[skipped : skipped + 2], delimiter=mark)) or [[]] for mark in marks}
-    mark = max(marks, key=lambda mark: len(wanted & {_bare(name) for name in split[mark][0]}))
+    found = {mark: wanted & {_bare(name) for name in split[mark][0]} for mark in marks}
+    mark = max(marks, key=lambda mark: len(found[mark]))
     names, *first = split[mark]
-    if wanted & {_bare(name) for name in names} and first and len(first[0]) != len(names):
+    if found[mark] and first and len(first[0]) != len(names):
         raise _WrongError(f"names {len(names)} columns but its first row has {len(first[0])}")
     options = {"sep": mark, "skiprows": skipped + 1, "encoding": encoding, "encoding_errors": "replace"}
-    return names, lines[skipped] if lines[skipped:] else "", options
+    return names, "".join(lines[skipped : skipped + 1]), options
 
 
 def _bare(name: str) -> str:
     return name.strip(" \t'\"\ufeff").casefold()
 
 
-def _squeezed(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.casefold())
+def _is_usual(names: re.Pattern[str], name: str) -> bool:
+    return bool(names.fullmatch(re.sub(r"[\W_]", "", name.casefold())))
 
 
 def _wanted(names: list[str], schema: Schema, begin: str = "") -> tuple[dict[str, int], list[str]]:
-    """The place of every wanted column in the file, and what is to be said of it.
-
-    Names may differ in case, padding and quotes; the truth may have another usual name.
-    """
+    """The place of every wanted column, whatever its case, padding, quotes, and what is to be said of it."""
     places, notes = {}, []
     named = [*schema.carried, *filter(None, [schema.label])]
-    times = [name for name in names if _USUAL_TIMES.fullmatch(_squeezed(name)) and _bare(name) not in named]
+    times = [name for name in names if _is_usual(_USUAL_TIMES, name) and _bare(name) not in named]
     for name in [*named, *(times if len(times) == 1 and not schema.time else [])]:
         found = [i for i, other in enumerate(names) if other == name]
         found = found or [i for i, other in enumerate(names) if _bare(other) == _bare(name)]
@@ -200,16 +170,15 @@ def _wanted(names: list[str], schema: Schema, begin: str = "") -> tuple[dict[str
         begin = "".join(c for c in begin if c.isprintable())[:60].replace(". ", ": ").strip(" .")
         raise _WrongError(f"has no column {needed}" + (f"; it begins with '{begin}'" if begin else ""))
     if schema.label and schema.label not in places:
-        usual = [i for i, name in enumerate(names) if _USUAL_LABELS.fullmatch(_squeezed(name))]
+        usual = [i for i, name in enumerate(names) if _is_usual(_USUAL_LABELS, name)]
         usual = [i for i in usual if i not in places.values()]
+        several = ", ".join(names[i].strip() for i in usual)
         if len(usual) > 1:
-            several = ", ".join(names[i].strip() for i in usual)
-            raise _WrongError(
-                f"has several columns that may be the truth ({several}): call one {schema.label}"
-            )
-        for i in usual:
-            places[schema.label] = i
-            notes.append(f"its column {names[i].strip()} is taken as the truth, {schema.label}")
+            wrong = f"has several columns that may be the truth ({several})"
+            raise _WrongError(f"{wrong}: call one {schema.label}")
+        if usual:
+            places[schema.label] = usual[0]
+            notes.append(f"its column {several} is taken as the truth, {schema.label}")
     return places, notes
 
 
@@ -225,22 +194,16 @@ _READINGS = {  # a number, by its decimal mark
 }
 
 
-def _numbers(table: pd.DataFrame, start: int) -> pd.DataFrame:
-    """Columns as float64, or say where one does not hold a finite number.
-
-    Text is read by `float`, exactly, once it is clear which of comma and point is the decimal mark.
-    """
+def _numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns as float64, or say where one does not hold a finite number. Text is read by `float`, exactly,
+    once it is clear which of comma and point is the decimal mark."""
     texts = {name: [_text(v) for v in table[name]] for name in table if table[name].dtype.kind not in "iuf"}
-    said = {name: _evidence(values) for name, values in texts.items()}
+    sure = {name: _evidence(values) for name, values in texts.items()}
     columns = {}
     for name in table:
-        if name in texts:
-            others = set().union(*(marks for other, marks in said.items() if other != name))
-            values = _spelt(texts[name], said[name], others, name)
-        else:
-            values = table[name].to_numpy(np.float64)
-        _check_all(np.isfinite(values), table[name], start, "a finite number")
-        _check_all(np.abs(values) < LARGEST, table[name], start, f"a number below {LARGEST:g}")
+        values = _spelt(texts[name], sure, name) if name in texts else table[name].to_numpy(np.float64)
+        _check_all(np.isfinite(values), table[name], "a finite number")
+        _check_all(np.abs(values) < LARGEST, table[name], f"a number below {LARGEST:g}")
         columns[name] = values
     return pd.DataFrame(columns, index=table.index)
 
@@ -259,40 +222,38 @@ def _marks(text: str) -> list[str]:
 
 def _evidence(texts: list[str | float]) -> set[str]:
     """The decimal marks that these texts leave no doubt of."""
-    known = (_marks(text) for text in set(texts) if isinstance(text, str) and ("." in text or "," in text))
+    known = (_marks(text) for text in set(texts) if isinstance(text, str))
     return {marks[0] for marks in known if len(marks) == 1}
 
 
-def _spelt(texts: list[str | float], own: set[str], others: set[str], name: str) -> np.ndarray:
-    """Numbers as a spreadsheet spells them; NaN where one is none."""
+def _spelt(texts: list[str | float], sure: dict[str, set[str]], name: str) -> np.ndarray:
+    """Numbers as a spreadsheet spells them, which this column tells, or the others; NaN where one is none."""
+    own, others = sure[name], set().union(*(marks for other, marks in sure.items() if other != name))
 
     def number(text: str) -> float:
         marks = _marks(text)
         if len(marks) == 2 and ("." in text or "," in text):
-            marks = [mark for mark in own or others if own or mark not in text]
+            marks = list(own or others - set(text))  # another column's decimal mark may be no mark here
             if len(own or others) != 1 or not marks:
                 raise _WrongError(
                     f"has '{text}' in column {name}, which may be {text.replace(',', '.')} or "
                     f"{re.sub('[.,]', '', text)}: write it without a mark between thousands"
                 )
-        if not marks:
-            return np.nan
-        mark, other = (marks[0], "," if marks[0] == "." else ".")
-        return float(re.sub(f"[{other}{_GROUP}]", "", text).replace(mark, "."))
+        return float(re.sub(rf"[^\d{marks[0]}eE+-]", "", text).replace(marks[0], ".")) if marks else np.nan
 
     read = {text: number(text) for text in dict.fromkeys(texts) if isinstance(text, str)}
     return np.array([read.get(text, text) for text in texts], dtype=np.float64)
 
 
-def _labels(column: pd.Series, start: int) -> np.ndarray:
+def _labels(column: pd.Series) -> np.ndarray:
     """The truth as int8, from 0 and 1 or from truth values in their usual spellings, quoted or not."""
     text = column.astype(object).map(lambda value: _bare(str(value)).removesuffix(".0"))
     values = text.map(_TRUTH).to_numpy(np.float64)
-    _check_all(np.isin(values, (0, 1)), column, start, "0 or 1")
+    _check_all(np.isin(values, (0, 1)), column, "0 or 1")
     return values.astype(np.int8)
 
 
-def _in_time(raw: pd.DataFrame, schema: Schema, sort: bool, start: int) -> tuple[pd.DataFrame, str | None]:
+def _in_time(raw: pd.DataFrame, schema: Schema, sort: bool, notes: list[str]) -> pd.DataFrame:
     """Rows in the order of their time, which the schema or a usual name tells."""
     known = {*schema.columns, schema.key, schema.label}
     when = schema.time or next((name for name in raw if name not in known), None)
@@ -300,18 +261,19 @@ def _in_time(raw: pd.DataFrame, schema: Schema, sort: bool, start: int) -> tuple
     if moments is None or (schema.time is None and moments.isna().any()):
         if sort or schema.time:
             raise _WrongError("has no column of times to sort by, as numbers or as 2026-12-31")
-        return raw, None
-    _check_all(moments.notna().to_numpy(), raw[when], start, "a number or a date such as 2026-12-31")
+        return raw
+    _check_all(moments.notna(), raw[when], "a number or a date such as 2026-12-31")
     raw = raw.assign(**{when: moments}) if schema.time else raw
     if sort:
-        return raw.iloc[np.argsort(moments.to_numpy(), kind="stable")], when
+        notes.append(f"sorted by {when}")
+        return raw.iloc[np.argsort(moments.to_numpy(), kind="stable")]
     falls = np.flatnonzero(moments.to_numpy()[1:] < moments.to_numpy()[:-1])
     if len(falls):
         raise _WrongError(
-            f"is not in time order: {when} falls at row {start + falls[0] + 1:,} (counted from 0); "
+            f"is not in time order: {when} falls at row {raw.index[falls[0] + 1]:,} (counted from 0); "
             "use SORT (sort=True, --sort), or rename that column"
         )
-    return raw, when
+    return raw
 
 
 def _moments(column: pd.Series) -> pd.Series | None:
@@ -323,10 +285,11 @@ def _moments(column: pd.Series) -> pd.Series | None:
     return dates if dates.notna().any() else None
 
 
-def _check_all(good: np.ndarray, column: pd.Series, start: int, need: str) -> None:
+def _check_all(good: np.ndarray | pd.Series, column: pd.Series, need: str) -> None:
+    """Name the first value that is not good, with its row in the file."""
     if not good.all():
         row = int(np.argmin(good))
         raise _WrongError(
-            f"has '{str(column.iloc[row])[:40]}' in column {column.name}, row {start + row:,} "
+            f"has '{str(column.iloc[row])[:40]}' in column {column.name}, row {column.index[row]:,} "
             f"(counted from 0), where {need} is needed"
         )

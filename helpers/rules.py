@@ -32,8 +32,8 @@ class Rule:
         test: (facts, thresholds) -> (n,) bool, where it fires; facts are the signals and the table's own
             columns, so that an expert's sentence can name what the table names.
         clears: whether its NORMAL vote alone, where nobody accuses, makes an event presumed normal.
-        weight: a signal that counts events per 1,000, if the suspicion is to be multiplied by 1 + its value
-            (divided, where the rule votes NORMAL); the 1 is the event itself.
+        weight: a signal that counts events per 1,000: the suspicion is multiplied by 1 + its value (divided,
+            where the rule votes NORMAL); the 1 is the event itself.
         needs: the signals that its test looks at, where not every table has them.
     """
 
@@ -196,31 +196,24 @@ def fit_thresholds(signals: pd.DataFrame, rules: Sequence[Rule] = RULES) -> dict
 def apply_rules(
     signals: pd.DataFrame, thresholds: dict[str, float], rules: Sequence[Rule] = RULES
 ) -> pd.DataFrame:
-    """Let every rule vote on every event.
+    """Let every rule vote on every event; (n, rules) int8: 1 suspicious, 0 normal, -1 where it abstains.
 
-    Args:
-        signals: (n, ...) what `behaviour` says of each event, and the columns that a rule names.
-        thresholds: by signal or column, from `fit_thresholds`.
-        rules: the rule book, in which every rule has a name of its own.
-
-    Returns:
-        (n, rules) int8: 1 suspicious, 0 normal, -1 where the rule abstains.
+    `signals` are (n, ...) what `behaviour` says of each event, and the columns that a rule names; the
+    `thresholds` come from `fit_thresholds`.
     """
-    names = [rule.name for rule in rules]
-    if len(set(names)) < len(names):
-        raise ValueError(f"Two rules of one name cannot be told apart: rename one of {', '.join(names)}.")
-    votes = {rule.name: np.where(_fires(rule, signals, thresholds), rule.vote, ABSTAIN) for rule in rules}
+    votes = {}
+    for rule in rules:
+        try:
+            votes[rule.name] = np.where(rule.test(signals, thresholds), rule.vote, ABSTAIN)
+        except KeyError as lacking:
+            raise ValueError(
+                f"The rule {rule.name} needs {lacking.args[0]}, which these events lack: leave it out of the "
+                f"book, or use what there is ({', '.join(map(str, signals))})."
+            ) from None
+    if len(votes) < len(rules):
+        names = ", ".join(rule.name for rule in rules)
+        raise ValueError(f"Two rules of one name cannot be told apart: rename one of {names}.")
     return pd.DataFrame(votes, index=signals.index, dtype=np.int8)
-
-
-def _fires(rule: Rule, signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
-    try:
-        return rule.test(signals, thresholds)
-    except KeyError as lacking:
-        raise ValueError(
-            f"The rule {rule.name} needs {lacking.args[0]}, which these events lack: leave it out of the "
-            f"book, or use what there is ({', '.join(map(str, signals))})."
-        ) from None
 
 
 def without_rings(profile: Profile, events: pd.DataFrame, rules: Sequence[Rule] = RULES) -> Profile:
@@ -260,14 +253,11 @@ def rule_summary(votes: pd.DataFrame) -> pd.DataFrame:
 def pseudo_labels(
     votes: pd.DataFrame, signals: pd.DataFrame, thresholds: dict[str, float], rules: Sequence[Rule] = RULES
 ) -> np.ndarray:
-    """What the rule book concludes.
+    """What the rule book concludes; (n,) int8.
 
     Suspicious (1): more suspicious votes than normal ones, and a suspicion above the budget's threshold.
     Presumed normal (0): no suspicious vote, and that of a rule that `clears`, such as ordinary_profile; a
     familiar crowd weighs against an accusation but clears nobody. Everything else stays undecided (-1).
-
-    Returns:
-        (n,) int8.
     """
     clearing = [rule.name for rule in rules if rule.clears]
     if not clearing:
@@ -293,14 +283,8 @@ def refine_labels(
     and accused by no rule: presumed normal. Where it would acquit every suspicious event, it acquits none:
     it has learned the trick itself, and a judge needs examples.
 
-    Args:
-        labels: (n,) 1 suspicious, 0 presumed normal, -1 undecided.
-        votes: (n, rules) of the same events.
-        errors: (n,) reconstruction errors.
-        threshold: the error that the alert budget's share of the presumed normals exceeds.
-
-    Returns:
-        (n,) int8.
+    `labels` are (n,) int8 as `pseudo_labels` gives them, `votes` (n, rules), `errors` (n,) reconstruction
+    errors, and `threshold` the error that the alert budget's share of the presumed normals exceeds.
     """
     badly_rebuilt = errors > threshold
     accused = (votes == SUSPICIOUS).any(axis=1).to_numpy()
@@ -317,10 +301,7 @@ def agreement_model(votes: pd.DataFrame, rounds: int = 25) -> np.ndarray:
     """Weigh rules by how they agree with one another, without labels (Dawid and Skene, 1979).
 
     Expectation maximisation over two classes whose shares are the alert budget's: the votes give each
-    event a probability, the probabilities give each rule its habits, and so on.
-
-    Returns:
-        (n,) probability of being suspicious.
+    event a probability, the probabilities give each rule its habits, and so on. Gives (n,) probability.
     """
     cast = votes.to_numpy()[:, :, None] == np.array([SUSPICIOUS, NORMAL, ABSTAIN])
     suspicious, normal = cast[:, :, 0].sum(1), cast[:, :, 1].sum(1)

@@ -56,9 +56,6 @@ def start(stage: str, run: str | os.PathLike[str] = "default", /, **parameters: 
         stage: the notebook's name, such as "04_autoencoder".
         run: a name under runs/, or a path.
         parameters: what the notebook hands over depends on; recorded beside it.
-
-    Raises:
-        CourseError: if the stage is unknown, SEED is no seed, or catching up fails.
     """
     if stage not in STAGES:
         raise CourseError(f"{stage} is not in STAGES; the stages are {', '.join(STAGES)}.")
@@ -66,10 +63,8 @@ def start(stage: str, run: str | os.PathLike[str] = "default", /, **parameters: 
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise CourseError(f"SEED must be a whole number from 0 to {2**32 - 1}, not {seed!r}.")
     if find_spec("papermill") is None:  # which the first cell installs on Colab; a failing %pip is silent
-        raise CourseError(
-            "This Python lacks papermill: run the first cell again with a network, or open the notebook with "
-            "`make lab`."
-        )
+        again = "run the first cell again with a network, or open the notebook with `make lab`."
+        raise CourseError(f"This Python lacks papermill: {again}")
     folder = run_folder(run)
     if missing := [name for name in earlier(stage) if not is_there(folder, name)]:
         _catch_up(folder, missing, {"SEED": parameters["SEED"]} if "SEED" in parameters else {})
@@ -100,8 +95,7 @@ def _catch_up(folder: Path, stages: list[str], parameters: dict[str, Any]) -> No
 
 
 def record(folder: Path, stage: str) -> dict[str, Any]:
-    """What a notebook has recorded: parameters, inputs, outputs (name -> hash); empty where it has not
-    run, or was killed while it handed over."""
+    """Parameters, inputs and outputs (name -> hash) of a notebook; empty unless it handed over all."""
     try:
         found = json.loads((folder / "artifacts" / f"{stage}.json").read_text(encoding="utf-8"))
         return found if found.keys() == {"parameters", "inputs", "outputs"} else {}
@@ -116,22 +110,17 @@ def is_there(folder: Path, stage: str) -> bool:
 
 
 def checked_artifact(folder: Path, name: str) -> tuple[Path, str, str]:
-    """The path of an artifact, its hash and the notebook that made it, after checking that it is whole and
-    up to date.
+    """The path of an artifact, its hash and the notebook that made it.
 
     Raises:
-        CourseError: if it is not, naming the notebook to run again.
+        CourseError: if it is missing, damaged or out of date, naming the notebook to run again.
     """
     known = {stage: told for stage in STAGES if (told := record(folder, stage))}
-    made = {
-        output: (stage, seen) for stage, told in known.items() for output, seen in told["outputs"].items()
-    }
+    made = {name: (stage, seen) for stage in known for name, seen in known[stage]["outputs"].items()}
     first, path = next(iter(STAGES)), folder / "artifacts" / name
     if name not in made and name in SEALED and first in known:
-        raise CourseError(
-            f"The source of this run has no column Class, so there is no {name} to compare with; re-run "
-            f"{first} with a labelled source."
-        )
+        why = f"The source of this run has no column Class, so there is no {name} to compare with"
+        raise CourseError(f"{why}; re-run {first} with a labelled source.")
     maker, seen = made.get(name, ("the notebook that hands it over", ""))
     if not seen or not path.is_file():
         raise CourseError(f"{name} is missing; re-run {maker}.")
@@ -141,13 +130,11 @@ def checked_artifact(folder: Path, name: str) -> tuple[Path, str, str]:
     for stage in reversed(known):
         if stage in ancestry:
             ancestry |= {made[read][0] for read in known[stage]["inputs"] if read in made}
-    for stage in (one for one in known if one in ancestry):
+    for stage in [one for one in known if one in ancestry]:
         for read, then in known[stage]["inputs"].items():
             if made.get(read, ("", ""))[1] != then:
-                raise CourseError(
-                    f"What {stage} handed over is out of date, because {read} has changed since; re-run "
-                    f"{stage}."
-                )
+                why = f"because {read} has changed since; re-run {stage}."
+                raise CourseError(f"What {stage} handed over is out of date, {why}")
     return path, seen, maker
 
 
@@ -161,11 +148,7 @@ class Run:
     inputs: dict[str, str] = field(default_factory=dict)
 
     def path(self, name: str) -> Path:
-        """The path of an artifact, after checking its hash and that it is up to date.
-
-        Raises:
-            CourseError: if it is missing, damaged, out of date or sealed.
-        """
+        """The path of an artifact, checked as in `checked_artifact`."""
         return self._checked(name)[0]
 
     def _checked(self, name: str) -> tuple[Path, str]:
@@ -203,12 +186,8 @@ class Run:
         return Schema.from_dict(self.settings["schema"]) if "schema" in self.settings else CARDS
 
     def hand_over(self, files: dict[str, Any], sealed: dict[str, Any] | None = None) -> None:
-        """Save this notebook's artifacts and record them; a kill in between means that it has not run.
-
-        Args:
-            files: name -> DataFrame, dict, or an object with `.save(path)`.
-            sealed: the truth, if the source has it.
-        """
+        """Save this notebook's artifacts, name -> DataFrame, dict, dataclass or what has `.save(path)`, and
+        record them; a kill in between means that it has not run."""
         artifacts, files = self.folder / "artifacts", files | (sealed or {})
         known = artifacts / f"{self.stage}.json"
         replace(known, to_json({}))  # until all is there, this notebook has not run
@@ -236,17 +215,16 @@ class Run:
         plt.close(figure)
         drawn = " ".join(draw.__doc__.split("\n\n")[0].split())
         titles = [axes.get_title(loc=where) for axes in figure.axes for where in ("left", "center")]
-        said = [title.replace("\n", " ") for title in (figure.get_suptitle(), *titles) if title]
-        alt = " ".join([drawn, *(f"{title}." for title in said)])
-        data = {"image/png": png.getvalue(), "text/plain": drawn}
-        display(data, metadata={"image/png": {"alt": alt}}, raw=True)
+        titles = [title.replace("\n", " ") for title in (figure.get_suptitle(), *titles) if title]
+        alt = " ".join([drawn, *(f"{title}." for title in titles)])
+        shown = {"image/png": png.getvalue(), "text/plain": drawn}
+        display(shown, metadata={"image/png": {"alt": alt}}, raw=True)
 
     def checkpoint(self, *, tolerance: float = 0, **values: float | int | str) -> None:
         """Compare values with the reference run, print the verdict, and record both.
 
         Args:
             tolerance: largest difference of a number, relative and absolute alike; 0 is exact.
-            values: name -> number or text.
         """
         values = {name: value.item() if hasattr(value, "item") else value for name, value in values.items()}
         differing, verdict = self._compared(values, tolerance)
@@ -273,8 +251,7 @@ class Run:
             if key in usual and value not in (None, usual[key])
         ]
         if other:
-            words = f"not the reference settings ({', '.join(other)}), so nothing to compare."
-            return set(values), words
+            return set(values), f"not the reference settings ({', '.join(other)}), so nothing to compare."
         differing = {
             name: f"{name} is {_number(value)}, in the reference run {_number(expected.get(name))}."
             for name, value in values.items()

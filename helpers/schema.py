@@ -57,22 +57,19 @@ class Schema:
             object.__setattr__(self, role, tuple(names))
         named = [*self.carried, *filter(None, [self.label])]
         twice = sorted({name for name in named if named.count(name) > 1})
-        if not self.columns:
-            raise CourseError(f"A schema needs at least one column among {', '.join(ROLES)}.")
-        if twice:
-            raise CourseError(f"A schema gives a column one role, but {', '.join(twice)} has more.")
         taken = [name for name in self.carried[self.amounts[:1] == ("amount",) :] if name in TAKEN]
-        if taken:
-            raise CourseError(
-                f"{', '.join(taken)} is a name that the course gives to what it finds out about an event: "
-                "rename that column."
-            )
         number = isinstance(self.window, int | float) and 0 < self.window < np.inf
-        if self.window is not None and not (number or (isinstance(self.window, str) and self.time)):
-            raise CourseError(
-                f"The window of a schema is a positive number or, beside a time, a text such as '7 days', "
-                f"not {self.window!r}."
-            )
+        span = self.window is None or (isinstance(self.window, str) and self.time)
+        found_out = "a name that the course gives to what it finds out about an event: rename that column"
+        allowed = "a positive number or, beside a time, a text such as '7 days'"
+        for wrong, said in (
+            (not self.columns, f"A schema needs at least one column among {', '.join(ROLES)}"),
+            (twice, f"A schema gives a column one role, but {', '.join(twice)} has more"),
+            (taken, f"{', '.join(taken)} is {found_out}"),
+            (not (number or span), f"The window of a schema is {allowed}, not {self.window!r}"),
+        ):
+            if wrong:
+                raise CourseError(f"{said}.")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -87,8 +84,8 @@ class Schema:
     @property
     def behaviour(self) -> slice:
         """Which columns are the axes of the distance: all but the amounts, where two or more others are."""
-        others = len(self.columns) - len(self.amounts)
-        return slice(len(self.amounts) if others >= UNUSUAL_AXES else 0, None)
+        amounts = len(self.amounts)
+        return slice(amounts if len(self.columns) - amounts >= UNUSUAL_AXES else 0, None)
 
     @property
     def behaviour_axes(self) -> list[str]:
@@ -101,37 +98,31 @@ class Schema:
         return [*self.columns, "reconstruction_error", "distance"]
 
     def inputs(self, events: pd.DataFrame | np.ndarray) -> np.ndarray:
-        """The inputs before scaling: amounts and counts as logarithms, the rest as it is; (n, k) float64.
-
-        What has become inputs already comes back as it is.
-        """
+        """The inputs before scaling, (n, k) float64: amounts and counts as logarithms, the rest as it is."""
         if isinstance(events, np.ndarray):
-            return events
+            return events  # which have become inputs already
         table = self.table(events)
         try:
             values = table.to_numpy(dtype=np.float64, copy=True)
         except (TypeError, ValueError):
             kinds = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
             raise ValueError(f"Column {kinds[0]} holds something that is no number: repair it.") from None
-        logged, counted = len(self.amounts) + len(self.counts), len(self.columns) - len(self.axes)
-        good = np.isfinite(values)
-        good[:, len(self.amounts) : counted] &= values[:, len(self.amounts) : counted] >= 0
-        if not good.all():
-            row, column = (int(place[0]) for place in np.nonzero(~good))
-            need = "a number of 0 or more" if len(self.amounts) <= column < counted else "a finite number"
+        least = np.array([0 if name in (*self.counts, *self.shares) else -np.inf for name in table])
+        if (bad := ~(np.isfinite(values) & (values >= least))).any():
+            row, column = np.argwhere(bad)[0]
+            need = "a number of 0 or more" if least[column] == 0 else "a finite number"
             raise ValueError(
                 f"Event {events.index[row]} has {table.iat[row, column]} in {self.columns[column]}, where "
                 f"{need} is needed: repair or drop it."
             )
-        for column in range(logged):
+        for column in range(len(self.amounts) + len(self.counts)):
             values[:, column] = np.copysign(np.log1p(np.abs(values[:, column])), values[:, column])
         return values
 
     def table(self, events: pd.DataFrame, names: Sequence[str] | None = None) -> pd.DataFrame:
         """The columns that are looked at, or those named."""
         names = list(names or self.columns)
-        missing = [name for name in names if name not in events]
-        if missing:
+        if missing := [name for name in names if name not in events]:
             raise ValueError(f"These events have no column {', '.join(missing)}, which the schema names.")
         return events[names]
 
@@ -142,14 +133,12 @@ class Schema:
 
     def varying(self, events: pd.DataFrame) -> Schema:
         """This schema without the columns that hold one value in all these events."""
-        constant = self.constant(events)
+        if not (constant := self.constant(events)):
+            return self
         if len(constant) == len(self.columns):
             raise ValueError("Every column has one value in all training events: there is nothing to learn.")
-        if not constant:
-            return self
-        warnings.warn(
-            f"Left out, because all events have one value in it: {', '.join(sorted(constant))}.", stacklevel=3
-        )
+        said = f"Left out, because all events have one value in it: {', '.join(sorted(constant))}."
+        warnings.warn(said, stacklevel=3)
         kept = {role: tuple(n for n in getattr(self, role) if n not in constant) for role in ROLES}
         return replace(self, **kept)
 
@@ -158,21 +147,14 @@ class Schema:
         others = [name for role in ROLES for name in set(getattr(self, role)) - set(getattr(other, role))]
         others += [role for role in ("key", "time") if getattr(self, role) != getattr(other, role)]
         if others:
-            raise CourseError(
-                f"{path} was fitted on another schema: {', '.join(sorted(others))} is not there or "
-                "has another role."
-            )
+            told = f"{', '.join(sorted(others))} is not there or has another role"
+            raise CourseError(f"{path} was fitted on another schema: {told}.")
 
     def clock(self, events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, float]:
-        """How the window counts.
-
-        Returns:
-            (n,) the key of each event as a number, (n,) its moment, and how far back the window reaches. The
-            moment is its place among the events of its key or, where the window is one of time, its time.
-        """
-        places = np.arange(len(events))
-        keys = np.zeros(len(events), dtype=np.int64)
+        """How the window counts: (n,) the key of each event as a number, (n,) its moment, how far back it
+        reaches. The moment is the place among the events of the key or, in a window of time, the time."""
         self.table(events, self.carried)
+        keys = np.zeros(len(events), dtype=np.int64)
         if self.key:
             keys, _ = pd.factorize(events[self.key])
             if (keys < 0).any():
@@ -188,8 +170,7 @@ class Schema:
                 )
             if self.window is not None:
                 return keys, moments, reach
-        if self.key:
-            places = pd.Series(places).groupby(keys).cumcount().to_numpy()
+        places = pd.Series(keys).groupby(keys).cumcount().to_numpy() if self.key else np.arange(len(events))
         return keys, places, float(self.window or WINDOW)
 
     def _moments(self, time: pd.Series) -> tuple[np.ndarray, float]:
@@ -225,8 +206,7 @@ class Schema:
     def from_dict(cls, values: dict[str, Any]) -> Schema:
         """The schema that `to_dict` described, or that a reader wrote."""
         known = [field.name for field in fields(cls)]
-        unknown = sorted(values.keys() - known)
-        if unknown:
+        if unknown := sorted(values.keys() - known):
             raise CourseError(f"A schema has no {', '.join(unknown)}; it has {', '.join(known)}.")
         return cls(**values)
 

@@ -1,8 +1,7 @@
-"""The saved detector past one machine: the same calls on Apache Spark, and what growth costs.
+"""The saved detector past one machine: Apache Spark serves a stream of event files and scores a table.
 
-Spark serves a stream of event files and scores a table. Each worker loads the saved detector itself; no
-model is pickled. `session` starts Spark inside this process; the other functions take any session, a
-cluster's too, whose workers have the course's packages and `helpers`.
+Each worker loads the saved detector itself; no model is pickled. `session` starts Spark inside this process;
+the other functions take any session whose workers have the course's packages and `helpers`.
 """
 
 from __future__ import annotations
@@ -62,9 +61,7 @@ def lacking() -> str:
 def session(cores: int, folder: Path) -> SparkSession:
     """Start Spark in this process, or give the session that runs already; no network is used.
 
-    Args:
-        cores: how many tasks work at a time, each in a Python process of its own.
-        folder: where Spark puts its scratch files and spark.log, which holds everything that it says.
+    So many `cores` work at a time; `folder` gets scratch files and spark.log, all that Spark says.
     """
     if problem := lacking():
         raise CourseError(problem)
@@ -108,16 +105,10 @@ def _detector(content: bytes, rules: tuple[Rule, ...]) -> Detector:
     return from_bytes(BUNDLE, content, kinds(rules))
 
 
-# A table of events
-
-
 def risks(
     spark: SparkSession, detector: Path, events: DataFrame, rules: tuple[Rule, ...] = RULES
 ) -> DataFrame:
-    """The risk of every event of a Spark table: key, event, risk; the events need no order.
-
-    `rules` is where the detector's rules are looked up, as in `Detector.load`.
-    """
+    """The risk of every event of a Spark table: key, event, risk; the events need no order."""
     shared = spark.sparkContext.broadcast(detector.read_bytes())
 
     def score(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -125,9 +116,6 @@ def risks(
             yield part[["key", "event"]].assign(risk=_detector(shared.value, rules).score(part))
 
     return events.mapInPandas(score, RISKS)
-
-
-# A stream of event files
 
 
 def serve(
@@ -143,7 +131,6 @@ def serve(
     """Serve event files as they arrive in a folder, one micro-batch after another.
 
     Args:
-        detector: the saved detector.
         folder: events/ in it holds parquet files of key, event and the columns of the detector's schema (a
             schema's own key as text, its time as a number), written whole and in the order of their events.
             alerts/ gets an alert with reasons for every event whose risk is above the threshold. checkpoint/
@@ -156,8 +143,7 @@ def serve(
         rules: where the detector's rules are looked up, as in `Detector.load`.
 
     Returns:
-        Spark's progress report of each micro-batch. After a CourseError, what earlier micro-batches did is
-        kept, and the next call goes on there.
+        Spark's progress report of each micro-batch. After a CourseError the next call goes on there.
     """
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
@@ -229,14 +215,12 @@ def _sentence(error: str) -> str:
     """What went wrong in a query, from the page that Spark writes about it."""
     refused = re.search(r"ValueError: File (.+?): (.+)", error)
     unread = re.search(r"reading file .+/(.+?)\. (.*?) ?SQLSTATE", error)
+    cause = re.sub(r".* terminated with exception: ", "", error.partition("\n")[0])
+    said = f"Spark stopped ({cause[:200]}): look into spark.log"
     if found := refused or unread:
         reason = found[2].rstrip(".") or "it is damaged"
-        return (
-            f"{found[1]} cannot be served ({reason}): put a good file in its place and start again; "
-            "the progress is kept."
-        )
-    cause = re.sub(r".* terminated with exception: ", "", error.partition("\n")[0])
-    return f"Spark stopped ({cause[:200]}): look into spark.log and start again; the progress is kept."
+        said = f"{found[1]} cannot be served ({reason}): put a good file in its place"
+    return f"{said} and start again; the progress is kept."
 
 
 def alerts(spark: SparkSession, folder: Path) -> pd.DataFrame:

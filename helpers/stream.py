@@ -31,6 +31,8 @@ UNKNOWN = -1  # an alert not yet decided, a truth not yet learned
 LEARNER = "domain-driven learner, version 3"  # the stamp of a saved learner
 DRIFT_BINS = 10  # tenths of the reference: the usual choice for the population stability index
 
+Wrong = float | tuple[float, float]  # share of reviews that say the opposite, or of the honest and the frauds
+
 
 def admit(
     batch: pd.DataFrame, last_event: int = -1, schema: Schema = CARDS, last_time: Any = None
@@ -39,16 +41,14 @@ def admit(
 
     Args:
         batch: events as they arrive, indexed by event number; columns may lack, values may be anything.
-        last_event: number of the last event that was admitted.
+        last_event: number of the last event that was admitted; `last_time` is its time, if it has one.
         schema: what the columns are.
-        last_time: the time of that event, where the schema has one.
 
     Returns:
         The admitted events, (n, k) float64 in increasing order, with key and time where the schema has them;
         and the refused rows with a column `why`: "malformed" (NaN, infinity, a count or share below 0, no
         number, no key, no time, a column missing or double), "duplicate" (the number was admitted just now)
-        or "late" (number or time is smaller than the last admitted one's, whose predecessors are not
-        remembered). Equal values are no duplicate.
+        or "late" (number or time is smaller than the last admitted one's). Equal values are no duplicate.
     """
     known = batch.loc[:, ~batch.columns.duplicated(keep=False)].reindex(columns=schema.carried)
     values = known.assign(**known[list(schema.columns)].apply(_numbers_only))
@@ -88,12 +88,7 @@ def _times(column: pd.Series) -> pd.Series:
 
 
 def review(
-    truth: pd.Series,
-    alerted: pd.Index,
-    now: int,
-    delay: int = DELAY,
-    wrong: float | tuple[float, float] = 0.0,
-    seed: int = 0,
+    truth: pd.Series, alerted: pd.Index, now: int, delay: int = DELAY, wrong: Wrong = 0.0, seed: int = 0
 ) -> pd.Series:
     """What analysts say of alerted events, `delay` events after each: their truth, and nobody else's.
 
@@ -123,11 +118,10 @@ class Learner:
         memory: the latest events and reviewed older ones, in time order: columns, place (in the stream; 1,000
             are a block), reconstruction_error and distance, risk (as scored on arrival), alert (1, 0; -1
             until its block is over) and truth (1, 0; -1 unless reviewed).
-        weights: (k + 1,) the linear judge, a logistic regression on the scaled inputs; last, its bias. (The
-            witnesses have long tails, which a plane cannot bear.)
+        weights: (k + 1,) the linear judge, a logistic regression on the scaled inputs; last, its bias.
         judge: the judge of trees, which learns from the same labels.
         explore: share of the alert budget that goes to novel events, until as many frauds are confirmed as a
-            block has alerts. It insures against a detector that looks the wrong way.
+            block has alerts.
         seed: of the judges to come.
         alerts: the alert budget, of every 1,000 events.
         keep: how many of the latest events are remembered; of older ones the latest reviewed (`REVIEWED`).
@@ -146,11 +140,10 @@ class Learner:
     def start(
         cls, detector: Detector, warm_up: pd.DataFrame, explore: float = EXPLORE, seed: int = 0, **more: int
     ) -> Learner:
-        """Begin after the events that the detector was fitted on; they are remembered, not scored. `more` may
-        be alerts and keep."""
+        """Begin after the events that the detector was fitted on; they are remembered, not scored."""
         _check_clock(warm_up.index)
-        places = int(warm_up.index[0]) % BLOCK + np.arange(len(warm_up))
-        memory = _described(detector, warm_up, detector.seen(warm_up), places).assign(alert=0)
+        place = int(warm_up.index[0]) % BLOCK
+        memory = _described(detector, warm_up, detector.seen(warm_up), place).assign(alert=0)
         weights = np.zeros(len(detector.schema.columns) + 1)
         return cls(detector, memory, weights, detector.judge, explore, seed, **more)
 
@@ -161,7 +154,7 @@ class Learner:
 
     @property
     def place(self) -> int:
-        """The next event's place in the stream. The first place is the first number's place in its thousand;
+        """The next event's place in the stream. The first one is the first number's place in its thousand;
         numbers may leave gaps, places do not."""
         return int(self.memory["place"].iloc[-1]) + 1
 
@@ -187,21 +180,17 @@ class Learner:
         return expit((line + self.judge.log_odds(seen) + logit(unlearned)) / 3)
 
     def watch(self, events: pd.DataFrame) -> pd.DataFrame:
-        """Score a micro-batch of new events, remember it, and alert where a block is over.
-
-        Returns:
-            What was decided, one row an event of the blocks that are over now: risk and alert (1 or 0).
-        """
+        """Score a micro-batch of new events, remember it, and alert where a block is over; gives one row an
+        event of the blocks that are over now: risk and alert (1 or 0)."""
         if len(events):
             _check_clock(events.index, self.now)
-            seen, places = self.detector.seen(events), self.place + np.arange(len(events))
-            fresh = _described(self.detector, events, seen, places).assign(risk=self._risk(seen))
+            seen = self.detector.seen(events)
+            fresh = _described(self.detector, events, seen, self.place).assign(risk=self._risk(seen))
             self.memory = pd.concat([self.memory, fresh])
         return self._decide(self.place // BLOCK * BLOCK)
 
     def close(self) -> pd.DataFrame:
-        """Alert in the block that the stream has ended in, too: it gets its share of the budget. Returns what
-        was decided, as `watch` does."""
+        """What `watch` gives, for the block that the stream has ended in: it gets its share of the budget."""
         return self._decide(self.place)
 
     def _decide(self, end: int) -> pd.DataFrame:
@@ -295,18 +284,16 @@ class Learner:
         return load(path, LEARNER, kinds(rules) | {"Learner": cls}, "replay the stream and save it again")
 
 
-def _described(
-    detector: Detector, events: pd.DataFrame, seen: np.ndarray, places: np.ndarray
-) -> pd.DataFrame:
+def _described(detector: Detector, events: pd.DataFrame, seen: np.ndarray, place: int) -> pd.DataFrame:
     """New events as they are remembered: with what the witnesses say, neither alerted nor reviewed."""
     said = dict(zip(WITNESSES, seen.T[-len(WITNESSES) :], strict=True))
     blank = {"risk": np.nan, "alert": UNKNOWN, "truth": UNKNOWN}
-    return events[detector.schema.carried].assign(place=places, **said, **blank)
+    return events[detector.schema.carried].assign(place=place + np.arange(len(events)), **said, **blank)
 
 
 def _check_clock(numbers: pd.Index, least: int = 0) -> None:
     """Event numbers are whole and rise, from `least` on."""
-    whole = pd.api.types.is_integer_dtype(numbers) and not numbers.hasnans
+    whole = pd.api.types.is_integer_dtype(numbers)
     if not (whole and numbers.is_monotonic_increasing and numbers.is_unique and numbers[0] >= least):
         raise CourseError(
             f"A stream is indexed by whole event numbers that rise, here from {least} on: number these on, "
@@ -321,7 +308,7 @@ def replay(
     batch: int = BLOCK,
     delay: int = DELAY,
     complained: int | None = None,
-    wrong: float | tuple[float, float] = 0.0,
+    wrong: Wrong = 0.0,
 ) -> Iterator[pd.DataFrame]:
     """Play events to the learner in micro-batches: score first, learn afterwards.
 
@@ -329,8 +316,7 @@ def replay(
         learner: it learns as the stream goes.
         events: what follows on what it has seen.
         truth: of these and earlier events; read by `review` and `complaints` alone.
-        batch: events at a time. Batches end with their block of 1,000, between whose ends the judge is
-            frozen, so the scores do not depend on this.
+        batch: events at a time. Between the ends of blocks the judge is frozen, so no score depends on it.
         delay: events between an event and the review of its alert.
         complained: events until customers complain of what nobody reviewed; None if they never do.
         wrong: share of the reviews that are wrong; see `review`.
@@ -361,9 +347,8 @@ def oracle_prequential(
 ) -> np.ndarray:
     """Risk from the same judge, refitted before every block on all labels older than the delay.
 
-    `inputs` are (n, k + 1) what the judge sees and `truth` (n,) 0 and 1, in time order. The first `warm_up`
-    are not scored. Blocks follow the stream's clock, on which the first event has the number `start`.
-    Gives (n - warm_up,) risk, 0 while no fraud is known.
+    `inputs` are (n, k + 2) what the judge sees and `truth` (n,) 0 and 1. Blocks follow the stream's clock, on
+    which the first event has the number `start`. Gives (n - warm_up,) risk, 0 while no fraud is known.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -374,8 +359,7 @@ def oracle_prequential(
         judge = Judge(seed=seed, names=[f"input {i}" for i in range(inputs.shape[1])])
         return judge.fit(inputs[:known], truth[:known]).risk(block)
 
-    next_block = warm_up + BLOCK - (start + warm_up) % BLOCK
-    begins = [warm_up, *range(next_block, len(inputs), BLOCK)]
+    begins = [warm_up, *range(warm_up + BLOCK - (start + warm_up) % BLOCK, len(inputs), BLOCK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return np.concatenate(list(pool.map(block_risk, begins)))
 
@@ -392,11 +376,10 @@ def drift(reference: pd.DataFrame, batch: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for name in reference:
         cuts = np.unique(np.quantile(reference[name], np.arange(1, DRIFT_BINS) / DRIFT_BINS))
-        shares = []
-        for values in (reference[name], batch[name]):
-            counts = np.bincount(np.searchsorted(cuts, values), minlength=len(cuts) + 1) + 1
-            shares.append(counts / counts.sum())
-        test = ks_2samp(reference[name], batch[name], method="asymp")
-        psi = ((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum()
+        both = reference[name], batch[name]
+        counts = [np.bincount(np.searchsorted(cuts, part), minlength=len(cuts) + 1) + 1 for part in both]
+        before, after = (count / count.sum() for count in counts)
+        test = ks_2samp(*both, method="asymp")
+        psi = ((after - before) * np.log(after / before)).sum()
         rows[name] = {"psi": psi, "ks": test.statistic, "p": test.pvalue}
     return pd.DataFrame.from_dict(rows, orient="index")

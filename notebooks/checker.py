@@ -59,9 +59,8 @@ def _steps(function: Any) -> list[dis.Instruction]:
 def tables_outside(function: Any) -> list[str]:
     """The tables of the notebook that a function reads although they were not given to it."""
     names = {step.argval for step in _steps(function) if step.opname == "LOAD_GLOBAL"}
-    return sorted(
-        name for name in names if isinstance(function.__globals__.get(name), pd.DataFrame | pd.Series)
-    )
+    tables = pd.DataFrame | pd.Series
+    return sorted(name for name in names if isinstance(function.__globals__.get(name), tables))
 
 
 def _hint(error: Exception, function: Callable, arguments: Sequence[Any]) -> str:
@@ -77,10 +76,8 @@ def _hint(error: Exception, function: Callable, arguments: Sequence[Any]) -> str
 
 def ask(function: Any, *arguments: Any) -> Any:
     """What the learner's function gives for copies of these arguments."""
-    off_if(
-        not callable(function),
-        "The answer should be a function; leave the line that begins with `def` as it is.",
-    )
+    stub = "The answer should be a function; leave the line that begins with `def` as it is."
+    off_if(not callable(function), stub)
     numbers = all(isinstance(argument, int | float) for argument in arguments)
     given = f" for {', '.join(map(str, arguments))}" if numbers else ""
     try:
@@ -119,16 +116,13 @@ def as_column(answer: Any, n: int) -> np.ndarray:
     except (TypeError, ValueError):
         text = any(isinstance(value, str) for value in np.ravel(np.asarray(answer, dtype=object)))
         raise Off(f"It should give numbers, but gives {'text' if text else type(answer).__name__}.") from None
-    if column.shape != (n,):
-        outside = "Does it work with what it is given, or with a table from outside?"
-        gives = {0: "a single number.", 1: f"{column.size:,} values. {outside}"}
-        gives = gives.get(column.ndim, f"a table of shape {column.shape}.")
-        raise Off(f"It should give one value an event, {n:,} here, but gives {gives}")
+    outside = "Does it work with what it is given, or with a table from outside?"
+    gives = {0: "a single number.", 1: f"{column.size:,} values. {outside}"}
+    gives = gives.get(column.ndim, f"a table of shape {column.shape}.")
+    off_if(column.shape != (n,), f"It should give one value an event, {n:,} here, but gives {gives}")
     bad = int(np.argmin(np.isfinite(column)))
-    off_if(
-        not np.isfinite(column[bad]),
-        f"The value at position {bad:,} is {column[bad]}; every event needs a number.",
-    )
+    value = f"The value at position {bad:,} is {column[bad]}"
+    off_if(not np.isfinite(column[bad]), f"{value}; every event needs a number.")
     return column
 
 
@@ -145,11 +139,9 @@ def close(one: Any, other: Any, tolerance: float) -> bool:
 
 def still_right(found: Any, expected: Any, tol: float = 1e-6) -> None:
     """Raise `Off` unless what is right for the notebook's input is right for another one, too."""
-    off_if(
-        not close(found, expected, tol),
-        "It is right for this input, but not for another one: work with what your function is given, not "
-        "with a table from outside or a number written down.",
-    )
+    work = "work with what your function is given, not with a table from outside or a number written down."
+    wrong = not close(found, expected, tol)
+    off_if(wrong, f"It is right for this input, but not for another one: {work}")
 
 
 def only_if_no_slip(found: Any, slips: Mapping[str, Any], tol: float = 1e-6) -> None:

@@ -12,29 +12,23 @@ from checker import as_column, as_number, ask, checker, compare, off_if, still_r
 from helpers import features, plots
 from helpers.settings import BLOCK
 
-# --- figures
-
 
 def amounts(amount: pd.Series) -> Figure:
     """Histogram of charges on a log axis, with the median; those of zero or less are counted below it."""
     what, values, unit = _in_words(amount)
-    median, hidden = f"{amount.median():,.0f}{unit}", (amount <= 0).mean()
-    below = "zero" if amount.min() >= 0 else "zero or less"
+    median = f"{amount.median():,.0f}{unit}"
+    below = f"{(amount <= 0).mean():.1%} are {'zero' if amount.min() >= 0 else 'zero or less'} and not drawn"
     title = f"Half of all {values} are below {median}, the largest is {amount.max():,.0f}"
-    what = f"{what} (log scale; {hidden:.1%} are {below} and not drawn)"
-    figure, axes = plots.single(title, what, "events")
+    figure, axes = plots.single(title, f"{what} (log scale; {below})", "events", xscale="log")
     axes.hist(amount[amount > 0], bins=plots.log_bins(amount.to_numpy()), color=plots.BLUE)
     axes.axvline(amount.median(), color="black", ls="--", label=f"median {median}")
-    axes.set_xscale("log")
     axes.legend()
     return figure
 
 
 def _in_words(column: pd.Series) -> tuple[str, str, str]:
-    """How figures name a column, its values, and their unit."""
-    if column.name == "Amount":
-        return "amount in euro", "charges", " euro"
-    return str(column.name), f"values of {column.name}", ""
+    euro = "amount in euro", "charges", " euro"
+    return euro if column.name == "Amount" else (str(column.name), f"values of {column.name}", "")
 
 
 def behaviour_axes(axes_values: pd.DataFrame) -> Figure:
@@ -43,11 +37,8 @@ def behaviour_axes(axes_values: pd.DataFrame) -> Figure:
     reach = ((axes_values.max() - axes_values.min()) / middle).min()
     title = f"Every axis reaches at least {reach:.0f} times as far as its middle half"
     figure, axes = plots.single(title, "value of the axis (no unit)", height=3.6)
-    for share, width, colour, label in (
-        (1, 1.5, plots.GREY, "all events"),
-        (0.99, 5, plots.SKY, "99%"),
-        (0.5, 12, plots.BLUE, "middle half"),
-    ):
+    most, half = (0.99, 5, plots.SKY, "99%"), (0.5, 12, plots.BLUE, "middle half")
+    for share, width, colour, label in ((1, 1.5, plots.GREY, "all events"), most, half):
         ends = (axes_values.quantile((1 + side * share) / 2) for side in (-1, 1))
         axes.hlines(axes_values.columns, *ends, lw=width, color=colour, label=label)
     axes.invert_yaxis()
@@ -72,24 +63,19 @@ def chronological_split(events: pd.DataFrame, n_train: int) -> Figure:
     return figure
 
 
-# --- checkers
-
-
 @checker
 def check_1a(attempt: float, events: pd.DataFrame, train: pd.DataFrame) -> str:
     """The share of the training part that costs more than 200 euro."""
-    large, of_all = train["Amount"] > 200, (events["Amount"] > 200).mean()
+    large, in_all = train["Amount"] > 200, (events["Amount"] > 200).mean()
     slips = {
         "This counts 200 euro itself, too; the question is who pays more.": (train["Amount"] >= 200).mean(),
         "This is how many they are; divide by the number of events.": large.sum(),
         "This is the share of the others, those that cost 200 euro or less.": 1 - large.mean(),
-        "This is the share in the whole window; the question is about the training part.": of_all,
+        "This is the share in the whole window; the question is about the training part.": in_all,
     }
     compare(as_number(attempt), large.mean(), slips)
-    return (
-        f"right. {large.mean():.1%} of the events, while the publication counts 0.17 % frauds: "
-        "nearly everybody above 200 euro is honest."
-    )
+    honest = "the publication counts 0.17 % frauds: nearly everybody above 200 euro is honest."
+    return f"right. {large.mean():.1%} of the events, while {honest}"
 
 
 @checker
@@ -127,15 +113,13 @@ def _robust_sd(away: np.ndarray) -> float:
 @checker
 def check_1c(attempt: Callable, train: pd.DataFrame, test: pd.DataFrame) -> str:
     """How many training events come after the first test event."""
-    order = np.random.default_rng(0).permutation(len(train) + len(test))
-    shuffled = pd.concat([train, test]).iloc[order]
+    shuffled = pd.concat([train, test]).sample(frac=1, random_state=0)
     shuffled = shuffled[: len(train)], shuffled[len(train) :]
     clock, tested = (part.index for part in shuffled)
     late = (clock > tested.min()).sum()
     in_time, mixed = (as_number(ask(attempt, *parts)) for parts in ((train, test), shuffled))
-    off_if(
-        in_time, f"Our split follows time, so 0 training events come late; your function says {in_time:g}."
-    )
+    says = f"your function says {in_time:g}."
+    off_if(in_time, f"Our split follows time, so 0 training events come late; {says}")
     off_if(0 < mixed <= 1, "This is yes or no, or a share; the question is how many.")
     of_test, after_last = (tested < clock.max()).sum(), (clock > tested.max()).sum()
     slips = {

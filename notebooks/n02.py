@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,8 +14,6 @@ from matplotlib.patches import Rectangle
 from checker import Off, as_flags, as_number, ask, checker, compare, off_if, still_right, tables_outside
 from helpers import plots, rules
 from helpers.settings import ALERTS, BLOCK, BUDGET, WINDOW
-
-# --- figures
 
 
 def naive_rule(flagged: np.ndarray, index: pd.Index) -> Figure:
@@ -31,13 +30,13 @@ def naive_rule(flagged: np.ndarray, index: pd.Index) -> Figure:
 
 def profile_map(z: pd.DataFrame, unusual: np.ndarray, beyond: float) -> Figure:
     """Ordinary and unusual events on two of their axes, the first and the third, and the profile's limits."""
-    x, y = z.columns[0], z.columns[min(2, z.shape[1] - 1)]
+    x, y = z.columns[0], z.columns[:3][-1]
     within = (z[[x, y]].abs() <= beyond).all(axis=1)
     figure, both = plt.subplots(1, 2, figsize=(7.5, 4.4), sharex=True, sharey=True)
     parts = ((~unusual, plots.BLUE, "ordinary"), (unusual, plots.ORANGE, "unusual"))
+    box = {"fill": False, "ec": "black", "ls": "--", "lw": 2, "zorder": 3}
     for axes, (mask, colour, label) in zip(both, parts, strict=True):
         axes.scatter(x, y, data=z[mask], s=6, color=colour, alpha=0.4, lw=0)
-        box = {"fill": False, "ec": "black", "ls": "--", "lw": 2, "zorder": 3}
         axes.add_patch(Rectangle((-beyond, -beyond), 2 * beyond, 2 * beyond, **box))
         axes.set_title(f"{label}: {mask.sum():,} of {len(z):,}", fontweight="normal")
         axes.set_xlabel(f"{x} (robust units)")
@@ -58,11 +57,9 @@ def rule_votes(summary: pd.DataFrame) -> Figure:
     contradicted = (summary["Conflicts"] / summary["Coverage"]).fillna(0)
     title = f"Others contradict {contradicted.max():.0%} of the votes of {contradicted.idxmax()}"
     figure, axes = plots.single(title, "share of events it votes on (the widest bar is cut off)")
-    for left, right, colour, label in (
-        (0, coverage - overlaps, plots.GREY, "alone"),
-        (coverage - overlaps, coverage - conflicts, plots.SKY, "others agree"),
-        (coverage - conflicts, coverage, "black", "others disagree"),
-    ):
+    ends = [0 * coverage, coverage - overlaps, coverage - conflicts, coverage]
+    labels, colours = ("alone", "others agree", "others disagree"), (plots.GREY, plots.SKY, "black")
+    for (left, right), colour, label in zip(pairwise(ends), colours, labels, strict=True):
         axes.barh(ordered.index, right - left, left=left, color=colour, label=label)
     axes.set_xlim(0, coverage[coverage < 0.5].max() * 1.15)
     plots.percent(axes.xaxis, 1)
@@ -88,43 +85,33 @@ def bursts(burst: pd.Series, threshold: float) -> Figure:
 
 def suspicion_by_label(suspicion: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
     """Suspicion on a log axis, split by pseudo-label, and the budget's threshold."""
-    title = (
-        f"{(labels == 1).sum():,} of the {(suspicion > threshold).sum():,} events beyond the threshold are "
-        f"suspicious; {(labels == -1).sum():,} of all {len(labels):,} stay undecided"
-    )
+    beyond = f"{(suspicion > threshold).sum():,} events beyond the threshold are suspicious"
+    undecided = f"{(labels == -1).sum():,} of all {len(labels):,} stay undecided"
+    title = f"{(labels == 1).sum():,} of the {beyond}; {undecided}"
     return plots.by_label(title, "suspicion (log scale)", suspicion, labels, threshold)
 
 
 def rule_coverage(signal: pd.Series, threshold: float) -> Figure:
     """How many events of a block a rule accuses at every threshold of its signal, and at this one."""
     accused = (signal > threshold).mean() * BLOCK
-    figure, axes = plots.single(
-        f"{signal.name} > {threshold:g} accuses {accused:.1f} of {BLOCK:,} events; the budget is {ALERTS}",
-        f"threshold of {signal.name}",
-        f"accused of {BLOCK:,} events\n(log scale)",
-        height=3,
-    )
+    found = f"accuses {accused:.1f} of {BLOCK:,} events; the budget is {ALERTS}"
+    x, y = f"threshold of {signal.name}", f"accused of {BLOCK:,} events\n(log scale)"
+    figure, axes = plots.single(f"{signal.name} > {threshold:g} {found}", x, y, height=3, yscale="log")
     values = np.sort(signal.to_numpy())
-    share = (len(values) - np.searchsorted(values, values, side="right")) * BLOCK / len(values)
-    share = np.where(share > 0, share, np.nan)
-    axes.step(values, share, where="post", color="black", label="every threshold")
+    beyond = (len(values) - np.searchsorted(values, values, side="right")) * BLOCK / len(values)
+    drawn = np.where(beyond > 0, beyond, np.nan)
+    axes.step(values, drawn, where="post", color="black", label="every threshold")
     axes.axhline(ALERTS, color="black", ls="--", lw=2, label="alert budget")
     axes.plot(threshold, accused, "o", ms=9, color=plots.BLUE, label="this threshold", clip_on=False)
-    axes.set_yscale("log")
     axes.legend()
     return figure
-
-
-# --- checkers
 
 
 TOO_MANY = 10 * BUDGET  # share of events beyond which a rule does not accuse, it complains
 CUTS = 30  # a rule is asked again about the events before, and up to, so many that it accuses,
 LOUD = 10  # and up to so many that stand out in a signal and are not accused
-LATER = (
-    "your rule says something else about them: it uses events that come later. Look back only, and take "
-    "numbers from `thresholds`, or write them down."
-)
+BACK = "Look back only, and take numbers from `thresholds`, or write them down."
+LATER = f"your rule says something else about them: it uses events that come later. {BACK}"
 
 
 @checker
@@ -152,11 +139,10 @@ def check_2b(attempt: Callable, values: pd.Series) -> str:
     if np.isclose(threshold, (BUDGET, 1 - BUDGET)).any():
         raise Off("This is the share itself; the question is which value that share of the events exceeds.")
     share = float((values > threshold).mean())
+    ten_times = abs(share - 10 * BUDGET) < BUDGET
     hints = {
         " You are at the other end of the list.": share > 0.9,
-        f" {ALERTS} of {BLOCK:,} is {100 * BUDGET:g} %, not {1_000 * BUDGET:g} %.": (
-            abs(share - 10 * BUDGET) < BUDGET
-        ),
+        f" {ALERTS} of {BLOCK:,} is {100 * BUDGET:g} %, not {1_000 * BUDGET:g} %.": ten_times,
         " Nobody would ever be accused.": share == 0,
     }
     hint = "".join(hint for hint, fits in hints.items() if fits)
@@ -165,31 +151,25 @@ def check_2b(attempt: Callable, values: pd.Series) -> str:
     others = 2 * values[: len(values) // 2] + 1
     exceed = (others > as_number(ask(attempt, others))).sum()
     still_right(abs(exceed - BUDGET * len(others)) <= 1, True)
-    return (
-        f"right. {ALERTS} of {BLOCK:,} events of the training part are farther from the profile than "
-        f"{threshold:.1f}."
-    )
+    few = f"{ALERTS} of {BLOCK:,} events of the training part"
+    return f"right. {few} are farther from the profile than {threshold:.1f}."
 
 
-def accused(
-    rule: Callable, signals: pd.DataFrame, thresholds: dict[str, float], most: float = TOO_MANY
-) -> np.ndarray:
+def accused(rule: Callable, signals: pd.DataFrame, thresholds: dict, most: float = TOO_MANY) -> np.ndarray:
     """Where a learner's rule fires, after the checks that every rule must pass; `most` is a share."""
 
     def says(events: pd.DataFrame) -> np.ndarray:
         return as_flags(ask(rule, events, thresholds), len(events))
 
-    if outside := tables_outside(rule):
-        raise Off(
-            f"Your rule reads `{outside[0]}`, a table from outside. It should work with the signals that it "
-            "is given; take numbers from `thresholds`, or write them down."
-        )
+    for outside in tables_outside(rule):
+        work = "It should work with the signals that it is given; take numbers from `thresholds`, or write"
+        raise Off(f"Your rule reads `{outside}`, a table from outside. {work} them down.")
     fires = says(signals)
     off_if(not fires.any(), "Your rule accuses nobody. Lower what it asks for.")
     many = f"Your rule accuses {fires.mean() * BLOCK:.0f} of {BLOCK:,} events. Analysts can look at {ALERTS};"
     off_if(fires.mean() > most, f"{many} ask for something rarer, {most * BLOCK:.0f} at most.")
-    if (says(signals) != fires).any():
-        raise Off("Asked twice, your rule accuses others. An accusation must not depend on chance.")
+    again = "Asked twice, your rule accuses others. An accusation must not depend on chance."
+    off_if((says(signals) != fires).any(), again)
     first = np.flatnonzero(fires)[:CUTS]
     quiet = signals.select_dtypes("number")[~fires]
     loud = [signals.index.get_indexer(quiet[name].nlargest(LOUD).index) for name in quiet]
@@ -203,22 +183,15 @@ def accused(
     return fires
 
 
-VOTED_TWICE = "Your rule says exactly what `{}` says; a vote cast twice is no second opinion."
+TWICE = "Your rule says exactly what `{}` says; a vote cast twice is no second opinion."
 
 
-def only_if_new(fires: np.ndarray, said: pd.DataFrame, twice: str = VOTED_TWICE) -> None:
-    """Told off where a rule accuses exactly those whom a column of `said` accuses."""
+def this_is_a_rule(fires: np.ndarray, said: pd.DataFrame, twice: str = TWICE) -> str:
+    """Praise, unless a column of `said` accuses the same events: how many it accuses, and how many alone."""
     for name in said:
         off_if((said[name] == fires).all(), twice.format(name))
-
-
-def this_is_a_rule(fires: np.ndarray, said: pd.DataFrame) -> str:
-    """Praise: how many it accuses, and how many of these no other rule does."""
-    alone = fires[~said.any(axis=1)].sum() / fires.sum()
-    return (
-        f"this is a rule. It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} events; no other rule accuses "
-        f"{alone:.0%} of these."
-    )
+    alone = f"no other rule accuses {fires[~said.any(axis=1)].sum() / fires.sum():.0%} of these."
+    return f"this is a rule. It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} events; {alone}"
 
 
 @checker
@@ -226,5 +199,4 @@ def check_2c(attempt: Callable, signals: pd.DataFrame, thresholds: dict[str, flo
     """A rule of the learner's own; any that accuses few, looks back only and is new."""
     fires = accused(attempt, signals, thresholds)
     said = rules.apply_rules(signals, thresholds) == rules.SUSPICIOUS
-    only_if_new(fires, said)
     return f"{this_is_a_rule(fires, said)} Notebook 6 measures it."

@@ -10,11 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
-from checker import Off, as_column, ask, checker, compare, only_if_no_slip, still_right
+from checker import Off, as_column, ask, checker, compare, off_if, only_if_no_slip, still_right
 from helpers import plots
 from helpers.settings import ALERTS, BLOCK, BUDGET, UNUSUAL_SD, WINDOW
-
-# --- figures
 
 
 def crowds(z: pd.DataFrame, means: np.ndarray, covariances: np.ndarray, distance: np.ndarray) -> Figure:
@@ -22,12 +20,9 @@ def crowds(z: pd.DataFrame, means: np.ndarray, covariances: np.ndarray, distance
     the crowds stand farthest apart."""
     pair = np.sort(np.argsort(means.var(axis=0))[-2:])
     far, out = (values > np.quantile(values, 1 - BUDGET) for values in (distance, np.linalg.norm(z, axis=1)))
-    figure, axes = plots.single(
-        f"{1 - out[far].mean():.0%} of the events farthest from all crowds are not among those farthest out",
-        *(f"{z.columns[column]} (robust standard deviations)" for column in pair),
-        height=5,
-        width=8,
-    )
+    title = "of the events farthest from all crowds are not among those farthest out"
+    names = (f"{name} (robust standard deviations)" for name in z.columns[pair])
+    figure, axes = plots.single(f"{1 - out[far].mean():.0%} {title}", *names, height=5, width=8)
     both = z.iloc[:, pair].to_numpy()
     axes.scatter(*both.T, s=4, color=plots.GREY, alpha=0.25, lw=0)
     farthest = f"the {ALERTS} of {BLOCK:,} farthest from all"
@@ -85,12 +80,9 @@ def past_only(original: pd.DataFrame, scrambled: pd.DataFrame, change: int, colu
 
 def one_burst(z: np.ndarray, others: np.ndarray, names: Sequence[str]) -> Figure:
     """The events of one burst, axis by axis, before a background of ordinary ones."""
-    far = np.linalg.norm(z, axis=1).mean()
-    figure, axes = plots.single(
-        f"{len(z)} events within {WINDOW:,} look alike, {far:.0f} units from the middle",
-        "behaviour axis (thick: the burst; grey: ordinary events around it)",
-        "robust z-score",
-    )
+    far = f"{np.linalg.norm(z, axis=1).mean():.0f} units from the middle"
+    title, what = f"{len(z)} events within {WINDOW:,} look alike, {far}", "ordinary events around it"
+    figure, axes = plots.single(title, f"behaviour axis (thick: the burst; grey: {what})", "robust z-score")
     axes.plot(names, others.T, color=plots.GREY, lw=0.3, alpha=0.3)
     axes.plot(names, z.T, color=plots.RED, lw=1.2, alpha=0.8)
     axes.axhspan(-UNUSUAL_SD, UNUSUAL_SD, color=plots.BLUE, alpha=0.08, lw=0)
@@ -99,15 +91,12 @@ def one_burst(z: np.ndarray, others: np.ndarray, names: Sequence[str]) -> Figure
     return figure
 
 
-# --- checkers
-
-
 @checker
 def check_3a(attempt: Sequence[str], candidates: Mapping[str, Callable], events: pd.DataFrame) -> str:
     """Which candidate features see the future."""
     several = np.iterable(attempt) and not isinstance(attempt, str | Mapping)
-    if not several or not all(isinstance(name, str) for name in attempt):
-        raise Off('Give the names in a set, such as {"change", "rank"}.')
+    names = several and all(isinstance(name, str) for name in attempt)
+    off_if(not names, 'Give the names in a set, such as {"change", "rank"}.')
     for name in sorted(set(attempt) - set(candidates)):
         raise Off(f"There is no candidate called {name}.")
     half = len(events) // 2
@@ -116,16 +105,12 @@ def check_3a(attempt: Sequence[str], candidates: Mapping[str, Callable], events:
     for name in sorted(set(attempt) - leaking):
         raise Off(f"`{name}` is the same without the later events: it looks back only.")
     if missed := len(leaking - set(attempt)):
-        raise Off(
-            f"{missed} more {'sees' if missed == 1 else 'see'} the future. Compare each candidate on all "
-            "events with the same candidate on the first half alone."
-        )
+        compared = "Compare each candidate on all events with the same candidate on the first half alone."
+        raise Off(f"{missed} more {'sees' if missed == 1 else 'see'} the future. {compared}")
     shuffled = pd.concat([events[:half], events[half:].sample(frac=1, random_state=0)])
     hidden = sum(past[name].equals(candidates[name](shuffled)[:half]) for name in leaking)
-    return (
-        f"right. Shuffling the later events would have missed {hidden} of these {len(leaking)}: it moves "
-        "the largest value, but keeps it."
-    )
+    missed = f"{hidden} of these {len(leaking)}: it moves the largest value, but keeps it."
+    return f"right. Shuffling the later events would have missed {missed}"
 
 
 @checker
@@ -135,8 +120,7 @@ def check_3b(attempt: Callable) -> str:
     other = flags ^ (np.arange(200) >= 100)
     here = pd.Series(flags).astype(float)
     before = here.shift(1, fill_value=0)
-    right, share = _sum(before, window), before.rolling(window, min_periods=1).mean()
-    ever = before.cumsum()
+    right, share, ever = _sum(before, window), before.rolling(window, min_periods=1).mean(), before.cumsum()
     slips = {
         "Each event counts itself; only the events before it should count.": _sum(here, window),
         "It counts the event itself, besides the `window` events before it.": _sum(here, window + 1),
@@ -151,19 +135,15 @@ def check_3b(attempt: Callable) -> str:
     if len(found) >= 100 and not np.array_equal(found[:100], later[:100], equal_nan=True):
         raise Off("When later events change, the counts before them change: it sees the future.")
     if len(found) == len(flags) and np.isnan(found[: window + 1]).any():
-        only_if_no_slip(
-            found[window + 1 :], {sentence: slip[window + 1 :] for sentence, slip in slips.items()}
-        )
-        raise Off(
-            "The first events have fewer than `window` events before them: count those that exist; before "
-            "the very first there are 0."
-        )
+        full = slice(window + 1, None)
+        only_if_no_slip(found[full], {sentence: slip[full] for sentence, slip in slips.items()})
+        fewer = "The first events have fewer than `window` events before them: count those that exist; "
+        raise Off(f"{fewer}before the very first there are 0.")
     compare(as_column(answer, len(flags)), right, slips)
     before = pd.Series(other).astype(float).shift(1, fill_value=0)
     still_right(as_column(ask(attempt, other, 3), len(other)), _sum(before, 3))
-    return (
-        "right. It looks back only, and event by event it is what `burst` counts before asking for likeness."
-    )
+    same = "event by event it is what `burst` counts before asking for likeness."
+    return f"right. It looks back only, and {same}"
 
 
 def _sum(flags: pd.Series, window: int) -> pd.Series:
@@ -176,10 +156,8 @@ def check_3c(attempt: Callable, z: np.ndarray) -> str:
     mean, cov, z = z.mean(axis=0) + 0.5, np.cov(z[500:], rowvar=False), z[:500]
     answer, inverse = ask(attempt, z, mean, cov), np.linalg.inv(cov)
     if np.shape(answer) == (len(z), len(z)):
-        raise Off(
-            "This multiplies every row with every other; only the table's diagonal is about one row alone. "
-            "Multiply value by value instead and add up along the rows (axis=1)."
-        )
+        alone = "only the table's diagonal is about one row alone. Multiply value by value instead and add up"
+        raise Off(f"This multiplies every row with every other; {alone} along the rows (axis=1).")
 
     def by(weights: np.ndarray, mean: np.ndarray = mean) -> np.ndarray:
         return np.sqrt(np.einsum("ni,ij,nj->n", z - mean, weights, z - mean))

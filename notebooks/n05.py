@@ -17,8 +17,6 @@ from helpers import plots, rules
 from helpers.judge import Judge
 from helpers.schema import CARDS
 
-# --- figures
-
 
 def agreement(counts: pd.DataFrame) -> Figure:
     """Rules against autoencoder: how many training events in each combination."""
@@ -60,9 +58,8 @@ def one_tree(tree: Any, names: Sequence[str]) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 3.4))
     style = {"impurity": False, "rounded": True, "fontsize": 10}
     plot_tree(tree, feature_names=names, class_names=["normal", "suspicious"], ax=axes, **style)
-    for text in axes.texts:
-        if box := text.get_bbox_patch():
-            box.set_edgecolor(plots.GREY)
+    for box in filter(None, (text.get_bbox_patch() for text in axes.texts)):
+        box.set_edgecolor(plots.GREY)
     axes.set_title(title)
     return figure
 
@@ -72,12 +69,9 @@ def reasons(contributions: pd.Series, values: pd.Series, risk: float, event: int
     pushes = contributions.drop("bias").sort_values(key=np.abs, ascending=False, kind="stable")
     steps = pd.concat([contributions[["bias"]], pushes])
     ends = steps.cumsum()
-    figure, axes = plots.single(
-        f"Event {event:,}: {pushes.index[0]} is the strongest reason for a risk of {risk:.3f}",
-        f"log-odds: {ends.iloc[0]:.1f} before any input, {ends.iloc[-1]:.1f} in the end",
-        "input and its value",
-        height=3.8,
-    )
+    title = f"Event {event:,}: {pushes.index[0]} is the strongest reason for a risk of {risk:.3f}"
+    x = f"log-odds: {ends.iloc[0]:.1f} before any input, {ends.iloc[-1]:.1f} in the end"
+    figure, axes = plots.single(title, x, "input and its value", height=3.8)
     names = ["bias", *(f"{name} = {values[name]:.1f}" for name in pushes.index)]
     axes.barh(names, steps, left=ends - steps, color=np.where(steps > 0, plots.RED, plots.BLUE))
     axes.axvline(ends.iloc[-1], color="black", ls="--", label=f"{ends.iloc[-1]:.1f}: a risk of {risk:.3f}")
@@ -92,9 +86,9 @@ def copied_votes(f1: pd.Series) -> Figure:
     """How well a judge repeats each rule's vote, from its own inputs alone."""
     ordered = f1.sort_values(ascending=False, kind="stable")
     title = f"{(f1 > 0.8).sum()} of {len(f1)} votes can be copied with an F1 above 0.8"
-    figure, axes = plots.single(title, "F1 on the test part, against the rule's own votes", height=3.2)
+    what = "F1 on the test part, against the rule's own votes"
+    figure, axes = plots.single(title, what, height=3.2, xlim=(0, 1.1))
     plots.bars(axes, ordered.to_dict(), "%.2f", {rule: (rule, plots.BLUE) for rule in f1.index})
-    axes.set_xlim(0, 1.1)
     axes.axvline(0.8, color="black", ls="--")
     return figure
 
@@ -103,14 +97,11 @@ def circularity(scores: Mapping[str, float]) -> Figure:
     """F1 of judges against the labels that they were taught; `seed_rules` is a judge of the naive rule."""
     best = max(scores.values())
     title = f"Against its own labels a judge reaches an F1 of {best:.2f}; that says nothing of fraud"
-    figure, axes = plots.single(title, "F1 on the test part, against the labels it was taught", height=2.8)
+    what = "F1 on the test part, against the labels it was taught"
+    figure, axes = plots.single(title, what, height=2.8, xlim=(0, 1.1))
     named = plots.DETECTORS | {"seed_rules": ("judge of the naive rule", plots.GREY)}
     plots.bars(axes, scores, "%.2f", named)
-    axes.set_xlim(0, 1.1)
     return figure
-
-
-# --- checkers
 
 
 @checker
@@ -142,17 +133,14 @@ def check_5b(attempt: Callable, events: pd.DataFrame, inputs: np.ndarray, n_trai
 
     flagged, naive = as_flags(ask(attempt, events), len(events)), rules.naive_rule(events)
     share = flagged[:n_train].mean()
-    if not 0.01 <= share <= 0.5:
-        raise Off(f"Your rule flags {share:.1%} of the events; stay between 1 % and 50 %.")
-    if (flagged & naive).sum() > 0.5 * (flagged | naive).sum():
-        raise Off("This is nearly the naive rule again; invent something that has no sense at all.")
+    far = f"Your rule flags {share:.1%} of the events; stay between 1 % and 50 %."
+    off_if(not 0.01 <= share <= 0.5, far)
+    alike = (flagged & naive).sum() > 0.5 * (flagged | naive).sum()
+    off_if(alike, "This is nearly the naive rule again; invent something that has no sense at all.")
     judge = Judge(names=list(CARDS.columns)).fit(inputs[:n_train], flagged[:n_train].astype(np.int8))
     f1 = f1_score(flagged[n_train:], judge.risk(inputs[n_train:]) > 0.5, zero_division=0)
-    if f1 < 0.9:
-        raise Off(
-            f"The judge reaches an F1 of {f1:.2f} only. It cannot copy what it cannot see: use nothing but "
-            "the columns of the event, and no order or chance."
-        )
+    unseen = "It cannot copy what it cannot see: use nothing but the columns of the event, and no order or"
+    off_if(f1 < 0.9, f"The judge reaches an F1 of {f1:.2f} only. {unseen} chance.")
     return f"right. The judge copies it with an F1 of {f1:.2f}, and it means nothing."
 
 

@@ -16,8 +16,6 @@ from helpers import evaluation, plots, rules
 from helpers.settings import ALERTS, BLOCK, BUDGET
 from n02 import TOO_MANY, accused
 
-# --- figures
-
 VARIANTS = {  # of the sweep, which the table of detectors calls otherwise
     "naive rule": "seed_rules",
     "rules only": "rules",
@@ -28,28 +26,20 @@ VARIANTS = {  # of the sweep, which the table of detectors calls otherwise
 
 
 def _confusion(axes: plt.Axes, matrix: np.ndarray, colour: str) -> None:
-    """One confusion matrix under a bar in the detector's colour."""
     plots.counts(axes, matrix, xticklabels=["quiet", "alert"], yticklabels=["honest", "fraud"])
     axes.spines["top"].set(visible=True, color=colour, linewidth=5)
 
 
-def precision_recall(
-    truth: np.ndarray, scores: Mapping[str, np.ndarray], budget: Mapping[str, dict | None]
-) -> Figure:
+def precision_recall(truth: np.ndarray, scores: Mapping[str, np.ndarray], budget: Mapping) -> Figure:
     """Precision against recall of every detector, ours and the oracle strong; dots mark the alert budget,
     a cross the naive rule."""
-    from sklearn.metrics import precision_recall_curve
-
     strong = ("detector", "oracle")
     dots = {name: (at["recall"], at["precision"]) for name, at in budget.items() if at}
     (found, right), (possible, sure) = (dots[name] for name in strong)
-    figure, axes = plots.single(
-        f"At the budget the detector finds {found:.0%} of the frauds and is right in {right:.0%} of its "
-        f"alerts, the oracle {possible:.0%} and {sure:.0%}",
-        "recall: share of the frauds found",
-        "precision: share of alerts\nthat are fraud",
-        height=5,
-    )
+    title = f"At the budget the detector finds {found:.0%} of the frauds and is right in {right:.0%}"
+    title += f" of its alerts, the oracle {possible:.0%} and {sure:.0%}"
+    x, y = "recall: share of the frauds found", "precision: share of alerts\nthat are fraud"
+    figure, axes = plots.single(title, x, y, height=5)
     drawn: list[tuple[float, float]] = []
     for name, score in scores.items():
         label, colour = plots.DETECTORS[name]
@@ -70,18 +60,16 @@ def precision_recall(
 
 def average_precision(detectors: Mapping[str, dict]) -> Figure:
     """Average precision of every detector with its bootstrap interval."""
-    ours, possible = (
-        "{:.2f} (interval {:.2f} to {:.2f})".format(at["average_precision"], *at["average_precision_ci"])
-        for at in (detectors["detector"], detectors["oracle"])
-    )
-    title = f"The detector's average precision is {ours}, the oracle's {possible}"
-    figure, axes = plots.single(title, "average precision (bar: 95% interval, whole episodes drawn)")
+    words, strong = "{:.2f} (interval {:.2f} to {:.2f})", (detectors["detector"], detectors["oracle"])
+    said = [words.format(at["average_precision"], *at["average_precision_ci"]) for at in strong]
+    title = "The detector's average precision is {}, the oracle's {}".format(*said)
+    what = "average precision (bar: 95% interval, whole episodes drawn)"
+    figure, axes = plots.single(title, what, xlim=(0, 1))
     for row, (name, values) in enumerate(detectors.items()):
         colour = plots.DETECTORS[name][1]
         axes.hlines(row, *values["average_precision_ci"], color=colour, lw=3, alpha=0.6)
         axes.plot(values["average_precision"], row, "o", color=colour, ms=9)
     plots.rows(axes, [plots.DETECTORS[name][0] for name in detectors])
-    axes.set_xlim(0, 1)
     return figure
 
 
@@ -125,11 +113,9 @@ def false_alarms(detectors: Mapping[str, dict]) -> Figure:
     """False positives of every detector at the naive rule's recall."""
     values = {name: d["at_seed_recall"]["false_positives"] for name, d in detectors.items()}
     best = min((name for name in values if name != "oracle"), key=values.__getitem__)
-    figure, axes = plots.single(
-        f"To find as many frauds, the {plots.DETECTORS[best][0]} accuses {values[best]:,} honest events, "
-        f"the naive rule {values['seed_rules']:,}",
-        "false positives at the naive rule's recall",
-    )
+    accused = f"the {plots.DETECTORS[best][0]} accuses {values[best]:,} honest events"
+    title = f"To find as many frauds, {accused}, the naive rule {values['seed_rules']:,}"
+    figure, axes = plots.single(title, "false positives at the naive rule's recall")
     plots.bars(axes, values, "{:,.0f}")
     return figure
 
@@ -139,13 +125,11 @@ def episodes_found(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     import seaborn as sns
 
     found = table[list(names)].astype(int)
-    nobody = int((found.drop(columns="oracle", errors="ignore").sum(axis=1) == 0).sum())
+    nobody = (found.drop(columns="oracle").sum(axis=1) == 0).sum()
     figure, (sizes, axes) = plt.subplots(2, 1, figsize=(8, 5.6), sharex=True, height_ratios=(1, 4))
-    title = (
-        f"{nobody} of {len(table)} episodes are found by no label-free detector; "
-        f"one holds {table['frauds'].max()} of {table['frauds'].sum()} frauds"
-    )
-    sizes.set(title=plots.wrapped(title), ylabel="frauds")
+    title = f"{nobody} of {len(table)} episodes are found by no label-free detector"
+    largest = f"one holds {table['frauds'].max()} of {table['frauds'].sum()} frauds"
+    sizes.set(title=plots.wrapped(f"{title}; {largest}"), ylabel="frauds")
     sizes.margins(y=0.3)
     sizes.bar_label(sizes.bar(np.arange(len(table)) + 0.5, table["frauds"], color="black"), fontsize="small")
     shown = found.T.mul(np.arange(1, len(names) + 1), axis=0)  # 0: missed; otherwise the detector's row
@@ -165,7 +149,7 @@ def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, missed: Mapping[st
     fraud, lost = truth == 1, np.any(list(missed.values()), axis=0)
     why = ", ".join(f"{reason}\u00a0{mask.sum()}" for reason, mask in missed.items())
     title = f"{lost.sum()} of {fraud.sum()} frauds are missed: {why}"
-    figure, axes = plots.single(title, "distance from the crowds (log scale)", height=3.8)
+    figure, axes = plots.single(title, "distance from the crowds (log scale)", height=3.8, xscale="log")
     groups = {"honest": ~fraud, "found": fraud & ~lost, **missed}
     jitter = np.random.default_rng(0)
     for row, mask in enumerate(groups.values()):
@@ -173,20 +157,15 @@ def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, missed: Mapping[st
         colour, size = ((plots.BLUE, 4), (plots.GREEN, 30), (plots.RED, 30))[min(row, 2)]
         axes.scatter(distance[mask], height, color=colour, s=size, alpha=0.3 if row == 0 else 0.8, lw=0)
     plots.rows(axes, [f"{name} ({mask.sum():,})" for name, mask in groups.items()])
-    axes.set_xscale("log")
     return figure
 
 
 def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
     """Frauds in order of the share of honest events that are more extreme; one line a window."""
     first, second = (f"{np.median(values):.1%}" for values in ranks.values())
-    figure, axes = plots.single(
-        f"The median fraud is outdone by {first} of the honest events in the first window, "
-        f"{second} in the second",
-        "share of honest events farther from the crowds (log scale)",
-        "share of the frauds",
-        height=3.6,
-    )
+    title = f"The median fraud is outdone by {first} of the honest events in the first window"
+    x = "share of honest events farther from the crowds (log scale)"
+    figure, axes = plots.single(f"{title}, {second} in the second", x, "share of the frauds", height=3.6)
     for (label, values), line in zip(ranks.items(), ("-", ":"), strict=True):
         ordered = np.maximum(np.sort(values), 1e-4)
         height = np.arange(1, len(ordered) + 1) / len(ordered)
@@ -216,30 +195,18 @@ def ablation(table: pd.DataFrame, reference: str) -> Figure:
         axis.set_xlabel(x)
     left.set_xscale("log")
     left.invert_yaxis()
-    by_ap, by_found = (
-        (values["mean"] > values.loc[reference, "mean"]).drop("oracle", errors="ignore").sum()
-        for values in (ap, found)
-    )
-    title = (
-        f"Of {len(ap) - 2} label-free variants {by_ap} are ahead of the {reference} (line) by average "
-        f"precision, {by_found} by frauds found: means over {first['start'].nunique()} starts; bars show the "
-        "range"
-    )
-    plots.headed(figure, plots.wrapped(title))
+    free = [values["mean"].drop("oracle") for values in (ap, found)]
+    by_ap, by_found = ((means > means[reference]).sum() for means in free)
+    title = f"Of {len(ap) - 2} label-free variants {by_ap} are ahead of the {reference} (line) by average"
+    title += f" precision, {by_found} by frauds found: means over {first['start'].nunique()} starts"
+    plots.headed(figure, plots.wrapped(f"{title}; bars show the range"))
     return figure
 
 
 def budget_choice(curve: pd.DataFrame, cost: pd.Series, alerts: int, name: str, nothing: float) -> Figure:
-    """What one alert budget means: its confusion matrix, its precision and recall, its cost.
-
-    Args:
-        curve, cost: from `budget_curve` and `budget_cost`.
-        alerts: the budget to mark, in alerts a block, of the detector `name`.
-        nothing: the cost of looking at no alert, in euro.
-    """
-    figure, panels = plt.subplot_mosaic(
-        [["counts", "line"], ["euros", "euros"]], figsize=(7.5, 6.4), width_ratios=(1, 1.4)
-    )
+    """What a budget of so many `alerts` a block means for the detector `name`: its confusion matrix, its
+    precision and recall, its cost, and what looking at `nothing` costs in euro."""
+    figure, panels = plt.subplot_mosaic("AB;CC", figsize=(7.5, 6.4), width_ratios=(1, 1.4))
     counts, line, euros = panels.values()
     label, colour = plots.DETECTORS[name]
     chosen, dot = curve.loc[alerts], {"marker": "o", "ms": 9, "color": colour, "mec": "black"}
@@ -264,48 +231,26 @@ def budget_choice(curve: pd.DataFrame, cost: pd.Series, alerts: int, name: str, 
     return figure
 
 
-# --- measures
-
-
-def accusations(
-    truth: np.ndarray, fires: np.ndarray, suspicion: np.ndarray, start: int = 0
-) -> dict[str, int | float]:
-    """What a yes/no rule is worth, with its alerts in the order of a positive suspicion that ranks them.
-
-    Returns:
-        accused, frauds (among the accused), precision, recall, and within_budget: frauds among the
-        alerts when the budget is spent on accused events alone. A rule that accuses nobody has a
-        precision of 0.
-    """
-    truth, fires = np.asarray(truth) == 1, np.asarray(fires)
+def accusations(truth: np.ndarray, fires: np.ndarray, suspicion: np.ndarray, start: int = 0) -> dict:
+    """What a yes/no rule is worth: how many are accused, frauds among them, precision (0 where nobody is
+    accused), recall, and within_budget: frauds among the alerts when the budget is spent on accused events
+    alone, in the order of a positive suspicion."""
+    truth = truth == 1
     alerts = evaluation.choose_alerts(np.where(fires, suspicion, 0.0), start) & fires
-    accused, found = int(fires.sum()), int((fires & truth).sum())
-    return {
-        "accused": accused,
-        "frauds": found,
-        "precision": found / max(accused, 1),
-        "recall": found / int(truth.sum()),
-        "within_budget": int((alerts & truth).sum()),
-    }
+    accused, found = fires.sum(), (fires & truth).sum()
+    shares = {"precision": found / max(accused, 1), "recall": found / truth.sum()}
+    return {"accused": accused, "frauds": found, **shares, "within_budget": (alerts & truth).sum()}
 
 
-def budget_curve(
-    truth: np.ndarray, score: np.ndarray, start: int = 0, most: int = 10 * ALERTS
-) -> pd.DataFrame:
-    """What every alert budget from 1 to `most` of a block's events gives.
-
-    Returns:
-        One row a budget, its number the index `per`: honest_quiet, false_alarms, missed, found,
-        precision (NaN where no alert was raised) and recall.
-    """
+def budget_curve(truth: np.ndarray, score: np.ndarray, start=0, most=10 * ALERTS) -> pd.DataFrame:
+    """One row for each alert budget from 1 to `most` of a block's events, the index `per`: honest_quiet,
+    false_alarms, missed, found, precision (NaN where no alert was raised) and recall."""
     alerts = (evaluation.choose_alerts(score, start, per) for per in range(1, most + 1))
     counts = [np.bincount(2 * (truth == 1) + flagged, minlength=4) for flagged in alerts]
     cells = ["honest_quiet", "false_alarms", "missed", "found"]
     table = pd.DataFrame(counts, pd.RangeIndex(1, most + 1, name="per"), cells)
-    return table.assign(
-        precision=table["found"] / (table["found"] + table["false_alarms"]),
-        recall=table["found"] / (table["found"] + table["missed"]),
-    )
+    alerts, frauds = (table["found"] + table[others] for others in ("false_alarms", "missed"))
+    return table.assign(precision=table["found"] / alerts, recall=table["found"] / frauds)
 
 
 def budget_cost(curve: pd.DataFrame, review: float, missed: float) -> pd.Series:
@@ -313,54 +258,39 @@ def budget_cost(curve: pd.DataFrame, review: float, missed: float) -> pd.Series:
     return (curve["found"] + curve["false_alarms"]) * review + curve["missed"] * missed
 
 
-def coverage(
-    truth: np.ndarray,
-    score: np.ndarray,
-    episode: np.ndarray,
-    other: np.ndarray | None = None,
-    times: int = 300,
-    seed: int = 0,
-) -> float:
+def coverage(truth: np.ndarray, score: np.ndarray, episode: np.ndarray, other=None, times=300) -> float:
     """How often a "95 %" interval holds the value it is meant to hold, by a double bootstrap.
 
     The value is the average precision of `score`, or how far it is ahead of that of the `other` one.
     The events at hand play the world. We draw `times` samples from them by episodes, give each its interval
     by the same bootstrap, and count the share of intervals that hold the world's value.
     """
-    both = {"one": score} if other is None else {"one": score, "other": other}
 
     def value(draws: np.ndarray) -> np.ndarray:
+        both = {"one": score} if other is None else {"one": score, "other": other}
         ap = evaluation.bootstrap_ap(truth, both, draws)
         return (ap["one"] if other is None else ap["one"] - ap["other"]).to_numpy()
 
     many = int(episode.max()) + 1
     (world,) = value(np.ones((1, len(episode)), dtype=int))
-    random, held = np.random.default_rng(seed), 0
+    random, held = np.random.default_rng(0), 0
     for _ in range(times):
         sample = random.integers(0, many, many)
         counts = random.multinomial(many, np.full(many, 1 / many), size=times)
-        drawn = np.zeros((times, many), dtype=int)
-        np.add.at(drawn.T, sample, counts.T)
+        drawn = counts @ np.eye(many, dtype=int)[sample]
         lo, hi = evaluation.interval(value(drawn[:, episode]))
         held += lo <= world <= hi
     return held / times
 
 
-def episode_table(
-    truth: np.ndarray, episode: np.ndarray, flagged: Mapping[str, np.ndarray], start: int = 0
-) -> pd.DataFrame:
+def episode_table(truth: np.ndarray, episode: np.ndarray, flagged: Mapping, start=0) -> pd.DataFrame:
     """One row per episode: its frauds, first_event and last_event, and for each detector of `flagged` (which
     events it alerts on) whether it alerted on at least one of the frauds."""
     fraud = np.flatnonzero(truth)
-    table = pd.DataFrame(
-        {"episode": episode, "event": fraud + start} | {n: f[fraud] for n, f in flagged.items()}
-    )
-    by = table.groupby("episode")
+    alerted = {name: flags[fraud] for name, flags in flagged.items()}
+    by = pd.DataFrame({"episode": episode, "event": fraud + start} | alerted).groupby("episode")
     when = by["event"].agg(frauds="size", first_event="min", last_event="max")
     return when.join(by[list(flagged)].any())
-
-
-# --- checkers
 
 
 @checker
@@ -368,19 +298,13 @@ def check_6a(attempt: Callable, matrices: Mapping[str, np.ndarray]) -> str:
     """Precision and recall from a confusion matrix."""
     for name, matrix in {**matrices, "a made-up matrix": np.array([[90, 6], [1, 3]])}.items():
         (quiet, false), (missed, found) = np.asarray(matrix, dtype=float)
-        precision, recall, accuracy = found / (found + false), found / (found + missed), quiet + found
-        accuracy /= np.sum(matrix)
-        honest = quiet / (quiet + missed), quiet / (quiet + false)
+        precision, recall = found / (found + false), found / (found + missed)
+        accurate = (quiet + found) / np.sum(matrix), recall
+        honest, swapped = (quiet / (quiet + missed), quiet / (quiet + false)), (recall, precision)
         slips = {
-            "The two are swapped: precision is about the alerts, recall about the frauds.": (
-                recall,
-                precision,
-            ),
+            "The two are swapped: precision is about the alerts, recall about the frauds.": swapped,
             "These are about the honest events; frauds are the second row, alerts the second column.": honest,
-            "The first is accuracy, the share of right answers, which is high for everybody here.": (
-                accuracy,
-                recall,
-            ),
+            "The first is accuracy, the share of right answers, which is high for everybody here.": accurate,
         }
         pair = as_pair(ask(attempt, matrix), "precision, recall")
         compare(pair, (precision, recall), slips, f"For {name}, precision and recall:")
@@ -390,6 +314,7 @@ def check_6a(attempt: Callable, matrices: Mapping[str, np.ndarray]) -> str:
 @checker
 def check_6b(attempt: Callable, truth: np.ndarray, score: np.ndarray) -> str:
     """Average precision, walked down the ranking."""
+    straight = "This is the area under the precision-recall curve with straight lines"
     generator = np.random.default_rng(0)
     toy, ranked = (generator.random(40) < 0.3).astype(int), generator.permutation(40).astype(float)
     order = np.argsort(-ranked)
@@ -397,33 +322,27 @@ def check_6b(attempt: Callable, truth: np.ndarray, score: np.ndarray) -> str:
     frauds = np.arange(1, len(places) + 1)
     notes = frauds / places
     at_every_place = (toy[order].cumsum() / np.arange(1, 41)).mean()
+    in_time, from_lowest = frauds / (np.flatnonzero(toy) + 1), frauds / (41 - places[::-1])
     by_order = (toy.cumsum() / (order + 1))[toy == 1].mean()
     recall_precision = precision_recall_curve(toy, ranked)[1::-1]
     slips = {
-        "It walks through time, not down the ranking: sort by score first.": (
-            frauds / (np.flatnonzero(toy) + 1)
-        ).mean(),
-        "It begins at the lowest score; the riskiest event comes first.": (
-            frauds / (41 - places[::-1])
-        ).mean(),
+        "It walks through time, not down the ranking: sort by score first.": in_time.mean(),
+        "It begins at the lowest score; the riskiest event comes first.": from_lowest.mean(),
         "It averages over all events; only the places where a fraud is found count.": at_every_place,
         "It divides by the number of events; divide by the number of frauds.": notes.sum() / len(toy),
         "It adds the notes up; return their mean.": notes.sum(),
         "It counts places from 0; the first place is number 1.": (frauds / (places - 1)).mean(),
         "It notes the precision before each fraud; count that fraud, too.": ((frauds - 1) / places).mean(),
         "The order of `argsort` says which event comes first, not which place an event has.": by_order,
-        "This is the area under the precision-recall curve with straight lines drawn between its points; "
-        "take the mean of the notes.": auc(*recall_precision),
+        f"{straight} drawn between its points; take the mean of the notes.": auc(*recall_precision),
         "This is the area under the ROC curve.": roc_auc_score(toy, ranked),
         "This is the share of frauds, which is what chance reaches.": toy.mean(),
     }
     compare(as_number(ask(attempt, toy, ranked)), notes.mean(), slips, "On forty made-up events")
     mine, ours = as_number(ask(attempt, truth, score)), average_precision_score(truth, score)
     still_right(mine, ours, tol=0.005)
-    return (
-        f"right. For the rule book it gives {mine:.2f}, as in the table. Where many scores are equal, as "
-        "the judge's are, scikit-learn takes equal ones together."
-    )
+    equal = "Where many scores are equal, as the judge's are, scikit-learn takes equal ones together."
+    return f"right. For the rule book it gives {mine:.2f}, as in the table. {equal}"
 
 
 @checker
@@ -435,8 +354,8 @@ def check_6c(attempt: Callable, episode: np.ndarray) -> str:
     torn = "Frauds of one episode are torn apart: draw episodes, and give each fraud its episode's count."
     size = "A draw holds as many episodes as there are, 4 here; some of them twice, others not at all."
     far = np.abs(each.mean(axis=0) - 1).max() > 0.25
-    if (draws != again).any():
-        raise Off("The same generator gives another draw: let `generator` draw, not `np.random`.")
+    mine = "The same generator gives another draw: let `generator` draw, not `np.random`."
+    off_if((draws != again).any(), mine)
     off_if((draws != each[:, small]).any(), torn)
     off_if((draws == draws[0]).all(), "Every draw is the same; let the generator choose.")
     off_if(each.max() == 1, "No episode comes twice: draw with replacement.")
@@ -458,25 +377,19 @@ def _draws(attempt: Callable, episode: np.ndarray) -> np.ndarray:
     """(200, frauds) from so many calls, each with a generator of its own."""
     answers = [ask(attempt, episode, np.random.default_rng(draw)) for draw in range(200)]
     for answer in answers:
-        if np.shape(answer) != episode.shape:
-            raise Off(
-                f"For {len(episode)} frauds it should say {len(episode)} times how often each is drawn, but "
-                f"gives the shape {np.shape(answer)}."
-            )
+        often = f"For {len(episode)} frauds it should say {len(episode)} times how often each is drawn, but "
+        off_if(np.shape(answer) != episode.shape, f"{often}gives the shape {np.shape(answer)}.")
     return np.array([as_column(answer, len(episode)) for answer in answers])
 
 
 @checker
-def check_6d(
-    attempt: Callable, signals: pd.DataFrame, thresholds: dict[str, float], truth: np.ndarray
-) -> str:
+def check_6d(attempt: Callable, signals: pd.DataFrame, thresholds: Mapping, truth: np.ndarray) -> str:
     """The learner's own rule, measured on the test part."""
     fires = accused(attempt, signals, thresholds, most=4 * TOO_MANY)
     start, suspicion = int(signals.index[0]), rules.suspicion(signals)
     found = accusations(truth, fires, suspicion, start)
     book = evaluation.budget_report(truth, suspicion, start)
-    return (
-        f"measured. Of {found['accused']} accused events {found['frauds']} are frauds: a precision of "
-        f"{found['precision']:.0%} and a recall of {found['recall']:.0%}. Within the budget it finds "
-        f"{found['within_budget']} frauds, the whole rule book {book['true_positives']}."
-    )
+    worth = f"a precision of {found['precision']:.0%} and a recall of {found['recall']:.0%}"
+    within = f"{found['within_budget']} frauds, the whole rule book {book['true_positives']}"
+    counted = f"Of {found['accused']} accused events {found['frauds']} are frauds: {worth}"
+    return f"measured. {counted}. Within the budget it finds {within}."

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,13 +26,8 @@ from helpers.judge import Judge
 from helpers.rules import UNDECIDED
 from helpers.settings import BUDGET, RESULTS, ROOT
 
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
 TABLE = RESULTS / "scaling.json"
 ONE, SPARK = "one process", "Spark, 2 cores"
-
-# --- what the measurements say
 
 
 def read() -> dict[str, Any]:
@@ -42,36 +37,28 @@ def read() -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> pd.DataFrame:
     """The measurements, one row each, with events_per_s and total_s, start-up included."""
-    measured = pd.DataFrame(result["measured"])
-    return measured.assign(
-        events_per_s=measured["events"] / measured["work_s"],
-        total_s=measured["start_s"] + measured["work_s"],
-    )
+    rows = pd.DataFrame(result["measured"])
+    rows["events_per_s"] = rows["events"] / rows["work_s"]
+    return rows.assign(total_s=rows["start_s"] + rows["work_s"])
 
 
 def findings(result: dict[str, Any]) -> dict[str, float | None]:
-    """What the largest size says.
-
-    Returns:
-        peak_mb of one process; speed_kept, its events a second against those of the size before;
-        of_xgboost, its events a second against XGBoost's own; spark_against_one, the seconds of Spark's
-        work on 2 cores against those of one process; crossover, the number of events from which Spark on 2
-        cores is done first, on straight lines through the work of both sizes, raised by each path's median
-        start-up (None: never).
-    """
+    """What the largest size says: peak_mb of one process; speed_kept and of_xgboost, its events a second
+    against those of the size before and XGBoost's own; spark_against_one, the seconds of Spark's work on 2
+    cores against those of one process; crossover, the number of events from which Spark on 2 cores is done
+    first, on straight lines through both sizes, raised by each path's median start-up (None: never)."""
     rows = table(result).set_index(["path", "events"]).sort_index()
     one, two = rows.loc[ONE], rows.loc[SPARK]
     (start_one, slope_one), (start_two, slope_two) = _line(one), _line(two)
-    crossing = (start_two - start_one) / (slope_one - slope_two) if slope_one > slope_two else None
+    crossing = float((start_two - start_one) / (slope_one - slope_two)) if slope_one > slope_two else None
     before, last = one.iloc[-2], one.iloc[-1]
     found = {
         "peak_mb": last["peak_mb"],
         "speed_kept": last["events_per_s"] / before["events_per_s"],
         "of_xgboost": last["events_per_s"] / last["xgboost_per_s"],
         "spark_against_one": two["work_s"].iloc[-1] / last["work_s"],
-        "crossover": crossing,
     }
-    return {name: None if value is None else float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in found.items()} | {"crossover": crossing}
 
 
 def _line(path: pd.DataFrame) -> tuple[float, float]:
@@ -86,33 +73,24 @@ def cluster(result: dict[str, Any], events: int, cores: Sequence[int]) -> pd.Dat
 
     Assumes that the cluster's cores are like this machine's, that storage feeds them all, that start-up
     takes what it took here, and that the share of the work which more cores do not help is what 1 and 2
-    cores showed (Amdahl's law).
-
-    Returns:
-        Index: "one process" and "Spark, N cores"; columns hours, hours_if_all_spread (every core helps as
-        much as the first) and share_waiting, the share of the paid core-hours that does nothing.
+    cores showed (Amdahl's law). One row a path: hours, hours_if_all_spread (every core helps as much as the
+    first) and share_waiting, the share of the paid core-hours that does nothing.
     """
     rows = table(result)
     last = rows[rows["events"] == rows["events"].max()].set_index("path")
     work = last["work_s"] / last["events"] * events
     alone, one, two = work[ONE], work["Spark, 1 core"], work[SPARK]
     serial = min(max(2 * two / one - 1, 0.0), 1.0)
-    start = last["start_s"][SPARK]
-    hours = {ONE: (alone / 3_600, alone / 3_600, 0.0)}
+    start, hours = last["start_s"][SPARK], {ONE: (alone / 3_600, alone / 3_600, 0.0)}
     for count in cores:
         seconds, spread = start + one * (serial + (1 - serial) / count), start + one / count
         hours[f"Spark, {count} cores"] = seconds / 3_600, spread / 3_600, 1 - one / (seconds * count)
     return pd.DataFrame.from_dict(hours, "index", columns=["hours", "hours_if_all_spread", "share_waiting"])
 
 
-# --- figures
-
-
 def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
-    """Seconds and peak memory of each path against the number of events, on log axes.
-
-    `measured` is from `table`; Spark on 2 cores is done first from `crossover` events (None: never).
-    """
+    """Seconds and peak memory of each path against the number of events, on log axes; Spark on 2 cores is
+    done first from `crossover` events (None: never)."""
     figure, (time, memory) = plt.subplots(2, 1, figsize=(7.5, 6.4), sharex=True)
     largest = measured["events"].max()
     ahead = f"not ahead of one process up to {largest:,} events"
@@ -133,37 +111,23 @@ def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
 
 
 def forgotten(remembered: pd.Series, alone: pd.Series, batch: int) -> Figure:
-    """Which share of the alerts' burst counts a worker that starts afresh forgets, along its micro-batch.
-
-    Both hold burst counts of the same alerts, indexed by the event's turn within its key; `batch` is how
-    many events of a key a micro-batch holds.
-    """
+    """Which share of the alerts' burst counts, indexed by the event's turn within its key, a worker that
+    starts afresh forgets along its micro-batch, which holds `batch` events of a key."""
     tenth = batch // 10
     place = remembered.index % batch // tenth * tenth
     lost = 1 - alone.groupby(place).sum() / remembered.groupby(place).sum()
-    figure, axes = plots.single(
-        f"Without memory {(alone < remembered).mean():.0%} of the alerts lose a part of their burst; early "
-        f"in a micro-batch {lost.iloc[0]:.0%} of all is forgotten, late {lost.iloc[-1]:.0%}",
-        "position in the micro-batch, in events of the key",
-        "share of the burst count\nthat is forgotten",
-        height=3.4,
-    )
+    title = f"Without memory {(alone < remembered).mean():.0%} of the alerts lose a part of their burst; "
+    title += f"early in a micro-batch {lost.iloc[0]:.0%} of all is forgotten, late {lost.iloc[-1]:.0%}"
+    x, y = "position in the micro-batch, in events of the key", "share of the burst count\nthat is forgotten"
+    figure, axes = plots.single(title, x, y, height=3.4, ylim=(0, 1))
     axes.bar(lost.index, lost, width=0.9 * tenth, align="edge", color=plots.BLUE)
-    axes.set_ylim(0, 1)
     plots.percent(axes.yaxis)
     return figure
 
 
-# --- on Spark
-
-
 def serve_and_kill(detector: Path, folder: Path, batches: int, seconds: float = 0.0, **options: Any) -> int:
-    """Serve in a process of its own and kill it, Java and all, so long after so many micro-batches. `options`
-    are those of `serve`.
-
-    Returns:
-        How many micro-batches were finished.
-    """
+    """Serve, with the `options` of `serve`, in a process of its own and kill it, Java and all, so long after
+    so many micro-batches; gives how many were finished."""
     job = json.dumps({"detector": str(detector), "folder": str(folder), "options": options})
     command = [sys.executable, "-c", "from helpers import runs; import n08; n08._serve_job()", job]
     finished = folder / "checkpoint" / "commits"
@@ -189,17 +153,9 @@ def _serve_job() -> None:
     spark.serve(spark.session(2, folder), Path(job["detector"]), folder, **job["options"])
 
 
-def train_judge(
-    session: SparkSession, seen: np.ndarray, labels: np.ndarray, judge: Judge, workers: int
-) -> Judge:
-    """Train the judge with XGBoost on Spark: each worker holds a part of the rows, and they agree on trees.
-
-    Args:
-        seen: (n, k + 1) what the judge sees.
-        labels: (n,) pseudo-labels; undecided rows are left out.
-        judge: its settings.
-        workers: so many tasks train at a time, as many as the session has cores or fewer.
-    """
+def train_judge(session: Any, seen: np.ndarray, labels: np.ndarray, judge: Judge, workers: int) -> Judge:
+    """Train a judge with the settings of `judge` by XGBoost on Spark: each worker holds a part of the rows
+    that it sees, (n, k + 1), and of the pseudo-labels, (n,), and they agree on trees."""
     from xgboost.spark import SparkXGBClassifier
 
     for name in ("XGBoost-PySpark", "SparkXGBClassifier"):
@@ -208,39 +164,21 @@ def train_judge(
     table = pd.DataFrame(seen[known], columns=judge.names).assign(label=labels[known])
     rows = session.createDataFrame(table.rename_axis("row").reset_index())
     parts = rows.repartitionByRange(workers, "row").sortWithinPartitions("row")
-    model = SparkXGBClassifier(
-        features_col=judge.names,
-        label_col="label",
-        num_workers=workers,
-        verbose=False,
-        n_estimators=judge.trees,
-        max_depth=judge.depth,
-        learning_rate=judge.learning_rate,
-        subsample=judge.subsample,
-        colsample_bytree=judge.columns,
-        random_state=judge.seed,
-        tree_method="hist",
-    ).fit(parts)
+    settings = {"n_estimators": judge.trees, "max_depth": judge.depth, "learning_rate": judge.learning_rate}
+    settings |= {"subsample": judge.subsample, "colsample_bytree": judge.columns, "random_state": judge.seed}
+    settings |= {"features_col": judge.names, "label_col": "label", "num_workers": workers}
+    model = SparkXGBClassifier(**settings, tree_method="hist", verbose=False).fit(parts)
     return Judge(names=judge.names, model=model.get_booster())
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> dict[str, Any]:
-    """How alike two judges' (n,) risks of the same events are.
-
-    Returns:
-        same_bits, rank_correlation (Spearman's), and same_alerts: the share of the budget's riskiest events
-        that both name.
-    """
+    """How alike two judges' (n,) risks of the same events are: same_bits, rank_correlation (Spearman's), and
+    same_alerts, the share of the budget's riskiest events that both name."""
     count = max(1, round(BUDGET * len(one)))
     top = [set(np.argsort(-risk, kind="stable")[:count].tolist()) for risk in (one, other)]
-    return {
-        "same_bits": bool((one == other).all()),
-        "rank_correlation": float(pd.Series(one).corr(pd.Series(other), method="spearman")),
-        "same_alerts": len(top[0] & top[1]) / count,
-    }
-
-
-# --- checkers
+    alike = float(pd.Series(one).corr(pd.Series(other), method="spearman"))
+    same = {"same_bits": bool((one == other).all()), "rank_correlation": alike}
+    return same | {"same_alerts": len(top[0] & top[1]) / count}
 
 
 @checker

@@ -12,7 +12,7 @@ from checker import as_pair, ask, checker, compare, off_if
 from helpers import plots
 from helpers.schema import Schema
 from helpers.settings import ALERTS, BLOCK
-from n02 import accused, only_if_new
+from n02 import accused, this_is_a_rule
 
 # --- the simulated world
 
@@ -32,33 +32,19 @@ SESSIONS = Schema(  # an account's day on a streaming service; the first six nam
 ABUSE = ("content_fraud", "service_fraud", "account_fraud")  # Netflix's three categories
 TYPES, SYSTEMS, FORMATS = 4, 3, 6  # device types (television, telephone, browser, console), DRM, encodings
 CARRIES = np.array([[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.05, 0.1, 0.85], [0.1, 0.9, 0.0]])  # DRM by type
-PLAYS = np.array(  # the best encoding that a device of a type plays
-    [
-        [0.00, 0.05, 0.15, 0.35, 0.30, 0.15],
-        [0.20, 0.40, 0.30, 0.10, 0.00, 0.00],
-        [0.15, 0.35, 0.40, 0.10, 0.00, 0.00],
-        [0.00, 0.10, 0.30, 0.35, 0.20, 0.05],
-    ]
-)
+_PLAYS = [[0, 5, 15, 35, 30, 15], [20, 40, 30, 10, 0, 0], [15, 35, 40, 10, 0, 0], [0, 10, 30, 35, 20, 5]]
+PLAYS = np.array(_PLAYS) / 100  # the best encoding that a device of a type plays
 TITLES, HOME, FOREIGN = 5_000, 0, 1_000  # the catalogue; the first number of addresses at home and elsewhere
 ACCOUNTS = 1_000  # in a block, which has a generator of its own: more accounts never change the first ones
-KINDS = np.array(  # which categories a campaign commits, and how often: Netflix's shares
-    [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]], dtype=bool
-)
-OFTEN = np.array([0.26, 0.40, 0.19, 0.06, 0.03, 0.03, 0.03])
+KINDS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]]) == 1
+OFTEN = [0.26, 0.40, 0.19, 0.06, 0.03, 0.03, 0.03]  # Netflix's shares of campaigns that commit these
 
 
 def simulate(
     accounts: int = 2_500, days: int = 30, seed: int = 0, abused: float = 0.012, throttle: float = 0.2
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A world of its own, the same for the same arguments.
-
-    Args:
-        accounts: how many households.
-        days: how many days.
-        seed: of the world.
-        abused: about which share of the account-days with a request is abuse.
-        throttle: how much of their strength campaigns keep in the second half of the days.
+    """A world of its own, the same for the same arguments. `abused` is about which share of the account-days
+    with a request is abuse, `throttle` how much of their strength campaigns keep in the second half.
 
     Returns:
         (n, 25) one row an account and day with at least one licence request, day by day: 12 counts, 11
@@ -72,8 +58,7 @@ def simulate(
         honest = block.honest()
         wanted = abused * len(honest[["account", "day"]].drop_duplicates())
         requests = pd.concat([honest, *block.campaigns(wanted, throttle)], ignore_index=True)
-        table = _described(requests, days)
-        blocks.append(table.assign(account=table["account"] + first))
+        blocks.append(_described(requests, days, first))
     table = pd.concat(blocks, ignore_index=True)
     shuffled = table.iloc[np.random.default_rng([seed, accounts, days]).permutation(len(table))]
     table = shuffled.sort_values("day", kind="stable", ignore_index=True).rename_axis("event")
@@ -98,11 +83,10 @@ class _Block:
         self.type = _choose(draw, draw.dirichlet([3.0, 3.5, 2.0, 1.5], accounts)[owner])
         self.system = _choose(draw, CARRIES[self.type])
         self.format = _choose(draw, PLAYS[self.type])
-        weight = draw.gamma(0.8, 1.0, n) + 0.05
+        self.upto = np.cumsum(draw.gamma(0.8, 1.0, n) + 0.05)
         new = (draw.random(n) < 0.12) & (np.arange(n) != self.begin[owner])
         christmas = np.where(draw.random(n) < 0.5, int(0.8 * days), draw.integers(0, days, n))
         self.since = np.where(new, christmas, 0)
-        self.upto = np.cumsum(weight)
         self.below = np.append(0, self.upto)[self.begin]
         self.total = self.upto[self.last] - self.below
         self.binge = draw.beta(0.5, 12, accounts)
@@ -146,23 +130,12 @@ class _Block:
         updated = draw.random(n) < 0.01
         system = np.where(odd, draw.integers(0, SYSTEMS, n), self.system[device])
         worse = np.where(slow, draw.integers(1, 3, n), 0)
-        return pd.DataFrame(
-            {
-                "account": account[i],
-                "day": day[i],
-                "hour": (hour[i] + nth // 3) % 24,
-                "title": title[i] + np.where(binge[i], nth, 0),
-                "dev_id": device,
-                "cdm": device + 100_000 * updated,
-                "type": self.type[device],
-                "drm": system,
-                "enc_frmt": np.maximum(self.format[device] - worse, 0),
-                "ip": place[i],
-                "country": country[i],
-                "failed": draw.random(n) < np.where(bad[i], 0.5, 0.02),
-                **dict.fromkeys(ABUSE, False),
-            }
-        )
+        who = {"account": account[i], "day": day[i], "ip": place[i], "country": country[i]}
+        what = {"hour": (hour[i] + nth // 3) % 24, "title": title[i] + np.where(binge[i], nth, 0)}
+        what["failed"] = draw.random(n) < np.where(bad[i], 0.5, 0.02)
+        by = {"dev_id": device, "cdm": device + 100_000 * updated, "type": self.type[device], "drm": system}
+        by["enc_frmt"] = np.maximum(self.format[device] - worse, 0)
+        return pd.DataFrame(who | what | by).assign(**dict.fromkeys(ABUSE, False))
 
     def campaigns(self, wanted: float, throttle: float) -> list[pd.DataFrame]:
         """The requests of those who do not: episodes of accounts that one tool or one hand goes through."""
@@ -210,22 +183,11 @@ class _Block:
             system, format_ = _choose(draw, CARRIES[type_]), _choose(draw, PLAYS[type_])
             hour = _evening(draw, np.full(len(i), 0.3), False)  # many people, one evening
             place = first + (slot if kind == "service_fraud" else 0)
-        return pd.DataFrame(
-            {
-                "account": account[i],
-                "day": day[i],
-                "hour": hour,
-                "title": draw.integers(0, TITLES, len(i)),
-                "dev_id": device,
-                "cdm": device,
-                "type": type_,
-                "drm": system,
-                "enc_frmt": format_,
-                "ip": np.where(own, HOME, place),
-                "country": np.where(own, 0, 10 + first % 7),
-                "failed": nth >= good[i],
-            }
-        )
+        who = {"account": account[i], "day": day[i], "ip": np.where(own, HOME, place)}
+        who["country"] = np.where(own, 0, 10 + first % 7)
+        what = {"hour": hour, "title": draw.integers(0, TITLES, len(i)), "failed": nth >= good[i]}
+        by = {"dev_id": device, "cdm": device, "type": type_, "drm": system, "enc_frmt": format_}
+        return pd.DataFrame(who | what | by)
 
 
 def _each(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -246,7 +208,7 @@ def _evening(draw: np.random.Generator, night: np.ndarray, child: np.ndarray | b
     return np.floor(np.where(child, draw.normal(16, 2, n), hour)).astype(int) % 24
 
 
-def _described(requests: pd.DataFrame, days: int) -> pd.DataFrame:
+def _described(requests: pd.DataFrame, days: int, first: int) -> pd.DataFrame:
     """One row an account-day with its 23 features, its account, its day and its truth."""
     where, cell = np.unique((requests["account"] * days + requests["day"]).to_numpy(), return_inverse=True)
     n, total = len(where), np.bincount(cell)
@@ -260,25 +222,15 @@ def _described(requests: pd.DataFrame, days: int) -> pd.DataFrame:
 
     hours = np.bincount(cell * 24 + requests["hour"], minlength=24 * n).reshape(n, 24)
     device, system, encoding = (requests[name].to_numpy() for name in ("type", "drm", "enc_frmt"))
-    kinds = zip(SHARES.items(), (device, system, encoding // 2), strict=True)
-    features = {
-        "license_cnt": total,
-        **{f"dist_{name}_cnt": distinct(name) for name in DISTINCT},
-        "failed_cnt": count(requests["failed"]).astype(int),
-        "busiest_hour_cnt": hours.max(axis=1),
-        "dist_hour_cnt": (hours > 0).sum(axis=1),
-        "night_cnt": hours[:, :6].sum(axis=1),
-        **{
-            f"{name}_{kind}_pct": count(values == i) / total
-            for (name, letters), values in kinds
-            for i, kind in enumerate(letters)
-        },
-        "mismatch_pct": count(CARRIES[device, system] == 0) / total,
-        "account": where // days,
-        "day": where % days,
-        **{name: count(requests[name]) > 0 for name in ABUSE},
-    }
-    return pd.DataFrame(features)
+    features = {"license_cnt": total} | {f"dist_{name}_cnt": distinct(name) for name in DISTINCT}
+    features["failed_cnt"] = count(requests["failed"]).astype(int)
+    features |= {"busiest_hour_cnt": hours.max(axis=1), "dist_hour_cnt": (hours > 0).sum(axis=1)}
+    features["night_cnt"] = hours[:, :6].sum(axis=1)
+    for (name, letters), values in zip(SHARES.items(), (device, system, encoding // 2), strict=True):
+        features |= {f"{name}_{kind}_pct": count(values == i) / total for i, kind in enumerate(letters)}
+    features["mismatch_pct"] = count(CARRIES[device, system] == 0) / total
+    features |= {"account": first + where // days, "day": where % days}
+    return pd.DataFrame(features | {name: count(requests[name]) > 0 for name in ABUSE})
 
 
 # --- figures
@@ -302,11 +254,9 @@ def mirror(scores: Mapping[str, Mapping[str, float]]) -> Figure:
     said, real = table.loc["xgboost", ["heuristics", "truth"]]
     title = f"XGBoost: F1 {said:.2f} against the labels it learned from, {real:.2f} against the truth"
     figure, axes = plots.single(title, "F1, mean over the three categories", height=3.6)
-    rows = np.arange(len(table))
-    for shift, column, colour, label in (
-        (0, "heuristics", plots.GREY, "against the heuristics' labels"),
-        (0.4, "truth", plots.GREEN, "against the truth"),
-    ):
+    rows, truth = np.arange(len(table)), (0.4, "truth", plots.GREEN, "against the truth")
+    labels = (0, "heuristics", plots.GREY, "against the heuristics' labels")
+    for shift, column, colour, label in (labels, truth):
         bars = axes.barh(rows + shift, table[column], 0.38, color=colour, label=label)
         axes.bar_label(bars, fmt="%.2f", padding=4, fontsize="small")
     axes.set_yticks(rows + 0.2, [MODELS[name][0] for name in table.index])
@@ -318,8 +268,8 @@ def mirror(scores: Mapping[str, Mapping[str, float]]) -> Figure:
 def caught_by_day(caught: pd.Series, half: float) -> Figure:
     """Share of the abused account-days that a heuristic accuses, by day, and the mean of each half."""
     early, late = caught[caught.index < half], caught[caught.index >= half]
-    first, second = early.mean(), late.mean()
-    title = f"Heuristics accuse {first:.0%} of a day's abuse in the first half, {second:.0%} later"
+    later = f"in the first half, {late.mean():.0%} later"
+    title = f"Heuristics accuse {early.mean():.0%} of a day's abuse {later}"
     figure, axes = plots.single(title, "day", "share of abused\naccount-days accused", height=3)
     axes.bar(caught.index, caught, color=plots.ORANGE, alpha=0.6)
     for part in (early, late):
@@ -331,11 +281,9 @@ def caught_by_day(caught: pd.Series, half: float) -> Figure:
 def found_in_sessions(found: Mapping[str, int], abused: int) -> Figure:
     """Abused account-days among the alerts of every model."""
     times = found["detector"] / max(found["heuristics"], 1)
-    figure, axes = plots.single(
-        f"The detector finds {times:.1f} times what the heuristics find",
-        f"found among the alerts, {ALERTS} of every {BLOCK:,} account-days ({abused} were abused)",
-        height=3.6,
-    )
+    title = f"The detector finds {times:.1f} times what the heuristics find"
+    x = f"found among the alerts, {ALERTS} of every {BLOCK:,} account-days ({abused} were abused)"
+    figure, axes = plots.single(title, x, height=3.6)
     plots.bars(axes, dict(sorted(found.items(), key=lambda item: -item[1])), "{:.0f}", MODELS)
     return figure
 
@@ -343,24 +291,19 @@ def found_in_sessions(found: Mapping[str, int], abused: int) -> Figure:
 def over_worlds(found: pd.DataFrame) -> Figure:
     """What every model finds, as a multiple of what the heuristics find; one dot a world, the mean a line."""
     means = (found.mean() / found["heuristics"].mean()).sort_values(ascending=False)
-    figure, axes = plots.single(
-        f"Over {len(found)} worlds the detector finds {means['detector']:.1f} times what the heuristics find",
-        "abused account-days found within the alert budget, mean of the heuristics = 1",
-        height=3.8,
-    )
-    for row, name in enumerate(means.index):
-        colour = MODELS[name][1]
+    ahead = f"the detector finds {means['detector']:.1f} times what the heuristics find"
+    x = "abused account-days found within the alert budget, mean of the heuristics = 1"
+    figure, axes = plots.single(f"Over {len(found)} worlds {ahead}", x, height=3.8)
+    labels, colours = zip(*(MODELS[name] for name in means.index), strict=True)
+    for row, (name, colour) in enumerate(zip(means.index, colours, strict=True)):
         values = found[name] / found["heuristics"].mean()
         spread = np.linspace(-0.25, 0.25, len(values))
         axes.scatter(values, row + spread, s=14, color=colour, alpha=0.7, lw=0)
         axes.vlines(means[name], row - 0.35, row + 0.35, color=colour, lw=3)
     axes.axvline(1, color=plots.GREY, lw=1, ls=":")
-    plots.rows(axes, [MODELS[name][0] for name in means.index])
+    plots.rows(axes, labels)
     axes.set_xlim(0)
     return figure
-
-
-# --- checkers
 
 
 @checker
@@ -410,9 +353,8 @@ def check_9b(attempt: Callable) -> str:
 def check_9c(attempt: Callable, facts: pd.DataFrame, thresholds: dict[str, float], said: pd.DataFrame) -> str:
     """What a heuristic of the learner's own does on the training days."""
     fires = accused(attempt, facts, thresholds)
-    only_if_new(fires, said, "Your rule says exactly what the heuristic of {} says; look at other columns.")
-    known = said["any"].to_numpy()[fires].mean()
-    return (
-        f"this is a rule. It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} account-days; the three "
-        f"heuristics know {known:.0%} of these. What the others are, only the truth says."
-    )
+    twice = "Your rule says exactly what the heuristic of {} says; look at other columns."
+    this_is_a_rule(fires, said, twice)
+    known = f"the three heuristics know {said['any'].to_numpy()[fires].mean():.0%} of these."
+    accuses = f"It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} account-days; {known}"
+    return f"this is a rule. {accuses} What the others are, only the truth says."

@@ -12,9 +12,7 @@ from checker import as_number, ask, checker, compare
 from helpers import plots
 from helpers.rules import SUSPICIOUS
 from helpers.settings import BLOCK
-from n02 import accused, only_if_new, this_is_a_rule
-
-# --- figures
+from n02 import accused, this_is_a_rule
 
 
 def queue(risk: pd.Series, alerted: pd.Series) -> Figure:
@@ -23,18 +21,15 @@ def queue(risk: pd.Series, alerted: pd.Series) -> Figure:
     least = rare[alerted].max() if alerted.any() else np.nan
     desk = f"{alerted.sum()} of {len(risk):,} events are on the desk"
     title = f"{desk}: of the training events at most {least:.2%} are as odd"
-    figure, axes = plots.single(title, plots.CLOCK, "1 - risk (log scale):\nso many are as odd", height=3.4)
+    y = "1 - risk (log scale):\nso many are as odd"
+    figure, axes = plots.single(title, plots.CLOCK, y, height=3.4, yscale="log")
     parts = ((~alerted, plots.GREY, 6, "left alone"), (alerted, plots.RED, 36, "alert"))
     for mask, colour, size, label in parts:
         axes.scatter(rare.index[mask], rare[mask], s=size, color=colour, label=label, lw=0)
-    axes.set_yscale("log")
     axes.invert_yaxis()
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
     axes.legend(**plots.BESIDE)
     return figure
-
-
-# --- checkers
 
 
 @checker
@@ -57,10 +52,7 @@ def check_10a(attempt: Callable) -> str:
 
 
 @checker
-def check_10b(
-    attempt: Callable, facts: pd.DataFrame, thresholds: dict[str, float], votes: pd.DataFrame
-) -> str:
+def check_10b(attempt: Callable, facts: pd.DataFrame, thresholds: dict, votes: pd.DataFrame) -> str:
     """A rule of the learner's own, on the learner's own table."""
     fires, said = accused(attempt, facts, thresholds), votes == SUSPICIOUS
-    only_if_new(fires, said)
     return f"{this_is_a_rule(fires, said)} Add it to `book` above and run the notebook again."

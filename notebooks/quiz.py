@@ -9,5 +9,4 @@ def ask(question: str, answer: str) -> None:
     """Show a question; its answer is folded below it."""
     from IPython.display import HTML, display
 
-    said = f"<details><summary>{escape(question)}</summary><p>{escape(answer)}</p></details>"
-    display(HTML(said))
+    display(HTML(f"<details><summary>{escape(question)}</summary><p>{escape(answer)}</p></details>"))

@@ -28,33 +28,25 @@ EXTRA_ROWS = 500
 
 
 @cache
-def _frame() -> pd.DataFrame:
+def openml_frame() -> pd.DataFrame:
+    """What OpenML serves: the snapshot's rows, EXTRA_ROWS made-up ones, two made-up columns. Let it be."""
     events = pd.read_parquet(SNAPSHOT)
     events = pd.concat([events, events[:EXTRA_ROWS]], ignore_index=True)
     table = events[AXES].assign(V7=0.5, V8=np.arange(len(events)) / 7, Amount=events["Amount"])
     return table.assign(Class=pd.Categorical(events["Class"].astype(str)))
 
 
-def openml_frame() -> pd.DataFrame:
-    """What OpenML serves: the snapshot's rows, EXTRA_ROWS made-up ones, two made-up columns."""
-    return _frame().copy()
-
-
 @cache
 def parquet_bytes() -> bytes:
-    """That as a parquet file, with checksums."""
-    return _frame().to_parquet(index=False, write_page_checksum=True)
+    return openml_frame().to_parquet(index=False)
 
 
 class OpenMLServer(ThreadingHTTPServer):
     """Serve data set 1597 on 127.0.0.1 while the `with` block lasts.
 
-    Args:
-        fault: None, "hang" (the first client at the description, later ones in mid-download), "connection
-            lost" (in mid-download), "404" (files gone) or "unknown" (OpenML's own error message).
-
-    `url` is what OpenML's client is to be told, `requests` lists what was asked for, and `hanging` where a
-    client is left without an answer.
+    A fault is "hang" (the first client at the description, later ones in mid-download), "404", "unknown"
+    (OpenML's own message) or any other: a connection lost in mid-download. OpenML's client is told `url`;
+    `requests` lists what was asked for, and `hanging` where a client is left without an answer.
     """
 
     daemon_threads = True
@@ -62,8 +54,7 @@ class OpenMLServer(ThreadingHTTPServer):
     def __init__(self, fault: str | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.fault, self.stopped = fault, threading.Event()
-        self.requests: list[str] = []
-        self.hanging: list[str] = []
+        self.requests, self.hanging = [], []
         self.base = f"http://127.0.0.1:{self.server_port}"
         self.url = f"{self.base}/api/v1/xml"
 
@@ -88,24 +79,23 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
     def do_GET(self) -> None:
         server, fault, path = self.server, self.server.fault, self.path.partition("?")[0]
         server.requests.append(f"{self.command} {path}")
         if path == "/api/v1/xml/data/1597":
             if fault == "hang" and len(server.requests) == 1:
                 return server.hang("description")
-            unknown = fault == "unknown"
-            text = UNKNOWN if unknown else DESCRIPTION.format(base=server.base)
-            return self._answer(412 if unknown else 200, gzip.compress(text.encode()), encoding="gzip")
+            status, text = (412, UNKNOWN) if fault == "unknown" else (200, DESCRIPTION)
+            body = gzip.compress(text.format(base=server.base).encode())
+            return self._answer(status, body, encoding="gzip")
         if fault == "404":
             return self._answer(404, b"")
         body = parquet_bytes()
         self._answer(200, body, send=len(body) // 2 if fault else None)
         if fault == "hang" and self.command == "GET":
             server.hang("download")
+
+    do_HEAD = do_GET
 
     def _answer(self, status: int, body: bytes, encoding: str = "identity", send: int | None = None) -> None:
         self.send_response(status)

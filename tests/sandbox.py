@@ -43,8 +43,6 @@ def with_mounts(mounts: str, folder: Path, *command: object) -> list[str]:
 
     Args:
         mounts: a fixed shell text about "$folder"; what varies comes to it as arguments, never as text.
-        folder: where to mount.
-        command: what to run.
     """
     script = f'set -e; folder="$1"; shift; {mounts}; exec "$@"'
     return [*_unshare("--mount"), "sh", "-c", script, "sh", *map(str, (folder, *command))]
@@ -63,12 +61,8 @@ def small_files_only(size: int) -> Iterator[None]:
 
 
 def killed_at_every_touch(prepare: Callable[[], object], act: Callable, check: Callable[[], object]) -> int:
-    """Kill the action, in a child, before its first, second, ... change of a file; gives how often.
-
-    Args:
-        prepare: makes things as they were, before each.
-        check: what must hold after each kill.
-    """
+    """Prepare, kill the action, in a child, before its first, second, ... change of a file, and check; gives
+    how often."""
     kills = 0
     while True:
         prepare()
@@ -93,13 +87,26 @@ def _die_before_touch(nth: int) -> None:
     sys.addaudithook(touched)
 
 
+def git_finds(repository: str, folder: Path) -> dict[str, str]:
+    """What an environment tells git: that this address of GitHub leads to a folder."""
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{folder.as_uri()}.insteadOf",
+        "GIT_CONFIG_VALUE_0": f"https://github.com/{repository}.git",
+    }
+
+
+def commit_all(folder: Path, tag: str) -> None:
+    """Make a repository of a folder, with one commit and its tag."""
+    author = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]
+    for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "All"], ["tag", tag]):
+        subprocess.run(["git", *command], cwd=folder, check=True, timeout=600)
+
+
 def files(folder: Path) -> dict[str, bytes]:
     """Every file below the folder by its relative name."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def last_line(text: str) -> str:

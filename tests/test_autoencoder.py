@@ -1,7 +1,5 @@
 """helpers/autoencoder.py: training with torch, scoring without it."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from itertools import pairwise
 
@@ -12,10 +10,8 @@ import torch
 from helpers.autoencoder import Autoencoder, chosen_device
 from helpers.files import from_bytes, to_bytes
 
-ROWS = 2_000
 
-
-def on_a_sheet(rows: int = ROWS, seed: int = 0) -> np.ndarray:
+def on_a_sheet(rows: int = 2_000, seed: int = 0) -> np.ndarray:
     """Seven inputs that follow three hidden ones, with a little noise."""
     generator = np.random.default_rng(seed)
     hidden, ways = generator.normal(size=(rows, 3)), np.random.default_rng(9).normal(size=(3, 7))
@@ -29,27 +25,17 @@ def inputs() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def trained(inputs) -> Autoencoder:
-    return Autoencoder(epochs=40).fit(inputs)
-
-
-def same(one: Autoencoder, other: Autoencoder) -> bool:
-    return to_bytes("an autoencoder", one) == to_bytes("an autoencoder", other)
+    return Autoencoder(epochs=20).fit(inputs)
 
 
 def test_it_rebuilds_what_it_knows_and_fails_on_the_strange(trained):
-    ordinary = on_a_sheet(500, seed=1)
-    strange = np.random.default_rng(2).permuted(ordinary, axis=0)
-    known, unknown = trained.reconstruction_error(ordinary), trained.reconstruction_error(strange)
-    assert np.median(unknown) > 10 * np.median(known)
+    known = on_a_sheet(500, seed=1)
+    unknown = np.random.default_rng(2).permuted(known, axis=0)
+    errors = [np.median(trained.reconstruction_error(rows)) for rows in (known, unknown)]
+    assert errors[1] > 10 * errors[0]
 
 
-@pytest.mark.parametrize(
-    ("hidden", "kinds"),
-    [
-        ((), ["Linear", "Tanh", "Linear", "Linear", "Tanh", "Linear"]),
-        ((8, 4, 2, 4, 8), [*["Linear", "Tanh"] * 2, "Linear", *["Linear", "Tanh"] * 2, "Linear"]),
-    ],
-)
+@pytest.mark.parametrize(("hidden", "kinds"), [((), "LTLLTL"), ((8, 4, 2, 4, 8), "LTLTLLTLTL")])
 def test_scoring_in_numpy_is_torchs_forward_pass_and_leaves_the_inputs_alone(inputs, hidden, kinds):
     fitted, before = Autoencoder(hidden, epochs=1).fit(inputs), inputs.copy()
     network = fitted._network(7).double()
@@ -61,19 +47,19 @@ def test_scoring_in_numpy_is_torchs_forward_pass_and_leaves_the_inputs_alone(inp
     np.testing.assert_allclose(fitted.reconstruct(inputs), forward, rtol=1e-9, atol=1e-12)
     errors = fitted.reconstruction_error(inputs)
     np.testing.assert_allclose(errors, ((inputs - forward) ** 2).mean(axis=1), rtol=1e-9)
-    assert [type(layer).__name__ for layer in network] == kinds and (inputs == before).all()
+    assert "".join(type(layer).__name__[0] for layer in network) == kinds  # linear, or tanh
+    assert (inputs == before).all()
     again = from_bytes("x", to_bytes("x", fitted), {"Autoencoder": Autoencoder})
     np.testing.assert_array_equal(again.reconstruction_error(inputs), errors)
 
 
-@pytest.mark.parametrize("width", [1, 2, 7, 23, 40])
-def test_the_code_is_half_the_input_and_the_layers_beside_it_are_wide(width):
+@pytest.mark.parametrize(("width", "hidden"), [(1, (16, 1, 16)), (7, (16, 3, 16)), (40, (40, 20, 40))])
+def test_the_code_is_half_the_input_and_the_layers_beside_it_are_wide(width, hidden):
     rows = np.random.default_rng(0).normal(size=(700, width))
     fitted = Autoencoder(epochs=1).fit(rows)
-    assert fitted.hidden == (max(16, width), max(1, width // 2), max(16, width))
     errors = fitted.reconstruction_error(rows)
     one_by_one = [fitted.reconstruction_error(rows[i : i + 1])[0] for i in range(70)]
-    np.testing.assert_array_equal(one_by_one, errors[:70])
+    assert fitted.hidden == hidden and (one_by_one == errors[:70]).all()
     np.testing.assert_array_equal(fitted.reconstruction_error(rows[:0:-1]), errors[:0:-1])
 
 
@@ -82,24 +68,24 @@ def test_one_seed_one_network_whatever_torch_did_before_and_it_is_left_alone(tra
     torch.set_num_threads(2)
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
-    assert same(Autoencoder(epochs=40).fit(inputs), trained)
+    again = Autoencoder(epochs=20).fit(inputs)
     assert torch.equal(torch.random.get_rng_state(), state) and torch.get_num_threads() == 2
     torch.set_num_threads(threads)
-    assert not same(Autoencoder(epochs=40, seed=1).fit(inputs), trained)
+    assert to_bytes("x", again) == to_bytes("x", trained)
+    assert Autoencoder(epochs=1, seed=1).fit(inputs).history[0] != trained.history[0]
 
 
 def test_training_stops_early_and_keeps_the_best_epoch(inputs):
     stopped = Autoencoder(epochs=100, patience=2, learning_rate=0.02).fit(inputs)
     held_out = [error for _, error in stopped.history]
-    kept = stopped.reconstruction_error(inputs[int(len(inputs) * 0.85) :]).mean()
+    kept = stopped.reconstruction_error(inputs[1_700:]).mean()
     assert len(held_out) < 100 and kept == pytest.approx(min(held_out), rel=1e-4)
     lower = [error < 0.99 * min(held_out[:i]) for i, error in enumerate(held_out) if i]
     assert not any(lower[-2:]) and all(a or b for a, b in pairwise(lower[:-1]))
 
 
 def test_the_held_out_rows_are_the_latest_and_teach_nothing(inputs):
-    other = inputs.copy()
-    other[int(len(inputs) * 0.85) :] *= 3
+    other = np.r_[inputs[:1_700], 3 * inputs[1_700:]]
     one, two = Autoencoder(epochs=1).fit(inputs), Autoencoder(epochs=1).fit(other)
     np.testing.assert_equal(asdict(one) | {"history": 0}, asdict(two) | {"history": 0})
     (train, held_out), (same_train, larger) = one.history[0], two.history[0]
@@ -111,12 +97,6 @@ def test_as_few_rows_as_a_batch_needs_and_no_fewer():
     assert Autoencoder(epochs=1).fit(on_a_sheet(603)).layers
     with pytest.raises(ValueError, match=r"at least 603 presumed normal events to learn from, not 602: ask"):
         Autoencoder(epochs=1).fit(on_a_sheet(602))
-
-
-def test_identical_events_train_and_score():
-    rows = np.repeat(on_a_sheet(1), 700, axis=0)
-    (score,) = set(Autoencoder(epochs=2).fit(rows).reconstruction_error(rows))
-    assert np.isfinite(score)
 
 
 def test_the_device_is_there_or_it_is_said(inputs, monkeypatch):
@@ -132,6 +112,6 @@ def test_the_device_is_there_or_it_is_said(inputs, monkeypatch):
 def test_a_card_learns_the_same(trained, inputs):
     """On a card sums are rounded otherwise; another seed differs by 8 % and correlates with 0.84."""
     errors = trained.reconstruction_error(inputs)
-    found = Autoencoder(epochs=40, device="cuda").fit(inputs).reconstruction_error(inputs)
+    found = Autoencoder(epochs=20, device="cuda").fit(inputs).reconstruction_error(inputs)
     assert np.median(found) == pytest.approx(np.median(errors), rel=0.02)
     assert np.corrcoef(np.log(found), np.log(errors))[0, 1] > 0.99

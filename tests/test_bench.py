@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
 import re
@@ -15,15 +14,17 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 from sklearn.metrics import average_precision_score
 
 from course import __main__ as commands
 from course import bench, jobs, results
-from course.bench import NAIVE, OURS, PEERS, Peer
+from course.bench import NAIVE, OURS, PEERS, peer
 from helpers import data, evaluation
 from helpers.files import CourseError
+from helpers.rules import naive_rule
 
 START, ROWS, TRAIN = 5_000, 2_000, 1_200
 TOYS = """
@@ -38,29 +39,20 @@ class Length:
     def decision_function(self, inputs):
         return (np.abs(inputs) ** self.power).sum(axis=1)
 
-class Ordinary(Length):
-    def decision_function(self, inputs):
-        return -super().decision_function(inputs)
-
 class Blind(Length):
     def decision_function(self, inputs):
         return np.full(len(inputs), np.nan)
 
-class Counts:
-    learned = 0
+class HalfSpaceTrees:
+    def __init__(self, seed):
+        self.learned = 0
+    def __ror__(self, scaler):
+        return self
     def score_one(self, event):
         assert list(event) == ["Amount", "V1", "V2", "V3", "V4", "V5", "V6"]
         return self.learned
     def learn_one(self, event):
         self.learned += 1
-
-class Whole:
-    @classmethod
-    def fit(cls, events, seed):
-        assert len(events) == 1_200 and "Amount" in events and "Class" not in events and seed == 0
-        return cls()
-    def score(self, events):
-        return events["V1"].to_numpy() ** 2
 
 def killed():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -158,170 +150,143 @@ def test_finished_answers_are_kept_until_what_they_depend_on_changes(tmp_path, m
 
 # --- the bench -------------------------------------------------------------------------------------
 
-PAGES = {"benchmark.json", "benchmark.md", "benchmark.png"}
+
+def squares(train, test):
+    return test["V1"].to_numpy() ** 2
+
+
 SHOWN = {
     NAIVE: PEERS[NAIVE],
-    OURS: Peer("bench_toys:Whole", "events", PEERS[OURS].settings),
-    "length": Peer("bench_toys:Length", settings={"power": 1}),
-    "absent": Peer("pyodd.models.knn:KNN"),
+    OURS: squares,
+    "length": peer("bench_toys:Length", power=1),
+    "absent": peer("pyodd.models.knn:KNN"),
 }
 
 
-def _run(folder, **options) -> dict:
+def _run(folder, **options) -> pd.DataFrame:
     return bench.run(folder, **{"limit": 120, "peers": SHOWN, "starts": (START,), "rows": ROWS} | options)
 
 
 @contextlib.contextmanager
-def _here() -> Iterator[list[str]]:
+def _here() -> Iterator[list]:
     """Measure in this process; gives the peers that were measured."""
     measured = []
 
     def here(job, given, log, limit):
-        measured.append(given[0].path)
-        return job(*given)
+        measured.append(given[0])
+        try:
+            return job(*given)
+        except ModuleNotFoundError as error:
+            raise CourseError(str(error)) from None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs, "run", here)
         yield measured
 
 
-@pytest.fixture(scope="module")
-def result(toys, tmp_path_factory) -> dict:
-    """One bench of a peer of three kinds, and one that is not installed."""
+def test_figures_are_those_of_the_scores_on_the_test_part(toys, tmp_path):
     with _here():
-        return _run(tmp_path_factory.mktemp("bench"))
-
-
-def test_figures_are_those_of_the_scores_on_the_test_part(toys, result):
-    events, truth = data.seal(data.load_events("snapshot", ROWS, START))
-    truth, peers = truth[TRAIN:], result["windows"][str(START)]["peers"]
-    scores = {
-        name: bench._measure(peer, ROWS, START)["scores"] for name, peer in SHOWN.items() if name != "absent"
+        table = _run(tmp_path)
+    _, truth = data.split(data.seal(data.load_events("snapshot", ROWS, START))[1])
+    assert (table["start"] == START).all() and (table["frauds"] == truth.sum()).all()
+    assert table["average_precision"][:3].is_monotonic_decreasing
+    rows = table.set_index("detector").T
+    for name in (NAIVE, OURS, "length"):
+        score = bench._measure(SHOWN[name], ROWS, START)["scores"]
+        assert rows[name]["average_precision"] == average_precision_score(truth, score)
+        assert rows[name]["low"] <= rows[name]["average_precision"] <= rows[name]["high"]
+        assert 0 < rows[name]["seconds"] < 60
+    assert rows["length"]["precision"] == evaluation.budget_report(truth, score, START + TRAIN)["precision"]
+    assert rows["length"]["verdict"] in ("better", "cannot tell", "worse")
+    assert rows[NAIVE].isna()["precision"] and rows[OURS].isna()["verdict"]
+    assert rows["absent"].dropna().to_dict() == {
+        "start": START,
+        "frauds": truth.sum(),
+        "error": "No module named 'pyodd'",
     }
-    np.testing.assert_array_equal(scores[OURS], events["V1"][TRAIN:] ** 2)
-    for name, score in scores.items():
-        assert peers[name]["average_precision"] == average_precision_score(truth, score)
-        low, high = peers[name]["average_precision_ci"]
-        assert low <= peers[name]["average_precision"] <= high
-    budget = evaluation.budget_report(truth, scores["length"], START + TRAIN)
-    assert peers["length"]["budget_precision"] == budget["precision"]
-    assert peers[NAIVE]["budget_precision"] is peers[OURS]["against_ours"] is None
-    assert peers["length"]["against_ours"]["verdict"] in ("better", "cannot tell", "worse")
-    assert result["windows"][str(START)]["frauds_test"] == truth.sum()
-    assert peers["absent"] == {"error": f"pyodd is not installed: run {bench.INSTALL}"}
-    assert peers["length"]["fit_s"] > peers[NAIVE]["fit_s"] > 0
-    assert (
-        peers["length"]["peak_mb"] is None or 50 < peers["length"]["start_mb"] <= peers["length"]["peak_mb"]
-    )
+    lines = [re.split(" *[|] *", line)[1:-1] for line in re.findall(r"^\|.*", bench.page(table, ROWS), re.M)]
+    assert {len(line) for line in lines} == {8} and [line[0] for line in lines[2:]] == list(rows)
+    assert lines[-1] == ["absent", *["-"] * 6, "No module named 'pyodd'"]
+    assert f"## Events 5,000 to 6,999: {truth.sum()} frauds to find" in bench.page(table, ROWS)
 
 
-def test_a_peer_is_measured_in_a_process_of_its_own(result, tmp_path):
-    alone = _run(tmp_path, peers={NAIVE: PEERS[NAIVE]})["windows"][str(START)]["peers"][NAIVE]
-    here = result["windows"][str(START)]["peers"][NAIVE]
-    assert alone["average_precision"] == here["average_precision"]
-    assert alone["peak_mb"] is None or 50 < alone["start_mb"] <= alone["peak_mb"] < 2_000
+def test_a_peer_runs_in_a_process_of_its_own_and_ours_is_the_detector(tmp_path, monkeypatch):
+    table = _run(tmp_path, peers={NAIVE: PEERS[NAIVE]})
+    events, truth = data.seal(data.load_events("snapshot", ROWS, START))
+    expected = average_precision_score(truth[TRAIN:], naive_rule(events[TRAIN:]))
+    assert table["average_precision"].tolist() == [expected]
     assert [log.name for log in tmp_path.glob("*.log")] == ["naive-rule-5000.log"]
+    fitted = SimpleNamespace(fit=lambda train: SimpleNamespace(score=lambda test: [len(train), len(test)]))
+    monkeypatch.setattr(bench, "Detector", fitted)
+    assert PEERS[OURS](events[:TRAIN], events[TRAIN:]) == [1_200, 800]
 
 
 def test_a_second_run_repeats_only_what_failed_or_changed(toys, tmp_path, monkeypatch):
-    everything = [peer.path for peer in SHOWN.values()]
-    monkeypatch.setattr(bench, "_figures", lambda *_: {})
+    everything = list(SHOWN.values())
+    monkeypatch.setattr(bench, "_figures", lambda *_: pd.DataFrame())
     monkeypatch.setattr(evaluation, "episodes", lambda *_, **__: None)
 
-    def again(**options) -> list[str]:
+    def again(**options) -> list:
         with _here() as measured:
             _run(tmp_path, **options)
-        return measured
+        return [list(SHOWN)[everything.index(one)] for one in measured]
 
-    assert again() == everything
-    assert again() == [SHOWN["absent"].path]
-    assert again(starts=(START + 1,)) == everything
+    assert again() == list(SHOWN)
+    assert again() == ["absent"]
+    assert again(starts=(START + 1,)) == list(SHOWN)
     with monkeypatch.context() as patch:
         patch.setattr(results, "distributions", lambda: [SimpleNamespace(name="PyOD", version="99")])
-        assert again() == everything
+        assert again() == list(SHOWN)
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "code", lambda: "another method")
-        assert again() == [SHOWN[NAIVE].path, SHOWN["absent"].path]
-    assert again(fresh=True) == everything
+        assert again() == [NAIVE, OURS, "absent"]
+    assert again(fresh=True) == list(SHOWN)
 
 
-def test_higher_is_more_suspicious_whatever_the_package_thinks(toys):
+def test_what_a_peer_gives_is_turned_checked_and_scored_before_it_is_learned(toys, monkeypatch):
     usual, turned = (
-        bench._measure(peer, ROWS, START)["scores"]
-        for peer in (Peer("bench_toys:Length"), Peer("bench_toys:Ordinary", sign=-1))
+        bench._measure(peer("bench_toys:Length", sign), ROWS, START)["scores"] for sign in (1, -1)
     )
-    np.testing.assert_array_equal(usual, turned)
-
-
-def test_a_stream_is_scored_before_it_is_learned(toys, monkeypatch):
-    class PassOn:
-        def __or__(self, model):
-            return model
-
-    river = SimpleNamespace(preprocessing=SimpleNamespace(MinMaxScaler=PassOn))
+    np.testing.assert_array_equal(usual, -turned)
+    with pytest.raises(ValueError, match="every event a finite score"):
+        bench._measure(peer("bench_toys:Blind"), ROWS, START)
+    river = SimpleNamespace(preprocessing=SimpleNamespace(MinMaxScaler=object), anomaly=toys)
     monkeypatch.setitem(sys.modules, "river", river)
-    scores = bench._measure(Peer("bench_toys:Counts", "stream"), ROWS, START)["scores"]
+    scores = bench._measure(PEERS["HalfSpaceTrees"], ROWS, START)["scores"]
     assert scores.tolist() == list(range(TRAIN, ROWS))
 
 
-def test_scores_that_are_not_finite_are_an_error(toys):
-    with pytest.raises(ValueError, match="every event a finite score"):
-        bench._measure(Peer("bench_toys:Blind"), ROWS, START)
-
-
-def test_pages_show_every_peer_and_the_finding(result):
-    pages = bench.pages(result)
-    assert json.loads(pages["benchmark.json"]) == result
-    assert pages["benchmark.png"].startswith(b"\x89PNG")
-    table = [re.split(" *[|] *", line)[1:-1] for line in re.findall(r"^\|.*", pages["benchmark.md"], re.M)]
-    assert {len(row) for row in table} == {8} and {row[0] for row in table[2:]} == set(SHOWN)
-    assert table[-1][:3] == ["absent", f"pyodd is not installed: run {bench.INSTALL}", "-"]
-    values = [float(row[1]) for row in table[2:-1]]
-    assert values == sorted(values, reverse=True)
-    assert "{" not in pages["benchmark.md"]
-
-
-def test_the_published_pages_are_those_of_the_published_measurement():
-    published = json.loads((data.ROOT / "results" / "benchmark.json").read_text())
-    assert set(published["windows"]["0"]["peers"]) == set(PEERS)
-    assert bench._markdown(published) == (data.ROOT / "results" / "benchmark.md").read_text()
-
-
-def _row(ap: float, verdict: str | None = "worse") -> dict:
-    return {"average_precision": ap, "against_ours": verdict and {"verdict": verdict}}
-
-
-@pytest.mark.parametrize(("verdict", "chance"), [("worse", "beyond"), ("cannot tell", "within")])
-def test_the_title_says_who_leads_and_whether_chance_could_do_it(verdict, chance):
-    rows = {OURS: _row(0.5, None), NAIVE: _row(0.9), "B": _row(0.1), "A": _row(0.3, verdict)}
-    title = bench._finding(0, rows)
-    assert title == f"From event 0: ours 0.500, best peer 0.300 (A)\nThe difference is {chance} chance"
+def test_the_published_page_is_that_of_the_published_table():
+    published = pd.read_csv(bench.TABLE)
+    assert all(set(window["detector"]) == set(PEERS) for _, window in published.groupby("start"))
+    assert bench.page(published) == bench.TABLE.with_suffix(".md").read_text()
 
 
 def test_publishing_results_keeps_the_bench(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "ROOT", tmp_path)
-    for folder, names in (("run", ("summary.json", "summary.md")), ("results", PAGES)):
+    for folder, names in (("run", ("summary.json", "summary.md")), ("results", ("benchmark.csv",))):
         (tmp_path / folder).mkdir()
         for name in names:
             (tmp_path / folder / name).write_text(name)
     results.publish(tmp_path / "run")
     kept = {path.name for path in (tmp_path / "results").glob("*.*")}
-    assert kept == {"summary.json", "summary.md"} | PAGES
+    assert kept == {"summary.json", "summary.md", "benchmark.csv"}
 
 
-def test_the_command_publishes_three_pages_or_says_what_is_wrong(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(commands, "ROOT", tmp_path)
+def test_the_command_publishes_a_table_and_a_page_or_says_what_is_wrong(tmp_path, monkeypatch, capsys):
+    published = pd.read_csv(bench.TABLE)
+    monkeypatch.setattr(bench, "TABLE", tmp_path / "benchmark.csv")
     monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
     asked = []
-    monkeypatch.setattr(bench, "run", lambda *arguments: asked.append(arguments))
-    monkeypatch.setattr(bench, "pages", lambda _: dict.fromkeys(PAGES, "a page"))
+    monkeypatch.setattr(bench, "run", lambda *arguments: asked.append(arguments) or published)
     assert commands.main(["bench", "--limit", "7", "--fresh"]) == 0
     assert asked == [(tmp_path / "runs" / "bench", 7.0, True)]
-    assert {path.name for path in (tmp_path / "results").iterdir()} == PAGES
+    pd.testing.assert_frame_equal(pd.read_csv(bench.TABLE), published)
+    assert (tmp_path / "benchmark.md").read_text() in capsys.readouterr().out
 
     def damaged(*_):
         raise FileNotFoundError("The course's snapshot is missing: take it again.")
 
     monkeypatch.setattr(bench, "run", damaged)
     assert commands.main(["bench"]) == 1
-    assert capsys.readouterr().err == "The course's snapshot is missing: take it again.\n"
+    assert capsys.readouterr().err.startswith("The course's snapshot is missing: take it again.")

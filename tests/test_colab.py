@@ -8,10 +8,11 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sandbox import commit_all, git_finds
 
 from course import publish
 from helpers import runs
@@ -38,9 +39,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).mkdir()
     (root / "helpers" / "__init__.py").touch()
     (root / "helpers" / "runs.py").write_text("MARK = 'ours'\n")
-    author = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]
-    for command in (["init", "-q"], ["add", "."], [*author, "commit", "-qm", "x"], ["tag", ADDRESS.ref]):
-        subprocess.run(["git", *command], cwd=root, check=True, timeout=60)
+    commit_all(root, ADDRESS.ref)
     return root
 
 
@@ -51,7 +50,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, with_pip=False)
     (packages,) = folder.glob("lib/python*/site-packages")
     (packages / "pip.py").write_text(PIP)
-    ours = [sysconfig.get_paths()[name] for name in ("purelib", "platlib")]
+    ours = [*map(sysconfig.get_path, ("purelib", "platlib"))]
     ours += [path for path in sys.path if path.endswith("site-packages")]
     lines = [f"import sys; sys.path.append({path!r})" for path in dict.fromkeys(ours)]  # no .pth of theirs
     (packages / "below.pth").write_text("\n".join(lines) + "\n")
@@ -59,7 +58,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     """Where the stranger starts; empty."""
     (tmp_path / "content").mkdir()
     return tmp_path / "content"
@@ -70,27 +69,14 @@ def cell(served: Path, own: Path, folder: Path) -> Callable[..., str]:
     """Run the bootstrap cell, and say whose course it found; git alone is told where the address leads."""
     hidden = ("PIP_", "GIT_", "PYTHON", "COURSE_", "IPYTHON")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
-    kept["IPYTHONDIR"] = str(folder.parent / "ipython")
-    git = {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.{served.as_uri()}.insteadOf",
-        "GIT_CONFIG_VALUE_0": f"https://github.com/{ADDRESS.repository}.git",
-    }
-    python, script = own.parents[2] / "bin" / "python", folder.parent / "cell.ipy"
+    kept |= git_finds(ADDRESS.repository, served) | {"IPYTHONDIR": str(folder.parent / "ipython")}
+    script = folder.parent / "cell.ipy"
+    command = [own.parents[2] / "bin" / "python", "-m", "IPython", "--quick", "--colors=NoColor", script]
 
     def run(where: Path = folder, address: publish.Address = ADDRESS, **env: str) -> str:
         script.write_text(f"{publish.bootstrap(address)}\n{FOUND}\n")
-        done = subprocess.run(
-            [python, "-m", "IPython", "--quick", "--colors=NoColor", script],
-            cwd=where,
-            env=kept | git | env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-        )
-        return done.stdout
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.run(command, cwd=where, env=kept | env, text=True, timeout=120, **quiet).stdout
 
     return run
 
@@ -111,8 +97,7 @@ def test_in_an_empty_folder_it_fetches_once_whatever_else_is_called_helpers(cell
         shutil.rmtree(package)
     assert "pip install -q openml papermill\n" in said and said.endswith("from the-course ours\n"), said
     assert [path.name for path in folder.iterdir()] == ["the-course"]
-    after_a_restart = cell(PATH="")
-    assert after_a_restart == "from the-course ours\n"
+    assert cell(PATH="") == "from the-course ours\n"  # after a restart
 
 
 @pytest.mark.parametrize(

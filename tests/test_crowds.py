@@ -1,7 +1,5 @@
 """helpers/crowds.py: ordinary behaviour as several crowds, and the distance from all of them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,12 +28,11 @@ def crowds() -> Crowds:
 
 
 def test_what_lies_between_the_crowds_is_odd_though_it_is_in_the_middle(crowds):
-    middle, left, right, outside = crowds.distance(np.array([[0, 0, 0], [-4, 0, 0], [4, 0, 0], [9, 0, 0.0]]))
-    assert left < 1 and right < 1 and middle > 5 and outside > 5
-    distance = crowds.distance(two_crowds())
-    assert distance.min() == 0 and (distance >= 0).all()
-    far = crowds.distance(np.array([[1e6, -1e6, 1e6], [1e150, 0, 0]]))
-    assert np.isfinite(far).all() and far[1] > far[0] > 1e5
+    left, right, *odd = crowds.distance(
+        np.array([[-4, 0, 0], [4, 0, 0], [0, 0, 0], [9, 0, 0], [1e150, 0, 0]])
+    )
+    assert left < 1 and right < 1 and min(odd) > 5 and np.isfinite(odd).all()
+    assert crowds.distance(two_crowds()).min() == 0
 
 
 def test_one_crowd_is_the_mahalanobis_distance_and_has_the_shape_of_the_events():
@@ -57,7 +54,8 @@ def test_log_density_is_the_mean_of_scikit_learns_whatever_the_units():
         model = GaussianMixture(4, reg_covar=0.01, random_state=np.random.RandomState([3, number]))
         expected.append(model.fit(scaled).score_samples(scaled))
     found = Crowds.fit(z * 50 + 7, seed=3, crowds=4, mixtures=3)
-    assert set(found.mixture) == {0, 1, 2}
+    again = Crowds.fit(z * 50 + 7, seed=3, crowds=4, mixtures=3)
+    assert (found.means == again.means).all() and set(found.mixture) == {0, 1, 2}
     np.testing.assert_allclose(found.log_density(z * 50 + 7), np.mean(expected, axis=0), atol=1e-8)
 
 
@@ -72,23 +70,13 @@ def test_a_crowd_below_the_budgets_share_is_no_crowd():
 @settings(max_examples=10, deadline=None)
 @given(k=st.sampled_from([1, 3, 7, 23]), cuts=st.lists(st.integers(0, 300), max_size=8))
 def test_the_same_bits_for_any_cut_order_and_width(k, cuts):
-    z = np.random.default_rng(k).normal(size=(300, k))
-    drawn = np.random.default_rng(1)
-    whitening = np.tril(drawn.normal(size=(9, k, k)))
+    drawn = np.random.default_rng(k)
+    z, whitening = drawn.normal(size=(300, k)), np.tril(drawn.normal(size=(9, k, k)))
     several = Crowds(drawn.normal(size=(9, k)), whitening, np.zeros(9), np.arange(9) // 5)
     whole, order = several.log_density(z), drawn.permutation(300)
-    parts = [several.log_density(part) for part in np.split(z, sorted(cuts))]
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    parts = np.split(z, sorted([*cuts, *range(70)]))  # some come one by one
+    np.testing.assert_array_equal(np.concatenate([several.log_density(part) for part in parts]), whole)
     np.testing.assert_array_equal(several.log_density(np.asfortranarray(z)[order]), whole[order])
-    one_by_one = [several.log_density(z[i : i + 1])[0] for i in range(70)]
-    np.testing.assert_array_equal(one_by_one, whole[:70])
-
-
-def test_the_seed_decides():
-    z = two_crowds()
-    one, same, other = (Crowds.fit(z, seed=seed, crowds=5, mixtures=2) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one.distance(z), same.distance(z))
-    assert (one.distance(z) != other.distance(z)).any()
 
 
 @pytest.mark.filterwarnings("error")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,10 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openml_server import EXTRA_ROWS, OpenMLServer, openml_frame, parquet_bytes
+from openml_server import EXTRA_ROWS, OpenMLServer, openml_frame
 from sandbox import assert_one_sentence
 
 from helpers import data, openml_source
+from helpers.schema import Schema
 from helpers.settings import COLUMNS, ROOT
 
 NOTE = "Source: OpenML, data set 1597, checked against the course's snapshot."
@@ -31,9 +30,6 @@ NOTE = "Source: OpenML, data set 1597, checked against the course's snapshot."
 @pytest.fixture(scope="module")
 def snapshot() -> pd.DataFrame:
     return data.load_events("snapshot", rows=100_000)
-
-
-# --- the snapshot --------------------------------------------------------------------------------
 
 
 def test_snapshot_is_the_pinned_one(snapshot):
@@ -49,16 +45,14 @@ def test_snapshot_is_the_pinned_one(snapshot):
     pd.testing.assert_frame_equal(part, snapshot[99_000:])
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "other value", "other truth"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "V6", "Class"])
 def test_damaged_snapshot_says_what_to_do(tmp_path, monkeypatch, snapshot, damage):
-    file = tmp_path / data.SNAPSHOT.name
-    if damage == "truncated":
-        file.write_bytes(data.SNAPSHOT.read_bytes()[:-1_000])
-    elif damage != "missing":
-        changed = snapshot.copy()
-        changed.iloc[77_777, changed.columns.get_loc("Class" if damage == "other truth" else "V6")] = 1
-        changed.to_parquet(file, index=False)
-    monkeypatch.setattr(data, "SNAPSHOT", file)
+    monkeypatch.setattr(data, "SNAPSHOT", file := tmp_path / data.SNAPSHOT.name)
+    if damage in snapshot:
+        values = np.where(snapshot.index == 77_777, 1, snapshot[damage])
+        snapshot.assign(**{damage: values}).to_parquet(file, index=False)
+    elif damage == "truncated":
+        file.write_bytes(b"PAR1")
     state = "missing" if damage == "missing" else "damaged"
     with pytest.raises(ValueError, match=f"^data/{file.name} is {state}: take this file again") as caught:
         data.load_events("snapshot", rows=10)
@@ -73,8 +67,13 @@ def test_damaged_snapshot_says_what_to_do(tmp_path, monkeypatch, snapshot, damag
         ({"rows": True}, TypeError, "rows must be a whole number, not True"),
         ({"start": -1}, ValueError, "start must be at least 0, not -1"),
         ({"rows": None}, ValueError, "holds card payments and needs ROWS"),
+        ({"schema": Schema(axes=["V1"])}, ValueError, "holds card payments and needs ROWS"),
         ({"rows": 100_001}, ValueError, "100,000 events, too few .* source='openml' and your own"),
         ({"start": 100_000, "rows": 1}, ValueError, "100,000 events, too few for rows=1 from start=100000"),
+        ({"source": "kaggle"}, ValueError, "Unknown source 'kaggle': use 'auto', 'openml', 'snapshot' or"),
+        ({"source": "x.xlsx"}, ValueError, "Unknown source 'x.xlsx'"),
+        ({"source": ""}, ValueError, "'' is a folder: name a .csv, .csv.gz or .parquet file in it"),
+        ({"source": "no/such.csv"}, FileNotFoundError, "There is no file 'no/such.csv'"),
     ],
 )
 def test_bad_arguments(arguments, error, message):
@@ -99,9 +98,6 @@ def test_the_snapshot_is_read_without_what_only_other_sources_need():
     assert not {"helpers.readers", "openml", "arff", "sklearn", "torch", "xgboost"} & set(loaded)
 
 
-# --- split, seal, fingerprint --------------------------------------------------------------------
-
-
 def test_split_is_chronological(snapshot):
     train, test = data.split(snapshot[:50_000])
     assert (train.index[0], train.index[-1]) == (0, 29_999)
@@ -113,24 +109,14 @@ def test_split_is_chronological(snapshot):
         data.split(snapshot.iloc[[2, 1, 0]])
 
 
-def test_seal_takes_the_truth_off(snapshot):
+def test_seal_takes_the_truth_off_and_fingerprint_ignores_it_and_sees_the_last_bit(snapshot):
     events, truth = data.seal(snapshot)
-    assert list(events) == COLUMNS and "Class" in snapshot
+    assert list(events) == COLUMNS and "Class" in snapshot and data.seal(events)[1] is None
     assert (truth.dtype, truth.sum()) == (np.int8, 223)
-    again, nothing = data.seal(events)
-    assert nothing is None and list(again) == COLUMNS
-
-
-def test_fingerprint_ignores_the_truth_and_sees_the_last_bit(snapshot):
-    events = snapshot[:100].copy()
-    before = data.fingerprint(events)
-    events["Class"] = 1 - events["Class"]
-    assert data.fingerprint(events[["Class", *reversed(COLUMNS)]]) == before
-    events.iloc[50, events.columns.get_loc("V6")] = np.nextafter(events["V6"].iloc[50], 9)
-    assert data.fingerprint(events) != before
-
-
-# --- OpenML --------------------------------------------------------------------------------------
+    some = snapshot[:100].assign(Class=1)
+    assert data.fingerprint(some[["Class", *reversed(COLUMNS)]]) == data.fingerprint(events[:100])
+    some.loc[50, "V6"] = np.nextafter(some.loc[50, "V6"], 9)
+    assert data.fingerprint(some) != data.fingerprint(events[:100])
 
 
 @pytest.fixture
@@ -138,13 +124,12 @@ def home(tmp_path, monkeypatch) -> Path:
     """A user of our own, whose cache and temporary files lie in this folder."""
     import openml
 
-    for name in ("cache", "tmp"):
-        (tmp_path / name).mkdir()
+    (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     monkeypatch.delenv("COURSE_OFFLINE", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr(data, "AUTO_DEADLINE", 60)
+    monkeypatch.setattr(data, "AUTO_DEADLINE", 25)  # no time for another try
     monkeypatch.setattr(openml.config, "server", "http://openml.invalid/api/v1/xml")
     monkeypatch.setattr(openml.config, "_root_cache_directory", tmp_path / "the client's own cache")
     monkeypatch.setattr(openml.config, "retry_policy", "human")
@@ -157,21 +142,14 @@ def serve(home, monkeypatch):
     """Let OpenML's client ask a server with this fault."""
     import openml
 
-    servers = []
+    with ExitStack() as servers:
 
-    def serving(fault: str | None = None) -> OpenMLServer:
-        servers.append(server := OpenMLServer(fault).__enter__())
-        monkeypatch.setattr(openml.config, "server", server.url)
-        return server
+        def serving(fault: str | None = None) -> OpenMLServer:
+            server = servers.enter_context(OpenMLServer(fault))
+            monkeypatch.setattr(openml.config, "server", server.url)
+            return server
 
-    yield serving
-    for server in servers:
-        server.__exit__()
-
-
-def left(home: Path) -> list[str]:
-    """What lies there apart from the empty folders of the fixture."""
-    return [path.name for path in home.rglob("*") if path.name not in ("cache", "tmp")]
+        yield serving
 
 
 def assert_auto_goes_on_and_openml_stops(home: Path, capfd, reason: str) -> None:
@@ -186,57 +164,55 @@ def assert_auto_goes_on_and_openml_stops(home: Path, capfd, reason: str) -> None
         data.load_events("openml")
     assert reason in str(caught.value)
     assert_one_sentence(str(caught.value))
-    assert left(home) == []
+    assert {path.name for path in home.rglob("*")} <= {"tmp", "cache"}
 
 
 def test_openml_parquet_is_checked_kept_and_read_again(home, serve):
     server = serve()
     events = data.load_events("openml", rows=200, start=99_900)
-    asked = [
-        "GET /api/v1/xml/data/1597",
-        *(f"{how} /datasets/0000/1597/dataset_1597.pq" for how in ("HEAD", "GET")),
-    ]
-    assert server.requests == asked and left(home) == ["openml_1597.parquet"]
+    file = "/datasets/0000/1597/dataset_1597.pq"
+    asked = ["GET /api/v1/xml/data/1597", f"HEAD {file}", f"GET {file}"]
+    assert server.requests == asked
+    assert {path.name for path in home.rglob("*")} == {"tmp", "cache", "openml_1597.parquet"}
     assert events.attrs == {"source": "openml", "note": NOTE}
     expected = openml_frame().iloc[99_900:100_100][[*COLUMNS, "Class"]].astype(float)
     np.testing.assert_array_equal(events.astype(float), expected)
     again = data.load_events("auto", rows=200, start=99_900)
     assert again.attrs == events.attrs and server.requests == asked
     pd.testing.assert_frame_equal(again, events)
-    with pytest.raises(
-        ValueError, match=r"There are 100,500 events, too few for rows=501 from start=100000[.]"
-    ):
+    with pytest.raises(ValueError, match="There are 100,500 events, too few for rows=501 from start=100000"):
         data.load_events("auto", rows=EXTRA_ROWS + 1, start=100_000)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "one bit", "other columns", "other values"])
-def test_a_damaged_kept_copy_is_never_used(home, monkeypatch, snapshot, damage):
+@pytest.fixture
+def fetched(home, monkeypatch):
+    """What becomes of a table that OpenML serves, held against the first hundred events."""
+
+    def fetched(table: pd.DataFrame | bytes, snapshot: pd.DataFrame) -> pd.DataFrame:
+        body = table if isinstance(table, bytes) else table.to_parquet(write_page_checksum=True)
+        monkeypatch.setattr(openml_source, "_download", lambda answer: answer.put(body))
+        return openml_source.fetch(60, snapshot[:100])
+
+    return fetched
+
+
+def test_a_damaged_kept_copy_is_never_used(home, fetched, snapshot):
     """Every byte of a kept copy is held against the snapshot or a checksum."""
-    kept = home / "cache" / "openml_1597.parquet"
-    whole = parquet_bytes()
-    monkeypatch.setattr(openml_source, "_download", lambda answer: answer.put(whole))
-    body = bytearray(whole)
-    chunk = pq.read_metadata(io.BytesIO(whole)).row_group(0).column(6)
-    body[(chunk.dictionary_page_offset or chunk.data_page_offset) + chunk.total_compressed_size - 100] ^= 1
-    kept.write_bytes(
-        {
-            "truncated": whole[: len(whole) // 2],
-            "empty": b"",
-            "one bit": bytes(body),
-            "other columns": pd.DataFrame({"a": [1]}).to_parquet(),
-            "other values": openml_frame().assign(V2=0.0).to_parquet(),
-        }[damage]
-    )
-    events = data.load_events("auto", rows=100_100)
-    pd.testing.assert_frame_equal(events[:100_000], snapshot)
-    assert events.attrs["note"] == NOTE and len(pd.read_parquet(kept)) == 100_500
-
-
-def test_a_download_that_cannot_be_kept_is_used(home, monkeypatch):
-    (home / "cache").rmdir()
-    (home / "cache").write_text("a file where the folder should be")
-    monkeypatch.setattr(openml_source, "_download", lambda answer: answer.put(parquet_bytes()))
-    assert data.load_events("auto", rows=100_100).attrs["note"] == NOTE
+    table, kept = openml_frame()[:110], home / "cache" / "openml_1597.parquet"
+    (home / "cache").write_text("a file where the folder should be")  # nothing can be kept
+    expected = fetched(table, snapshot)
+    (home / "cache").unlink()
+    pd.testing.assert_frame_equal(fetched(table, snapshot), expected)
+    whole = kept.read_bytes()
+    expected.to_parquet(kept, compression=None, use_dictionary=False, write_page_checksum=True)
+    last = pq.read_metadata(kept).row_group(0).column(6)
+    (one_bit := bytearray(kept.read_bytes()))[last.data_page_offset + last.total_compressed_size - 4] ^= 1
+    other_columns, other_values = pd.DataFrame({"a": [1]}), openml_frame()[:110].assign(V2=0.0)
+    for bad in (whole[:-9], b"", bytes(one_bit), other_columns.to_parquet(), other_values.to_parquet()):
+        kept.write_bytes(bad)
+        pd.testing.assert_frame_equal(fetched(table, snapshot), expected, check_exact=True)
+        pd.testing.assert_frame_equal(pd.read_parquet(kept), expected)
+    pd.testing.assert_frame_equal(fetched(b"", snapshot), expected)
 
 
 @pytest.mark.parametrize(
@@ -245,10 +221,15 @@ def test_a_download_that_cannot_be_kept_is_used(home, monkeypatch):
         ("404", "OpenML could not be reached: status code: 404"),
         ("unknown", "Unknown dataset"),
         ("connection lost", "OpenML could not be reached: IncompleteRead"),
+        ("refused", "OpenML could not be reached: Connection refused"),
+        ("unknown host", "OpenML could not be reached: "),
     ],
 )
 def test_a_download_that_fails(home, serve, capfd, fault, reason):
-    serve(fault)
+    if fault != "unknown host":
+        server = serve(fault)
+    if fault == "refused":
+        server.__exit__()
     assert_auto_goes_on_and_openml_stops(home, capfd, reason)
 
 
@@ -258,40 +239,30 @@ def test_a_download_without_a_whole_parquet_file(home, monkeypatch, capfd):
     nothing = SimpleNamespace(parquet_file=None)
     monkeypatch.setattr(openml.datasets, "get_dataset", lambda *_, **options: nothing)
     assert_auto_goes_on_and_openml_stops(home, capfd, "OpenML could not be reached: it gave no parquet file")
-    monkeypatch.setattr(openml_source, "_download", lambda answer: answer.put(parquet_bytes()[:-1_000]))
+    monkeypatch.setattr(openml_source, "_download", lambda answer: answer.put(b"PAR1"))
     assert_auto_goes_on_and_openml_stops(home, capfd, "OpenML's copy is not a readable parquet file: ")
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda table: table.rename(columns={"V3": "PCA3", "Class": "y"}), "has no column V3, Class"),
-        (lambda table: table[:99_999], "has only 99,999 events"),
-        (("V4", 12_345, 7.0), "is wrong in row 12,345, column V4"),
-        (("V1", 9, np.nan), "is wrong in row 9, column V1"),
-        (("V6", 100_400, np.inf), "is wrong in row 100,400, column V6"),
-        (("Class", 100_401, 2), "is wrong in row 100,401, column Class"),
-        (("Amount", 100_402, "much"), "is wrong in row 100,402, column Amount"),
-    ],
-)
-def test_what_openml_brings_is_held_against_the_snapshot(home, monkeypatch, capfd, change, reason):
-    table = openml_frame()
-    if isinstance(change, tuple):
-        column, row, value = change
-        table[column] = table[column].astype(str if value == "much" else float)
-        table.loc[row, column] = value
-    body = (table if isinstance(change, tuple) else change(table)).to_parquet()
-    monkeypatch.setattr(openml_source, "_download", lambda answer: answer.put(body))
-    assert_auto_goes_on_and_openml_stops(home, capfd, f"OpenML's copy {reason}")
-
-
-def test_what_agrees_within_the_tolerance_becomes_the_snapshots_value(home, monkeypatch, snapshot):
-    table = openml_frame()
-    table["V2"] += 9e-7
-    monkeypatch.setattr(openml_source, "_download", lambda answer: answer.put(table.to_parquet()))
-    events = data.load_events("auto", rows=100_500)
-    pd.testing.assert_frame_equal(events[:100_000], snapshot)
-    assert events["V2"].iloc[-1] == table["V2"].iloc[-1]
+def test_what_openml_brings_is_held_against_the_snapshot(fetched, snapshot):
+    table = openml_frame()[:110]
+    changes = {
+        "has no column V3, Class": table.rename(columns={"V3": "PCA3", "Class": "y"}),
+        "has only 99 events": table[:99],
+    }
+    for column, row, value in (
+        *(("V4", 12, table.loc[12, "V4"] + 2e-6), ("V1", 99, np.nan), ("V6", 100, np.inf)),
+        *(("Class", 101, 2), ("Amount", 102, "much")),
+    ):
+        changes[f"is wrong in row {row}, column {column}"] = changed = table.astype({column: object})
+        changed.loc[row, column] = value
+        changed[column] = changed[column].astype(str if value == "much" else float)
+    for reason, changed in changes.items():
+        with pytest.raises(ValueError, match=f"^OpenML's copy {reason}$"):
+            fetched(changed, snapshot)
+    table = table.assign(V2=table["V2"] + 9e-7)  # which agrees, and becomes the snapshot's value
+    events = fetched(table, snapshot)
+    pd.testing.assert_frame_equal(events[:100], snapshot[:100].reset_index(drop=True), check_exact=True)
+    assert events["V2"][100:].tolist() == table["V2"][100:].tolist()
 
 
 def test_hanging_openml_is_given_up_at_the_deadline(home, serve, monkeypatch):
@@ -300,9 +271,7 @@ def test_hanging_openml_is_given_up_at_the_deadline(home, serve, monkeypatch):
         server = serve("hang")
         monkeypatch.setattr(data, "AUTO_DEADLINE", deadline)
         for _ in range(2):
-            begin = time.monotonic()
             note = data.load_events("auto", rows=10).attrs["note"]
-            assert time.monotonic() - begin < deadline + 20
             assert note == f"Source: the course's snapshot (OpenML did not finish within {deadline} s)."
         if server.hanging == ["description", "download"]:
             break
@@ -313,22 +282,7 @@ def test_hanging_openml_is_given_up_at_the_deadline(home, serve, monkeypatch):
     assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
-def test_refused_and_unknown_host_come_back_at_once(home, monkeypatch, capfd):
-    import openml
-
-    assert_auto_goes_on_and_openml_stops(home, capfd, "OpenML could not be reached: ")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(openml.config, "server", f"http://127.0.0.1:{free.getsockname()[1]}/api/v1/xml")
-        begin = time.monotonic()
-        assert_auto_goes_on_and_openml_stops(home, capfd, "OpenML could not be reached: Connection refused")
-        assert time.monotonic() - begin < 30
-
-
-# --- any number of events ------------------------------------------------------------------------
-
-
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(cuts=st.lists(st.integers(1, 7_499), max_size=6), keys=st.integers(1, 40), seed=st.integers(0, 9))
 def test_a_resampled_stream_is_the_same_in_any_parts(snapshot, cuts, keys, seed):
     whole, borders = data.resample(snapshot, 7_500, keys, seed), [0, *sorted(set(cuts)), 7_500]
@@ -340,25 +294,19 @@ def test_a_resampled_stream_is_the_same_in_any_parts(snapshot, cuts, keys, seed)
 def test_resampled_keys_take_turns_and_replay_runs_of_real_events(snapshot):
     real = snapshot[:1_500]
     made = data.resample(real, 5_000, keys=2, seed=1)
+    for wrong in ({"rows": 0}, {"rows": 5, "keys": 0}, {"rows": 5, "start": -1}):
+        with pytest.raises(ValueError, match="must be at least"):
+            data.resample(real, **wrong)
     assert made["event"].tolist() == list(range(5_000)) and list(made) == ["key", "event", *COLUMNS]
     np.testing.assert_array_equal(made["key"], made["event"] % 2)
-    values, wrapped, starts = real[COLUMNS].to_numpy(), 0, []
-    for _, events in made.groupby("key"):
-        for run in (slice(0, 1_000), slice(1_000, 2_000), slice(2_000, 2_500)):
-            replayed = events[COLUMNS].to_numpy()[run]
-            (start,) = np.flatnonzero(
-                (np.roll(values, -1, 0) == replayed[1]).all(1) & (values == replayed[0]).all(1)
-            )
-            np.testing.assert_array_equal(replayed, values[(start + np.arange(len(replayed))) % 1_500])
-            wrapped += start + len(replayed) > 1_500
-            starts.append(start)
-    assert 0 < wrapped < 6 and len(set(starts)) == 6
-
-
-@pytest.mark.parametrize("wrong", [{"rows": 0}, {"rows": 5, "keys": 0}, {"rows": 5, "start": -1}])
-def test_no_stream_of_nothing(snapshot, wrong):
-    with pytest.raises(ValueError, match="must be at least"):
-        data.resample(snapshot, **wrong)
+    values, ends = real[COLUMNS].to_numpy(), {}
+    for _, run in made.groupby(["key", made["event"] // 2_000]):
+        replayed = run[COLUMNS].to_numpy()
+        begins = (values == replayed[0]).all(1) & (np.roll(values, -1, 0) == replayed[1]).all(1)
+        (start,) = np.flatnonzero(begins)
+        np.testing.assert_array_equal(replayed, values[(start + np.arange(len(replayed))) % 1_500])
+        ends[start] = start + len(replayed)
+    assert len(ends) == 6 and 0 < sum(end > 1_500 for end in ends.values()) < 6
 
 
 def test_a_resampled_file_is_written_group_by_group_or_the_old_one_stays(snapshot, tmp_path, monkeypatch):

@@ -1,9 +1,6 @@
 """helpers/detector.py: the whole method, in any batches, kept in one file and read again."""
 
-from __future__ import annotations
-
 import os
-import pickle
 import signal
 from dataclasses import replace
 from itertools import pairwise
@@ -17,11 +14,11 @@ from hypothesis import strategies as st
 from sandbox import assert_one_sentence
 from scipy.stats import combine_pvalues
 
-from helpers.detector import BUNDLE, Detector, pool
+from helpers.detector import Detector, pool
 from helpers.features import Profile, behaviour
 from helpers.files import CourseError, to_bytes
 from helpers.rules import RULES, SUSPICIOUS, Rule
-from helpers.schema import CARDS, Schema
+from helpers.schema import Schema
 from helpers.settings import COLUMNS
 from helpers.stream import Learner
 
@@ -60,21 +57,13 @@ def saved(detector, tmp_path_factory) -> Path:
     return path
 
 
-# --- scores and reasons --------------------------------------------------------------------------
-
-
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(cuts=st.lists(st.integers(0, N), max_size=8))
-def test_an_event_gets_the_same_score_in_any_cut(detector, events, scores, cuts):
-    parts = [detector.score(events[a:b]) for a, b in pairwise([0, *sorted(cuts), N])]
+def test_an_event_gets_the_same_score_in_any_cut_and_order(detector, events, scores, cuts):
+    edges = [0, *sorted([*cuts, *range(70), *range(100, 200, 7)]), N]  # some alone, some in sevens
+    parts = [detector.score(events[a:b]) for a, b in pairwise(edges)]
     np.testing.assert_array_equal(np.concatenate(parts), scores)
-
-
-def test_an_event_gets_the_same_score_alone_in_sevens_and_among_others(detector, events, scores):
-    for size, until in ((1, 130), (7, 700)):
-        parts = [detector.score(events[i : i + size]) for i in range(0, until, size)]
-        np.testing.assert_array_equal(np.concatenate(parts), scores[:until])
-    order = np.random.default_rng(0).permutation(N)
+    order = np.random.default_rng(len(cuts)).permutation(N)
     np.testing.assert_array_equal(detector.score(events.iloc[order]), scores[order])
 
 
@@ -86,7 +75,7 @@ def test_pooling_is_fishers_method():
     np.testing.assert_allclose(pool(said, known), expected, atol=1e-12)
 
 
-def test_the_risk_is_pooled_from_judge_and_crowds(detector, train, events, scores, reasons):
+def test_the_risk_is_pooled_from_judge_and_crowds(detector, train, events, scores):
     seen = detector.seen(events)
     np.testing.assert_array_equal(seen[:, :-2], detector.scaling.transform(events))
     np.testing.assert_array_equal(seen[:, -2], detector.autoencoder.reconstruction_error(seen[:, :-2]))
@@ -97,39 +86,27 @@ def test_the_risk_is_pooled_from_judge_and_crowds(detector, train, events, score
     assert detector.training.shape == (2, len(train)) and (np.diff(detector.training) >= 0).all()
     unknown, known = detector.training[0].mean(), detector.judge.risk(detector.seen(train)).mean()
     assert unknown < 0.9 * known  # out of fold
-    accused = reasons["rules"].str.contains("abnormal_combination")
-    assert np.median(scores[accused]) > 0.95 > 0.8 > np.median(scores[~accused])
 
 
 def test_few_training_events_exceed_the_thresholds(detector, train):
-    seen, share = detector.seen(train), 0.005
-    assert (seen[:, -1] > detector.thresholds["distance"]).sum() == share * len(train)
+    seen = detector.seen(train)
+    assert (seen[:, -1] > detector.thresholds["distance"]).sum() == 0.005 * len(train)
     assert 0.001 < (seen[:, -2] > detector.error_threshold).mean() < 0.1  # of the presumed normals the share
     assert 0.001 < (detector.risk(seen) > detector.alert_threshold).mean() < 0.02
 
 
-@settings(max_examples=8, deadline=None)
-@given(cuts=st.lists(st.integers(1, N - 1), max_size=6, unique=True))
-def test_reasons_are_the_same_for_any_cut_given_the_history(detector, events, reasons, cuts):
-    parts = [
-        detector.reasons(events[a:b], history=events[max(a - 1_000, 0) : a])
-        for a, b in pairwise([0, *sorted(cuts), N])
-    ]
+def test_reasons_are_the_same_for_any_cut_given_the_history_without_which_no_burst_is_seen(
+    detector, events, reasons
+):
+    edges = pairwise([0, 1, 8, 500, 1_500, N])
+    parts = [detector.reasons(events[a:b], events[max(a - 1_000, 0) : a]) for a, b in edges]
     pd.testing.assert_frame_equal(pd.concat(parts), reasons, check_exact=True)
-
-
-def test_without_history_no_burst_is_seen(detector, events, reasons):
     last = np.flatnonzero(reasons["rules"].str.contains("burst"))[-1]
     alone = detector.reasons(events[last : last + 1])
     assert "burst" not in alone["rules"].iloc[0] and alone["risk"].iloc[0] == reasons["risk"].iloc[last]
-
-
-@pytest.mark.parametrize("share", [0.0, 0.9, 1.0])
-def test_reasons_can_leave_out_what_is_not_risky(detector, events, reasons, share):
-    above = float(reasons["risk"].quantile(share))
-    some = detector.reasons(events, above=above)
-    assert len(some) < len(reasons)
-    pd.testing.assert_frame_equal(some, reasons[reasons["risk"] > above], check_exact=True)
+    for above in reasons["risk"].sort_values().iloc[[-200, -1]]:  # which are not above themselves
+        some = detector.reasons(events, above=above)
+        pd.testing.assert_frame_equal(some, reasons[reasons["risk"] > above], check_exact=True)
 
 
 def test_reasons_say_what_each_part_says(detector, events, scores, reasons):
@@ -146,9 +123,6 @@ def test_reasons_say_what_each_part_says(detector, events, scores, reasons):
     assert "high_amount" in said["rules"] and said["worst_input"] == "Amount"
 
 
-# --- fitting -------------------------------------------------------------------------------------
-
-
 def test_one_seed_one_detector_and_the_truth_is_not_looked_at(detector, train, events, saved, tmp_path):
     with_truth = train.assign(Class=np.arange(len(train)) % 2, Time="noon")
     Detector.fit(with_truth, 0, rounds=2, profile=Profile.fit(train)).save(tmp_path / "again.zip")
@@ -161,27 +135,18 @@ def test_one_seed_one_detector_and_the_truth_is_not_looked_at(detector, train, e
         assert to_bytes("x", part(other)) != to_bytes("x", part(detector))
 
 
-BAD_TRAINING = {
-    "too few": (lambda e: e[:900], "needs 1,000 training events or more"),
-    "all identical": (lambda e: e.assign(**e.iloc[0]), "Every column has one value"),
-    "a gap": (lambda e: e.assign(V1=e["V1"].where(e.index != 12_077)), "Event 12077 has nan in V1"),
-    "nothing suspicious": (
-        lambda e: pd.DataFrame(np.random.default_rng(0).uniform(1, 2, (1_200, 7)), columns=COLUMNS),
-        "examples of both suspicious and normal events",
-    ),
-}
-
-
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("kind", BAD_TRAINING)
-def test_events_that_teach_nothing_end_in_one_sentence(train, kind):
-    change, sentence = BAD_TRAINING[kind]
-    with pytest.raises(ValueError, match=sentence) as caught:
-        Detector.fit(change(train))
-    assert_one_sentence(str(caught.value))
-
-
-# --- a rule book of one's own --------------------------------------------------------------------
+def test_events_that_teach_nothing_end_in_one_sentence(train):
+    calm = np.random.default_rng(0).uniform(1, 2, (1_200, 7))  # with nothing suspicious
+    for events, sentence in (
+        (train[:900], "needs 1,000 training events or more"),
+        (train.assign(**train.iloc[0]), "Every column has one value"),
+        (train.assign(V1=train["V1"].where(train.index != 12_077)), "Event 12077 has nan in V1"),
+        (pd.DataFrame(calm, columns=COLUMNS), "examples of both suspicious and normal events"),
+    ):
+        with pytest.raises(ValueError, match=sentence) as caught:
+            Detector.fit(events)
+        assert_one_sentence(str(caught.value))
 
 
 def everybody(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
@@ -195,7 +160,6 @@ def test_a_book_of_ones_own_is_used_wherever_rules_are_and_kept_by_name(detector
     own = replace(detector, rules=list(BOOK))
     told = own.reasons(events)
     assert told["rules"].str.contains("everybody").all()
-    assert not told["rules"].str.contains("high_amount").any()
     own.save(tmp_path / "own.zip")
     again = Detector.load(tmp_path / "own.zip", [*RULES, *BOOK[-1:]])
     assert again.rules == own.rules == BOOK
@@ -209,15 +173,9 @@ def test_a_book_of_ones_own_is_used_wherever_rules_are_and_kept_by_name(detector
 
 
 def test_a_book_of_ones_own_decides_what_is_learned(detector, train):
-    with pytest.raises(ValueError, match="nothing could be presumed normal"):
-        Detector.fit(train, rules=RULES[:-1])
     book = [rule for rule in RULES if rule.name not in ("burst", "high_amount")]
     own = Detector.fit(train, rules=book)
-    assert own.rules == tuple(book) and set(own.thresholds) == set(detector.thresholds)
-    assert own.thresholds["suspicion"] < detector.thresholds["suspicion"]
-
-
-# --- kept and read again -------------------------------------------------------------------------
+    assert own.rules == tuple(book) and own.thresholds["suspicion"] < detector.thresholds["suspicion"]
 
 
 def test_a_saved_detector_says_the_same_and_is_written_the_same(saved, detector, events, reasons, tmp_path):
@@ -228,19 +186,8 @@ def test_a_saved_detector_says_the_same_and_is_written_the_same(saved, detector,
     again.save(tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == saved.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["again.zip"]
-
-
-def test_another_schema_is_one_sentence(saved):
-    assert Detector.load(saved, schema=CARDS).schema == CARDS
     with pytest.raises(CourseError, match=r"was fitted on another schema: V2, V3, V4, V5, V6 is not there"):
         Detector.load(saved, schema=Schema(amounts=["Amount"], axes=["V1"]))
-
-
-def test_no_pickle_is_written_or_read(saved, detector, events, scores, tmp_path, monkeypatch):
-    for name in ("dump", "dumps", "load", "loads", "Pickler", "Unpickler"):
-        monkeypatch.setattr(pickle, name, None)
-    detector.save(tmp_path / "a.zip")
-    np.testing.assert_array_equal(Detector.load(tmp_path / "a.zip").score(events), scores)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9 needs a POSIX system")
@@ -257,25 +204,14 @@ def test_killed_while_saving_the_old_file_is_there(saved, detector, tmp_path):
     assert path.read_bytes() == saved.read_bytes() and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("kind", ["an older version", "a text", "nothing", "cut short", "a changed byte"])
-def test_what_is_no_detector_of_this_version_says_what_to_do(saved, tmp_path, kind):
-    content = bytearray(saved.read_bytes())
-    content[len(content) // 2] ^= 1
-    path = tmp_path / "foreign.zip"
-    path.write_bytes(
-        {
-            "an older version": to_bytes("domain-driven detector, version 2", {}),
-            "a text": b"not a detector",
-            "nothing": b"",
-            "cut short": saved.read_bytes()[:-100],
-            "a changed byte": bytes(content),
-        }[kind]
-    )
-    with pytest.raises(
-        ValueError, match=r"^foreign.zip is not a detector that this version of the"
-    ) as caught:
-        Detector.load(path)
-    assert_one_sentence(str(caught.value))
-    assert str(caught.value).endswith("fit one and save it again.") and "version 3" in BUNDLE
+def test_what_is_no_detector_of_this_version_says_what_to_do(saved, tmp_path):
+    changed, path = bytearray(saved.read_bytes()), tmp_path / "foreign.zip"
+    changed[len(changed) // 2] ^= 1
+    older = to_bytes("domain-driven detector, version 2", {})
+    for content in (older, b"not a detector", b"", saved.read_bytes()[:-100], bytes(changed)):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"^foreign.zip is not a detector that this .*fit one") as caught:
+            Detector.load(path)
+        assert_one_sentence(str(caught.value))
     with pytest.raises(FileNotFoundError):
         Detector.load(tmp_path / "missing.zip")

@@ -12,10 +12,13 @@ import pytest
 from helpers import runs
 from helpers.settings import NOTEBOOKS, ROOT
 
-DOCS = sorted((ROOT / "docs").glob("*.md"))
 LESSONS = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.stem in runs.STAGES]
 LINK = re.compile(r"\[([^\]]*)\]\(([^)]*)\)")
 TERMS = re.findall(r"^- \*\*(.+?)\*\* \((\d)\): \S", (ROOT / "docs/glossary.md").read_text("utf-8"), re.M)
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
 
 
 def prose(path: Path) -> list[str]:
@@ -25,80 +28,59 @@ def prose(path: Path) -> list[str]:
 
 
 def rows(text: str) -> list[list[str]]:
-    lines = re.findall(r"^\| (.*) \|$", text, re.M)
-    return [re.split(r" *\| *", line) for line in lines]
-
-
-# --- glossary ------------------------------------------------------------------------------------
+    return [re.split(r" *\| *", line) for line in re.findall(r"^\| (.*) \|$", text, re.M)]
 
 
 def test_the_glossary_is_whole_and_in_order():
-    lines = re.findall(r"^- ", (ROOT / "docs/glossary.md").read_text("utf-8"), re.M)
     names = [term.lower() for term, _ in TERMS]
+    lines = re.findall(r"^- ", text("docs/glossary.md"), re.M)
     assert len(lines) == len(TERMS) > 50 and names == sorted(set(names))
 
 
 def test_a_term_is_introduced_where_the_glossary_says():
     """In bold in the named notebook, and nowhere before but in the course's own overview."""
-    texts = [prose(path) for path in LESSONS]
-    wrong = []
+    texts, numbers, wrong = [prose(path) for path in LESSONS], [int(path.stem[:2]) for path in LESSONS], []
     for term, number in TERMS:
         introduced = re.compile(rf"\*\*{re.escape(term)}s?\*\*", re.I)
         used = re.compile(rf"(?<![\w-]){re.escape(term)}s?\b", re.I)
-        (place,) = [i for i, path in enumerate(LESSONS) if int(path.stem[:2]) == int(number)]
+        place = numbers.index(int(number))
         if not any(map(introduced.search, texts[place])):
             wrong.append(f"{term} is not introduced")
-        before = [texts[0][1:], *texts[1:]][:place]
-        wrong += [
-            f"{term} is used in notebook {i}"
-            for i, text in enumerate(before, 1)
-            if used.search("\n".join(text))
-        ]
+        for i, before in enumerate([texts[0][1:], *texts[1:]][:place], 1):
+            if used.search("\n".join(before)):
+                wrong.append(f"{term} is used in notebook {i}")
     assert wrong == []
 
 
-# --- guide ---------------------------------------------------------------------------------------
-
-
 def test_the_guides_seconds_are_those_of_the_published_run():
-    guide = (ROOT / "docs/instructor-guide.md").read_text("utf-8")
+    guide = text("docs/instructor-guide.md")
     table = re.search("<!-- seconds:start -->(.*)<!-- seconds:end -->", guide, re.S)[1]
     told = {name: float(seconds) for name, seconds in rows(table)[2:]}
-    published = json.loads((ROOT / "results/summary.json").read_text("utf-8"))["timings_s"]
-    sequence = [path.stem for path in LESSONS if path.stem not in runs.BESIDES]
-    assert list(told) == sequence and set(told) <= set(published)
+    published = json.loads(text("results/summary.json"))["timings_s"]
+    assert list(told) == [path.stem for path in LESSONS if path.stem not in runs.BESIDES]
     for name, seconds in told.items():
         assert 1 / 3 < seconds / published[name] < 3, name
 
 
-@pytest.mark.parametrize("heading", ["Half a day", "A full day"])
-def test_the_plans_add_up_and_hold_every_notebook(heading):
-    guide = (ROOT / "docs/instructor-guide.md").read_text("utf-8")
+@pytest.mark.parametrize(("heading", "minutes"), [("Half a day", 240), ("A full day", 480)])
+def test_the_plans_add_up_and_hold_every_notebook(heading, minutes):
+    guide = text("docs/instructor-guide.md")
     plan = rows(re.search(rf"## {heading}\n(.*?)\n## ", guide, re.S)[1])[2:]
     clock = [60 * int(at.split(":")[0]) + int(at.split(":")[1]) for at, *_ in plan]
-    ends = [begin + int(minutes) for begin, (_, minutes, *_) in zip(clock, plan, strict=True)]
-    assert ends[:-1] == clock[1:] and ends[-1] - clock[0] in (240, 480)
+    ends = [begin + int(lasts) for begin, (_, lasts, *_) in zip(clock, plan, strict=True)]
+    assert ends[:-1] == clock[1:] and ends[-1] - clock[0] == minutes
     for path in LESSONS:
-        assert sum(f"notebook {int(path.stem[:2])}" in what for _, _, what, *_ in plan) >= 1
+        assert any(f"notebook {int(path.stem[:2])}" in what for _, _, what, *_ in plan)
 
 
 def test_every_link_of_the_docs_leads_somewhere():
-    readme = (ROOT / "README.md").read_text("utf-8")
-    for path in DOCS:
-        assert f"](docs/{path.name})" in readme
-        text = path.read_text("utf-8")
-        anchors = {
-            re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-")
-            for h in re.findall("^#+ (.*)$", text, re.M)
-        }
-        for _, target in LINK.findall(text):
-            if target.startswith("#"):
-                assert target[1:] in anchors, target
-            elif not target.startswith("https://"):
-                assert (path.parent / target).exists(), target
-
-
-# --- the notebooks' frame ------------------------------------------------------------------------
+    for path in (ROOT / "docs").glob("*.md"):
+        page = path.read_text("utf-8")
+        headings = [re.sub(r"[^a-z0-9 -]", "", one.lower()) for one in re.findall("^#+ (.*)$", page, re.M)]
+        anchors = {f"#{heading.replace(' ', '-')}" for heading in headings}
+        assert f"](docs/{path.name})" in text("README.md")
+        for _, target in LINK.findall(page):
+            assert target in anchors or target[:8] == "https://" or (path.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
@@ -107,15 +89,12 @@ def test_a_notebook_says_what_one_learns_how_long_and_what_comes_next(path):
     first = "\n".join(cells[:2])
     objectives = re.search(r"\*\*You will be able to\*\*\n\n((?:- .*\n)+)", first)[1].splitlines()
     assert 3 <= len(objectives) <= 5
-    minutes = re.search(
-        r"\*About (\d+) minutes to read and run, (\d+) more for the exercises\. You need", first
-    )
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert re.search(rf"\| \[.*\]\(notebooks/{path.name}\) .* \| {minutes[1]} \+ {minutes[2]} \|", readme)
-    order = [
-        next(i for i, cell in enumerate(cells) if mark in cell)
-        for mark in ("## Exercises", "### To discuss", "## Summary")
-    ]
+    ends = r"\*About (\d+) minutes to read and run, (\d+) more for the exercises\. You need"
+    read, more = re.search(ends, first).groups()
+    line = rf"\| \[.*\]\(notebooks/{path.name}\) .* \| {read} \+ {more} \|"
+    assert re.search(line, text("README.md"))
+    marks = ("## Exercises", "### To discuss", "## Summary")
+    order = [next(i for i, cell in enumerate(cells) if mark in cell) for mark in marks]
     assert order == sorted(order) and "What comes next: " in cells[order[-1]]
     assert 1 <= cells[order[1]].count("\n- ") <= 3
 
@@ -130,25 +109,22 @@ def test_cells_are_short_and_prose_is_never_far():
     assert sorted(lengths)[len(lengths) // 2] <= 7
 
 
-# --- contributing --------------------------------------------------------------------------------
-
-
 def test_the_version_is_one():
-    texts = [(ROOT / name).read_text("utf-8") for name in ("pyproject.toml", "CITATION.cff", "CHANGELOG.md")]
-    found = [
-        re.search(pattern, text, re.M)[1]
-        for pattern, text in zip((r'^version = "(.+)"', r"^version: (.+)$", r"^## (\S+)"), texts, strict=True)
-    ]
-    assert len(set(found)) == 1
+    places = {
+        "pyproject.toml": '^version = "(.+)"',
+        "CITATION.cff": "^version: (.+)$",
+        "CHANGELOG.md": r"^## (\S+)",
+    }
+    assert len({re.search(pattern, text(name), re.M)[1] for name, pattern in places.items()}) == 1
 
 
 def test_the_house_is_drawn_as_it_is():
     """Every module of both packages stands in the tree, and nothing else does."""
-    text = (ROOT / "docs/contributing.md").read_text("utf-8")
     drawn = {}
-    for name, rest in re.findall(r"^(helpers|course)/(.*?)(?=^\w|^ +[|^])", text, re.M | re.S):
+    tree = re.findall(r"^(helpers|course)/(.*?)(?=^\w|^ +[|^])", text("docs/contributing.md"), re.M | re.S)
+    for package, rest in tree:
         names = re.findall(r"^ {0,14}(\w+(?:, \w+)*)(?:  |$)", rest, re.M)
-        drawn[name] = {one for group in names for one in group.split(", ")}
+        drawn[package] = {one for group in names for one in group.split(", ")}
     for package in ("helpers", "course"):
         modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
         assert drawn[package] == modules, package

@@ -1,7 +1,5 @@
 """helpers/judge.py: the classifier that learns from refined pseudo-labels."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -35,8 +33,7 @@ def same(one: Judge, other: Judge) -> bool:
 
 def test_the_judge_sees_the_inputs_and_two_witnesses_and_nothing_else():
     assert [*COLUMNS, "reconstruction_error", "distance"] == JUDGE_INPUTS
-    inputs, errors, distance = np.arange(14.0).reshape(2, 7), np.array([0.5, 0.25]), np.array([3, 4])
-    seen = judge_inputs(inputs, errors, distance)
+    seen = judge_inputs(np.arange(14).reshape(2, 7), np.array([0.5, 0.25]), np.array([3, 4]))
     assert seen.tolist() == [[*range(7), 0.5, 3], [*range(7, 14), 0.25, 4]]
 
 
@@ -47,40 +44,34 @@ def test_it_learns_what_it_is_told_and_nothing_from_undecided_rows(judge, seen, 
     assert same(Judge(trees=40).fit(seen[known], labels[known]), judge)
 
 
-@pytest.mark.parametrize("only", [[1, -1], [0, -1], []])
-def test_without_an_example_of_a_class_it_says_so(seen, only):
-    labels = np.resize(np.array(only, dtype=np.int8), ROWS if only else 0)
-    with pytest.raises(ValueError, match=r"^A judge needs examples of both suspicious and normal.*\.$"):
-        Judge().fit(seen[: len(labels)], labels)
+def test_without_an_example_of_a_class_it_says_so(seen):
+    for kind, *only in (("normal", 1, -1), ("suspicious", 0, -1), ("suspicious",)):
+        labels = np.array(only, dtype=np.int8)
+        sentence = rf"^A judge needs .* these {len(only)} none is {kind}: ask for more rows .*\.$"
+        with pytest.raises(ValueError, match=sentence):
+            Judge().fit(seen[: len(labels)], labels)
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [("trees", 3), ("depth", 2), ("learning_rate", 0.3), ("subsample", 0.5), ("columns", 0.4), ("seed", 1)],
-)
-def test_settings_change_what_is_learned_and_threads_do_not(judge, seen, labels, setting, value):
-    assert not same(replace(judge, **{setting: value}).fit(seen, labels), judge)
+def test_settings_change_what_is_learned_and_threads_do_not(judge, seen, labels):
+    others = {"trees": 3, "depth": 2, "learning_rate": 0.3, "subsample": 0.5, "columns": 0.4, "seed": 1}
+    for setting, value in others.items():
+        assert not same(replace(judge, **{setting: value}).fit(seen, labels), judge), setting
     assert same(replace(judge, threads=2).fit(seen, labels), judge)
 
 
-@pytest.mark.parametrize("size", [1, 7, 333])
-def test_risk_has_the_same_bits_for_any_cut(judge, seen, size):
-    parts = [judge.risk(seen[i : i + size]) for i in range(0, ROWS, size)]
-    np.testing.assert_array_equal(np.concatenate(parts), judge.risk(seen))
-    assert judge.risk(seen[:0]).shape == (0,)
+def test_risk_has_the_same_bits_for_any_cut(judge, seen):
+    parts = np.split(seen, [0, *range(1, 60), *range(67, 600, 7)])
+    np.testing.assert_array_equal(np.concatenate([judge.risk(part) for part in parts]), judge.risk(seen))
 
 
 def test_out_of_fold_answers_come_from_judges_that_did_not_see_the_fold(judge, seen, labels):
-    expected = np.empty(ROWS, dtype=np.float32)
+    answers = judge.out_of_fold(seen, labels)
     for fold in np.split(np.arange(ROWS), FOLDS):
         others = np.setdiff1d(np.arange(ROWS), fold)
-        expected[fold] = Judge(trees=40).fit(seen[others], labels[others]).risk(seen[fold])
-    np.testing.assert_array_equal(judge.out_of_fold(seen, labels), expected)
-
-
-def test_where_a_fold_holds_all_examples_the_whole_judge_answers(seen):
+        expected = Judge(trees=40).fit(seen[others], labels[others]).risk(seen[fold])
+        np.testing.assert_array_equal(answers[fold], expected)
     labels = np.zeros(ROWS, dtype=np.int8)
-    labels[210:240] = 1
+    labels[210:240] = 1  # where one fold holds all examples, the whole judge answers
     whole = Judge(trees=5).fit(seen, labels)
     answers = whole.out_of_fold(seen, labels)
     np.testing.assert_array_equal(answers[200:400], whole.risk(seen[200:400]))

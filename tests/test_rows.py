@@ -1,7 +1,5 @@
 """helpers/rows.py: the same bits for a row whatever rows come with it."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -40,20 +40,17 @@ def test_no_process_is_waited_for_without_an_end():
     """subprocess.run and the like have a timeout; what is called for the reader's own program has none."""
     own = {"course/__main__.py": "_call"}  # JupyterLab, pytest: end when their reader ends them
     endless = []
-    for path in sorted(
-        path for name in ("helpers", "course", "tests") for path in ROOT.glob(f"{name}/**/*.py")
-    ):
-        name = path.relative_to(ROOT).as_posix()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path in [path for name in ("helpers", "course", "tests") for path in ROOT.glob(f"{name}/**/*.py")]:
+        name, tree = path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             caller, called = ast.unparse(node.func.value), node.func.attr
             waits = (caller == "subprocess" and called in ("run", "check_call", "check_output", "call")) or (
                 called in ("wait", "communicate") and not node.args and "child" in caller + "process"
             )
-            keywords = {keyword.arg for keyword in node.keywords}
-            if waits and not {"timeout", None} & keywords and name not in own:
-                endless.append(f"{name}:{node.lineno}")
+            if waits and not {"timeout", None} & {keyword.arg for keyword in node.keywords}:
+                endless += [f"{name}:{node.lineno}"] if name not in own else []
     assert endless == []
 
 
@@ -101,12 +98,7 @@ def python_that(path: Path, version: str, makes: str = ITSELF, installs: str = "
         installs: what it does for `-m pip install`.
         lacks: what it does when asked for what the environment lacks.
     """
-    answers = {
-        "--clear": makes,
-        "pip install": installs,
-        "venv": f"echo {version}",
-        "importlib": lacks,
-    }
+    answers = {"--clear": makes, "pip install": installs, "venv": f"echo {version}", "importlib": lacks}
     cases = " ".join(f'*"{asked}"*) {does or "true"};;' for asked, does in answers.items())
     path.parent.mkdir(exist_ok=True)
     path.write_text(f'#!/bin/sh\ncase "$*" in {cases} esac\n')
@@ -131,20 +123,16 @@ def test_make_makes_an_environment_and_is_done_until_a_file_changes(clone, tmp_p
     assert (clone / "told").read_text() == told + told[:-1] + " --no-index --find-links wheelhouse\n"
 
 
-@pytest.mark.parametrize(
-    ("answers", "said"),
-    [
-        ({"installs": "exit 1"}, "Nothing counts as installed; look at the lines above"),
-        (
-            {"lacks": "for name in $@; do case $name in toy*) echo $name;; esac; done"},
-            "pip says that it installed, but .venv lacks toy-package: look for target",
-        ),
-    ],
-)
-def test_what_pip_did_not_install_does_not_count(clone, tmp_path, answers, said):
-    python = python_that(tmp_path / "python", "3.12", **answers)
-    for _ in range(2):
-        assert sentence(setup(clone, PYTHON=python)).startswith(said)
+def test_what_pip_did_not_install_does_not_count(clone, tmp_path):
+    failing = python_that(tmp_path / "failing", "3.12", installs="exit 1")
+    lacks = "for name in $@; do case $name in toy*) echo $name;; esac; done"
+    lacking = python_that(tmp_path / "lacking", "3.13", lacks=lacks)
+    for python, why in (
+        (failing, "Nothing counts as installed; look at the lines above"),
+        (lacking, "pip says that it installed, but .venv lacks toy-package: look for target"),
+    ):
+        for _ in range(2):
+            assert sentence(setup(clone, PYTHON=python)).startswith(why)
 
 
 def test_what_an_environment_lacks_is_looked_up_by_name():
@@ -154,18 +142,17 @@ def test_what_an_environment_lacks_is_looked_up_by_name():
 
 def test_what_make_did_not_make_is_refused_and_never_touched(clone, tmp_path):
     """As `uv venv` makes it, without pip; and a link to what make made for another clone."""
+    refusal = ".venv was not made by make: move it away, or do without"
     venv.create(elsewhere := tmp_path / "elsewhere", with_pip=False)
     (elsewhere / ".made-by-make").touch()
     (clone / ".venv").symlink_to(elsewhere)
-    before = contents(elsewhere)
-    assert sentence(setup(clone)).startswith(".venv was not made by make: move it away, or do without")
+    before = contents(tmp_path)
+    assert sentence(setup(clone)).startswith(refusal) and contents(tmp_path) == before
     (clone / ".venv").unlink()
-    assert contents(elsewhere) == before
     (elsewhere / ".made-by-make").unlink()
     elsewhere.rename(clone / ".venv")
-    before = contents(clone)
-    assert sentence(setup(clone)).startswith(".venv was not made by make: move it away, or do without")
-    assert contents(clone) == before
+    before = contents(tmp_path)
+    assert sentence(setup(clone)).startswith(refusal) and contents(tmp_path) == before
 
 
 def test_another_python_than_asked_for_is_rebuilt_and_one_that_is_too_old_refused(clone, tmp_path):
@@ -187,14 +174,10 @@ def test_the_first_python_that_suits_is_taken(clone, tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence_and_leaves_nothing_half_made(clone, tmp_path):
-    python = python_that(
-        tmp_path / "full", "3.12", 'mkdir -p "$4"; echo "Error: No space left on device" >&2; exit 1'
-    )
-    said = sentence(setup(clone, PYTHON=python))
-    assert said.startswith(
-        ".venv could not be made (Error: No space left on device): its folder must be yours"
-    )
-    assert not (clone / ".venv").exists()
+    fails = 'mkdir -p "$4"; echo "Error: No space left on device" >&2; exit 1'
+    said = sentence(setup(clone, PYTHON=python_that(tmp_path / "full", "3.12", fails)))
+    reason = "(Error: No space left on device): its folder must be yours"
+    assert said.startswith(f".venv could not be made {reason}") and not (clone / ".venv").exists()
     python = python_that(tmp_path / "python", "3.12")
     assert setup(clone, PYTHON=python).returncode == 0
     (clone / ".venv" / ".installed").unlink()
@@ -234,14 +217,14 @@ def test_helpers_can_be_installed_and_the_machinery_is_not(tmp_path):
     assert done.returncode == 0, done.stderr[-1_000:]
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if ".dist-info/" not in name]
         (about,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
         assert "Requires-Dist: xgboost>=3.1" in archive.read(about).decode()
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert {name.split("/")[0] for name in names} == {"helpers"}
-    assert {f"helpers/{path.name}" for path in (ROOT / "helpers").glob("*.py")} <= set(names)
-    code = "import helpers.data; print(helpers.data.__file__)"
+    folders = {"helpers": "helpers", "notebooks": "helpers/notebooks"}
+    wanted = {f"{there}/{p.name}" for here, there in folders.items() for p in (ROOT / here).glob("*.py")}
+    assert wanted <= names
+    command = [sys.executable, "-c", "import helpers.data; print(helpers.data.__file__)"]
     env = BARE | {"PYTHONPATH": str(wheel)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
     assert done.stdout.startswith(str(wheel)), done.stderr

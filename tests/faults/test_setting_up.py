@@ -43,31 +43,38 @@ def env(tmp_path: Path) -> dict[str, str]:
     return kept | {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": links}
 
 
+@pytest.fixture
+def make() -> str:
+    return shutil.which("make") or pytest.skip("make is not installed")
+
+
+def bare(root: Path, requirements: str, pins: str) -> Path:
+    """A toy repository with its Makefile, that asks for these packages."""
+    write_toys(root, count=1)
+    shutil.copyfile(ROOT / "Makefile", root / "Makefile")
+    (root / "requirements.txt").write_text(requirements)
+    (root / "requirements-dev.txt").write_text("-r requirements.txt\n")
+    (root / "constraints.txt").write_text(pins)
+    return root
+
+
 def called(command: list[object], clone: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True, timeout=300)
 
 
-def test_a_wheelhouse_serves_a_machine_without_network(tmp_path, env):
+def test_a_wheelhouse_serves_a_machine_without_network(tmp_path, env, make):
     """`wheelhouse` with one small package, then the set-up of another clone from it, offline.
 
     First the index lacks the package: no wheelhouse is left, and the same command then succeeds. The second
     user's pip installs elsewhere, or nothing: what the environment says is aside, what pip.conf says named.
     """
-    make = shutil.which("make") or pytest.skip("make is not installed")
-    clones = [tmp_path / "with network", tmp_path / "without"]
-    for clone in clones:
-        write_toys(clone, count=1)
-        shutil.copyfile(ROOT / "Makefile", clone / "Makefile")
-        (clone / "requirements.txt").write_text("toy-package\n")
-        (clone / "requirements-dev.txt").write_text("-r requirements.txt\n")
-        (clone / "constraints.txt").write_text("toy-package==1.0\n")
+    folders = (tmp_path / "with network", tmp_path / "without")
+    clones = [bare(folder, "toy-package\n", "toy-package==1.0\n") for folder in folders]
     command = [sys.executable, "-m", "course", "wheelhouse"]
     small_wheel(tmp_path / "index", "setuptools")
     nothing = called(command, clones[0], env)
-    assert nothing.returncode == 1 and last_line(nothing.stderr).startswith(
-        "The wheelhouse was not made: see"
-    )
-    assert not (clones[0] / "wheelhouse").exists()
+    assert nothing.returncode == 1 and not (clones[0] / "wheelhouse").exists()
+    assert last_line(nothing.stderr).startswith("The wheelhouse was not made: see")
     small_wheel(tmp_path / "index", "toy_package")
     done = called(command, clones[0], env)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -87,12 +94,8 @@ def test_a_wheelhouse_serves_a_machine_without_network(tmp_path, env):
 
 
 @pytest.mark.parametrize("where", ["read-only", "full", "a:b"])
-def test_a_folder_that_takes_no_environment_is_one_sentence(tmp_path, env, where):
-    make, clone = shutil.which("make") or pytest.skip("make is not installed"), tmp_path / where
-    write_toys(clone, count=1)
-    shutil.copyfile(ROOT / "Makefile", clone / "Makefile")
-    for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt"):
-        (clone / name).touch()
+def test_a_folder_that_takes_no_environment_is_one_sentence(tmp_path, env, make, where):
+    clone = bare(tmp_path / where, "", "")
     mounts = {
         "read-only": 'mount --bind "$folder" "$folder"; mount -o remount,bind,ro "$folder"',
         "full": 'mkdir "$folder/.venv"; touch "$folder/.venv/.made-by-make"; '
@@ -109,11 +112,9 @@ def test_on_linux_the_wheelhouse_takes_the_small_torch(tmp_path, env):
     """Asked for by its local version: without an index that has it, nothing is made."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         pytest.skip("CUDA comes with torch on Linux on x86 alone")
-    write_toys(tmp_path / "clone", count=1)
-    (tmp_path / "clone" / "requirements-dev.txt").write_text("torch\n")
-    (tmp_path / "clone" / "constraints.txt").write_text("torch==2.0.0\n")
     small_wheel(tmp_path / "index", "setuptools")
-    done = called([sys.executable, "-m", "course", "wheelhouse"], tmp_path / "clone", env)
+    clone = bare(tmp_path / "clone", "torch\n", "torch==2.0.0\n")
+    done = called([sys.executable, "-m", "course", "wheelhouse"], clone, env)
     assert done.returncode == 1 and "torch==2.0.0+cpu" in done.stderr and "PIP_EXTRA_INDEX_URL" in done.stderr
 
 

@@ -13,26 +13,15 @@ from pathlib import Path
 from typing import Any
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+FLAGS += ("--hide-scrollbars", "--disable-background-networking", "--disable-component-update")
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def programs() -> tuple[str, str] | None:
     """The browser and its driver, if this machine has them."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    return (browser, driver) if browser and driver else None
+    found = next(filter(None, map(shutil.which, BROWSERS)), None), shutil.which("chromedriver")
+    return found if all(found) else None
 
 
 class Browser:
@@ -40,17 +29,12 @@ class Browser:
 
     def __init__(self, browser: str, driver: str, profile: Path) -> None:
         self.process = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True)
-        port = None
-        while port is None:
-            line = self.process.stdout.readline()
-            if not line:
-                raise RuntimeError("chromedriver ended before it was ready.")
-            port = re.search(r"successfully on port (\d+)", line)
+        said = (re.search(r"successfully on port (\d+)", line) for line in self.process.stdout)
+        port = next(filter(None, said))  # else chromedriver has ended
         self.address = f"http://127.0.0.1:{port[1]}/session"
         options = {"binary": browser, "args": [*FLAGS, f"--user-data-dir={profile}"]}
         wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        session = self._post("", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
-        self.address += f"/{session}"
+        self.address += "/" + self._post("", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         data = json.dumps(body).encode()
@@ -77,11 +61,9 @@ class Browser:
 
     def be(self, width: int, height: int, scheme: str = "light") -> None:
         """Have a screen of this size, and readers who like it light or dark."""
-        mobile = width < 600
-        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.tool("Emulation.setDeviceMetricsOverride", **screen)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.tool("Emulation.setEmulatedMedia", features=features)
+        self.tool("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def open(self, address: str) -> None:
         """Load a page."""

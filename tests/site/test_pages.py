@@ -9,7 +9,6 @@ import functools
 import http.server
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from browser import Browser, programs
@@ -40,6 +39,13 @@ return Promise.all([...document.images].map(image => image.decode().catch(() => 
   size: parseFloat(getComputedStyle(document.querySelector("article p, article li, article pre")).fontSize),
 }))"""
 
+FOLLOW = """
+return Promise.all(LINKS.map(async link => {
+  const answer = await fetch(link), anchor = decodeURIComponent(new URL(link).hash.slice(1));
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  return answer.ok && (!anchor || page.getElementById(anchor)) ? null : link;
+})).then(found => found.filter(link => link))"""
+
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
@@ -64,13 +70,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield opened
 
 
-def keep_picture(browser: Browser, page: str, screen: str) -> None:
-    folder = SITE / "screenshots"
-    folder.mkdir(exist_ok=True)
-    name = page.removesuffix(".html").replace("/", "-")
-    Path(folder, f"{name}-{screen}.png").write_bytes(browser.picture())
-
-
 def luminance(colour: str) -> float:
     """0 black to 1 white, of `rgb(r, g, b)`, as WCAG 2 reckons it."""
     parts = [int(part) / 255 for part in colour[4:-1].split(",")]
@@ -86,11 +85,13 @@ def contrast(one: str, two: str) -> float:
 @pytest.mark.parametrize("screen", SCREENS)
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_whole(browser, address, page, screen):
-    width, height, scheme = SCREENS[screen]
-    browser.be(width, height, scheme)
+    width, _, scheme = SCREENS[screen]
+    browser.be(*SCREENS[screen])
     browser.open(f"{address}/{page}")
     seen = browser.run(LOOK)
-    keep_picture(browser, page, screen)
+    (SITE / "screenshots").mkdir(exist_ok=True)
+    picture = f"{page.removesuffix('.html').replace('/', '-')}-{screen}.png"
+    (SITE / "screenshots" / picture).write_bytes(browser.picture())
     assert [said for said in browser.said() if "favicon" not in said["message"]] == []
     assert (seen["broken"], seen["nameless"], seen["unmeasured"], seen["foreign"]) == ([], [], [], [])
     assert seen["width"] == width and seen["outside"] == []
@@ -106,15 +107,7 @@ def test_every_link_can_be_followed(browser, address):
         links = browser.run("return [...document.links].map(link => link.href)")
         broken += [f"{page}: {link}" for link in links if link.startswith("file:") or ".ipynb" in link]
         mine = sorted({link for link in links if link.startswith(address)})
-        check = """
-            return Promise.all(LINKS.map(async link => {
-                const answer = await fetch(link), anchor = decodeURIComponent(new URL(link).hash.slice(1));
-                if (!answer.ok) return link;
-                if (!anchor) return null;
-                const there = new DOMParser().parseFromString(await answer.text(), "text/html");
-                return there.getElementById(anchor) ? null : link;
-            })).then(found => found.filter(link => link))"""
-        broken += [f"{page}: {link}" for link in browser.run(check.replace("LINKS", repr(mine)))]
+        broken += [f"{page}: {link}" for link in browser.run(FOLLOW.replace("LINKS", repr(mine)))]
     assert broken == []
 
 
