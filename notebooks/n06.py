@@ -204,8 +204,10 @@ def ablation(table: pd.DataFrame, reference: str) -> Figure:
 
 
 def budget_choice(curve: pd.DataFrame, cost: pd.Series, alerts: int, name: str, nothing: float) -> Figure:
-    """What a budget of so many `alerts` a block means for the detector `name`: its confusion matrix, its
-    precision and recall, its cost, and what looking at `nothing` costs in euro."""
+    """What one alert budget means: its confusion matrix, its precision and recall, its cost.
+
+    The budget is so many `alerts` a block, of the detector `name`; `nothing` is the cost of none, in euro.
+    """
     figure, panels = plt.subplot_mosaic("AB;CC", figsize=(7.5, 6.4), width_ratios=(1, 1.4))
     counts, line, euros = panels.values()
     label, colour = plots.DETECTORS[name]

@@ -101,8 +101,10 @@ def stream_timeline(index: pd.Index, alert: np.ndarray, truth: np.ndarray) -> Fi
 
 
 def drift_map(psi: pd.DataFrame, limits: pd.Series, chance: float) -> Figure:
-    """Population stability index of every input and block, relative to what the warm-up itself varied;
-    `chance` is the share of blocks that would raise an alarm if nothing drifted."""
+    """Population stability index of every input and block, relative to what the warm-up itself varied.
+
+    `chance` is the share of blocks that would raise an alarm if nothing drifted.
+    """
     import seaborn as sns
 
     relative = (psi / limits).T

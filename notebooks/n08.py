@@ -89,8 +89,10 @@ def cluster(result: dict[str, Any], events: int, cores: Sequence[int]) -> pd.Dat
 
 
 def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
-    """Seconds and peak memory of each path against the number of events, on log axes; Spark on 2 cores is
-    done first from `crossover` events (None: never)."""
+    """Seconds and peak memory of each path against the number of events, on log axes.
+
+    Spark on 2 cores is done first from `crossover` events (None: never).
+    """
     figure, (time, memory) = plt.subplots(2, 1, figsize=(7.5, 6.4), sharex=True)
     largest = measured["events"].max()
     ahead = f"not ahead of one process up to {largest:,} events"
@@ -111,8 +113,10 @@ def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
 
 
 def forgotten(remembered: pd.Series, alone: pd.Series, batch: int) -> Figure:
-    """Which share of the alerts' burst counts, indexed by the event's turn within its key, a worker that
-    starts afresh forgets along its micro-batch, which holds `batch` events of a key."""
+    """Which share of the alerts' burst counts a worker that starts afresh forgets, along its micro-batch.
+
+    Counts are indexed by the event's turn within its key; a micro-batch holds `batch` events of a key.
+    """
     tenth = batch // 10
     place = remembered.index % batch // tenth * tenth
     lost = 1 - alone.groupby(place).sum() / remembered.groupby(place).sum()
