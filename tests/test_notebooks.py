@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import numpy as np
@@ -22,6 +23,7 @@ from IPython.utils.capture import capture_output
 from sandbox import last_line
 from test_schema import SESSIONS, sessions
 from toys import read_json
+from traitlets.config import Config
 
 from course.__main__ import main
 from helpers import data, headless, runs
@@ -165,8 +167,9 @@ def finish(folder: Path, *arguments: object) -> Path:
 
 def played(stage: str, given: dict[str, object]) -> dict[str, tuple]:
     """What the cells of a notebook show, run in this process; but for the one that names the source."""
-    shell, found = InteractiveShell.instance(), {}
-    shell.reset(new_session=False)
+    # in a module of its own, because __main__ is what child processes of other tests import
+    config, lesson = Config({"HistoryManager": {"enabled": False}}), ModuleType("lesson")
+    shell, found = InteractiveShell.instance(config=config, user_module=lesson), {}
     shell.user_ns["runs"] = runs
     for cell in code_cells(ROOT / "notebooks" / f"{stage}.ipynb")[1:]:
         with capture_output() as said:
@@ -176,6 +179,7 @@ def played(stage: str, given: dict[str, object]) -> dict[str, tuple]:
         if "load_events" not in cell.source:
             shown = [(output.data, output.metadata) for output in said.outputs]
             found[cell.id] = said.stdout, said.stderr, shown
+    InteractiveShell.clear_instance()
     return found
 
 
@@ -183,10 +187,7 @@ def from_file(root: Path, events: pd.DataFrame) -> tuple[Path, dict[str, dict[st
     """The folder of a run of 01 to 05 on this file, and what they show."""
     events.to_parquet(root / "events.parquet", index=False)
     given = {"RUN": str(root / "run"), "SOURCE": str(root / "events.parquet"), "ROWS": len(events)}
-    try:
-        return root / "run", {stage: played(stage, given) for stage in SEALED_STAGES}
-    finally:
-        InteractiveShell.clear_instance()
+    return root / "run", {stage: played(stage, given) for stage in SEALED_STAGES}
 
 
 @pytest.fixture(scope="module")
