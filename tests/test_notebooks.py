@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import io
 import json
 import re
 import subprocess
@@ -20,11 +18,12 @@ import pytest
 from conftest import SMALL_ROWS
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
-from sandbox import last_line
 from test_schema import SESSIONS, sessions
 from toys import read_json
 from traitlets.config import Config
 
+from course import notebooks as course_notebooks
+from course import results
 from course.__main__ import main
 from helpers import data, headless, runs
 from helpers.detector import Detector
@@ -157,23 +156,19 @@ def test_notebook_1_keeps_nothing_in_hand_that_tells_the_truth(tmp_path, monkeyp
 # --- runs on a small file -----------------------------------------------------------------------
 
 
-def finish(folder: Path, *arguments: object) -> Path:
-    """The folder after `python -m course run`, which says why if it fails."""
-    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
-        code = main(["run", "--out", str(folder), *map(str, arguments)])
-    assert code == 0, last_line(said.getvalue())
-    return folder
+def played(stage: str, given: dict[str, object], exercises: bool = True, book: str = "") -> dict[str, tuple]:
+    """What the cells of a notebook show, run in this process; but for the one that names the source.
 
-
-def played(stage: str, given: dict[str, object]) -> dict[str, tuple]:
-    """What the cells of a notebook show, run in this process; but for the one that names the source."""
+    `book` is what a learner has written below the rule book.
+    """
     # in a module of its own, because __main__ is what child processes of other tests import
     config, lesson = Config({"HistoryManager": {"enabled": False}}), ModuleType("lesson")
     shell, found = InteractiveShell.instance(config=config, user_module=lesson), {}
     shell.user_ns["runs"] = runs
-    for cell in code_cells(ROOT / "notebooks" / f"{stage}.ipynb")[1:]:
-        with capture_output() as said:
-            shell.run_cell(cell.source).raise_error()
+    for cell in [cell for cell in headless.source(stage, exercises).cells if cell.cell_type == "code"][1:]:
+        written = book if cell.source.startswith("book = rules.usual_book(schema)") else ""
+        with capture_output() as said, pd.option_context("display.width", 1_000, "display.max_columns", 100):
+            shell.run_cell(f"{cell.source}\n{written}").raise_error()
         if "parameters" in cell.metadata.get("tags", []):
             shell.user_ns.update({name: given[name] for name in given.keys() & shell.user_ns.keys()})
         if "load_events" not in cell.source:
@@ -202,26 +197,16 @@ def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
 
 
 @pytest.fixture(scope="module")
-def another_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def another_table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     """01 to 07 on 23 columns of 200 accounts, after a learner has left a rule out in notebook 2."""
-    root, table, read_source = tmp_path_factory.mktemp("another_table"), sessions(), headless.source
+    root, table = tmp_path_factory.mktemp("another_table"), sessions()
     busy = table[list(SESSIONS.counts)].sum(axis=1)
     table.assign(abuse=(busy > busy.quantile(0.99)).astype(int)).to_csv(root / "s.csv", index=False)
     words = ABUSE.to_dict().items()
     (root / "s.toml").write_text("\n".join(f"{name} = {json.dumps(value)}" for name, value in words))
-
-    def edited(stage: str, exercises: bool = True) -> nbformat.NotebookNode:
-        notebook = read_source(stage, exercises)
-        cells = [cell for cell in notebook.cells if cell.source.startswith("book = rules.usual_book(schema)")]
-        for cell in cells:
-            cell.source += '\nbook = [rule for rule in book if rule.name != "burst"]'
-        assert len(cells) == (stage == "02_heuristic_labels")
-        return notebook
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(headless, "source", edited)
-        told = ("--source", root / "s.csv", "--schema", root / "s.toml", "--rows", len(table))
-        return finish(root / "run", *told, "--only", *PAYMENTS)
+    given = {"SOURCE": str(root / "s.csv"), "SCHEMA": str(root / "s.toml"), "ROWS": len(table)}
+    given["RUN"], without_burst = str(root / "run"), 'book = [rule for rule in book if rule.name != "burst"]'
+    return root / "run", {stage: played(stage, given, False, without_burst) for stage in PAYMENTS}
 
 
 def artifacts(folder: Path) -> dict[str, bytes]:
@@ -238,12 +223,12 @@ def artifacts(folder: Path) -> dict[str, bytes]:
 
 @slow
 def test_the_summary_has_its_keys_and_no_warning_is_shown(another_table):
-    summary = read_json(another_table / "summary.json")
+    folder, shown = another_table
+    summary = results.summarise(folder, {})
     assert set(summary) == {"data", "detectors", "timings_s", "versions", "stream"}
     assert set(summary["data"]) == {"source", "rows", "start", "sha256", "frauds_train", "frauds_test"}
     assert summary["data"]["rows"] == 6_000 and summary["data"]["source"] == "file"
     assert set(summary["detectors"]) == set(read_json(runs.REFERENCE)["detectors"])
-    assert list(summary["timings_s"]) == PAYMENTS
     for name, entry in summary["detectors"].items():
         metrics = {"average_precision", "average_precision_ci", "without_largest", "roc_auc"}
         assert set(entry) == metrics | {"budget", "at_seed_recall"}
@@ -251,31 +236,37 @@ def test_the_summary_has_its_keys_and_no_warning_is_shown(another_table):
         budget = {"alerts", "true_positives", "precision", "recall", "f1"}
         assert entry["budget"] is None if name == "seed_rules" else set(entry["budget"]) == budget
     assert {"python", "numpy", "torch", "xgboost"} <= set(summary["versions"])
-    for stage in PAYMENTS:
-        shown_by = outputs(another_table / "notebooks" / f"{stage}.ipynb")
-        assert shown_by and [o.text for o in shown_by if o.get("name") == "stderr"] == []
+    assert (
+        all(shown.values())
+        and [error for one in shown.values() for _, error, _ in one.values() if error] == []
+    )
 
 
 @slow
-def test_another_table_another_book_and_no_exercises(another_table):
+def test_another_table_and_another_book(another_table):
     """Every later notebook takes the columns from 01 and the rule book from 02."""
-    assert read_json(another_table / "artifacts/settings.json")["schema"]["key"] == "account"
-    detector = Detector.load(another_table / "artifacts/detector.zip", schema=ABUSE)
-    learner = Learner.load(another_table / "artifacts/learner.zip")
+    folder, shown = another_table
+    assert read_json(folder / "artifacts/settings.json")["schema"]["key"] == "account"
+    detector = Detector.load(folder / "artifacts/detector.zip", schema=ABUSE)
+    learner = Learner.load(folder / "artifacts/learner.zip")
     names = [rule.name for rule in usual_book(ABUSE) if rule.name != "burst"]
     assert [[r.name for r in book.rules] for book in (detector, learner.detector)] == [names, names]
     assert detector.judge.names == [*SESSIONS.columns, "reconstruction_error", "distance"]
-    events = pd.read_parquet(another_table / "artifacts/events.parquet")
+    events = pd.read_parquet(folder / "artifacts/events.parquet")
     assert list(events) == SESSIONS.carried  # and no truth
-    scores = pd.read_parquet(another_table / "artifacts/scores.parquet")
+    scores = pd.read_parquet(folder / "artifacts/scores.parquet")
     np.testing.assert_array_equal(detector.score(events), scores["detector"])
-    shown_by = outputs(another_table / "notebooks/06_evaluation.ipynb")
-    texts = [output.get("data", {}).get("text/plain", "") for output in shown_by]
-    (experts,) = [text for text in texts if "accused" in text]
+    (experts,) = [said for said, _, _ in shown["06_evaluation"].values() if "accused" in said]
     assert "abnormal_combination" in experts and "burst" not in experts
-    for stage in PAYMENTS:
-        cells = read(another_table / f"notebooks/{stage}.ipynb").cells
-        assert cells and not any(cell.source.startswith("## Exercises") for cell in cells)
+
+
+def test_a_table_of_other_columns_runs_without_the_exercises(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(course_notebooks, "execute", lambda *_, exercises: asked.append(exercises) or [])
+    for schema in ((), ("--schema", "s.toml")):
+        assert main(["run", "--out", str(tmp_path), *schema, "--only", STAGES[0]]) == 0
+    assert asked == [True, False]
+    assert all("## Exercises" not in str(headless.source(stage, exercises=False)) for stage in STAGES)
 
 
 # --- the sealed truth ----------------------------------------------------------------------------

@@ -212,6 +212,10 @@ def test_old_events_are_forgotten_and_the_latest_reviewed_ones_are_not(
     assert short.memory.index[:-1_000].tolist() == reviewed[reviewed].index[-4:].tolist()
 
 
+def test_a_stream_may_begin_with_event_0(fitted, warm_up):
+    assert Learner.start(fitted, warm_up.reset_index(drop=True)).now == len(warm_up)
+
+
 def test_a_truth_that_comes_after_the_learner_has_forgotten_is_refused(cold, live, truth):
     short = replace(cold, keep=3_000)
     for late in ({"delay": 3_001}, {"complained": 3_001}):
