@@ -289,13 +289,15 @@ def colab_test() -> int:
 @cli.command()
 def site() -> int:
     """Build site/ from README, docs and executed notebooks, and look at its pages."""
-    built, new = ROOT / "site", ROOT / ".site.new"
-    _remove(new)
+    built, scratch = ROOT / "site", ROOT / ".site.new"
+    new = scratch / "html"  # Sphinx's notebooks lie beside it
+    _remove(scratch)
     if _call("sphinx", "-W", "--keep-going", "-q", "-c", "docs", ".", str(new)):
         raise CourseError("The site was not built, and the old one stays: see the warnings above.")
     shutil.copyfile(new / "README.html", new / "index.html")
     _remove(new / ".doctrees", built)
     os.replace(new, built)
+    _remove(scratch)
     print(f"The front page is {built / 'index.html'}.")
     return _call("pytest", "tests/site", "-q", "-rfEs", "--timeout=300")
 
