@@ -216,7 +216,8 @@ def score_file(detector: Detector, source: Path, target: Path) -> int:
                 table = file.read_row_group(group, ["key", "event", *detector.schema.carried])
                 risk = pa.array(detector.score(table.to_pandas()))
                 writer.write_table(table.select(["key", "event"]).append_column("risk", risk))
+            total = file.metadata.num_rows
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    return file.metadata.num_rows
+    return total

@@ -180,8 +180,8 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
     """
     schema = profile.schema
     here = schema.table(events, schema.carried)
-    before = schema.recent(here[:0] if history is None else history)
-    together, past = pd.concat([before[schema.carried], here]), len(before)
+    before = here[:0] if history is None or history.empty else schema.recent(history)[schema.carried]
+    together, past = pd.concat([before, here]) if len(before) else here, len(before)
     z = profile.z_scores(together)
     axes = z[:, schema.behaviour]
     keys, moments, window = schema.clock(together)

@@ -30,7 +30,8 @@ def plain(error: BaseException) -> str:
 
 def sha256(path: Path) -> str:
     """The hash of a file in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def to_json(value: Any) -> str:

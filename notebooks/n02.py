@@ -183,13 +183,15 @@ def accused(rule: Callable, signals: pd.DataFrame, thresholds: dict, most: float
     return fires
 
 
-TWICE = "Your rule says exactly what `{}` says; a vote cast twice is no second opinion."
-
-
-def this_is_a_rule(fires: np.ndarray, said: pd.DataFrame, twice: str = TWICE) -> str:
-    """Praise, unless a column of `said` accuses the same events: how many it accuses, and how many alone."""
+def only_if_new(fires: np.ndarray, said: pd.DataFrame, twice: str) -> None:
+    """Tell off a rule that accuses the same events as a column of `said`."""
     for name in said:
         off_if((said[name] == fires).all(), twice.format(name))
+
+
+def this_is_a_rule(fires: np.ndarray, said: pd.DataFrame) -> str:
+    """Praise for a new rule: how many it accuses, and how many of these no other rule does."""
+    only_if_new(fires, said, "Your rule says exactly what `{}` says; a vote cast twice is no second opinion.")
     alone = f"no other rule accuses {fires[~said.any(axis=1)].sum() / fires.sum():.0%} of these."
     return f"this is a rule. It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} events; {alone}"
 

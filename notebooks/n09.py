@@ -12,7 +12,7 @@ from checker import as_pair, ask, checker, compare, off_if
 from helpers import plots
 from helpers.schema import Schema
 from helpers.settings import ALERTS, BLOCK
-from n02 import accused, this_is_a_rule
+from n02 import accused, only_if_new
 
 # --- the simulated world
 
@@ -353,8 +353,7 @@ def check_9b(attempt: Callable) -> str:
 def check_9c(attempt: Callable, facts: pd.DataFrame, thresholds: dict[str, float], said: pd.DataFrame) -> str:
     """What a heuristic of the learner's own does on the training days."""
     fires = accused(attempt, facts, thresholds)
-    twice = "Your rule says exactly what the heuristic of {} says; look at other columns."
-    this_is_a_rule(fires, said, twice)
+    only_if_new(fires, said, "Your rule says exactly what the heuristic of {} says; look at other columns.")
     known = f"the three heuristics know {said['any'].to_numpy()[fires].mean():.0%} of these."
     accuses = f"It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} account-days; {known}"
     return f"this is a rule. {accuses} What the others are, only the truth says."

@@ -49,18 +49,23 @@ def code_cells(path: Path) -> list[nbformat.NotebookNode]:
 
 
 def python_of(path: Path) -> str:
-    """All its code as Python: the first cell, which calls git and pip by magics, apart."""
-    return "\n".join(cell.source for cell in code_cells(path)[1:])
+    """All its code as Python, but for the first cell."""
+    return "\n".join(cell.source for cell in lesson(path.stem))
 
 
 def outputs(path: Path) -> list[nbformat.NotebookNode]:
     return [output for cell in code_cells(path) for output in cell.outputs]
 
 
+def lesson(stage: str, exercises: bool = True) -> list[nbformat.NotebookNode]:
+    """Its code cells but for the first, which calls git and pip by magics."""
+    return [cell for cell in headless.source(stage, exercises).cells if cell.cell_type == "code"][1:]
+
+
 def opened(stage: str, run: Path, end: str) -> dict:
     """What a notebook knows after its first cells, up to the one that holds these words."""
     known: dict = {"runs": runs}
-    for cell in code_cells(ROOT / "notebooks" / f"{stage}.ipynb")[1:]:
+    for cell in lesson(stage):
         exec(cell.source, known)
         known["RUN"] = str(run)
         if end in cell.source:
@@ -162,10 +167,10 @@ def played(stage: str, given: dict[str, object], exercises: bool = True, book: s
     `book` is what a learner has written below the rule book.
     """
     # in a module of its own, because __main__ is what child processes of other tests import
-    config, lesson = Config({"HistoryManager": {"enabled": False}}), ModuleType("lesson")
-    shell, found = InteractiveShell.instance(config=config, user_module=lesson), {}
+    config, module = Config({"HistoryManager": {"enabled": False}}), ModuleType("lesson")
+    shell, found = InteractiveShell.instance(config=config, user_module=module), {}
     shell.user_ns["runs"] = runs
-    for cell in [cell for cell in headless.source(stage, exercises).cells if cell.cell_type == "code"][1:]:
+    for cell in lesson(stage, exercises):
         written = book if cell.source.startswith("book = rules.usual_book(schema)") else ""
         with capture_output() as said, pd.option_context("display.width", 1_000, "display.max_columns", 100):
             shell.run_cell(f"{cell.source}\n{written}").raise_error()
@@ -295,8 +300,7 @@ def test_the_truth_changes_no_byte_of_what_01_to_05_hand_over_and_nothing_that_t
 @pytest.mark.parametrize("stage", runs.READS_TRUTH)
 def test_without_class_the_notebooks_that_need_it_say_so(unlabelled, stage):
     """In the cell that asks, with a truth, whether both parts hold both classes."""
-    cells = [cell.source for cell in code_cells(ROOT / "notebooks" / f"{stage}.ipynb")]
-    (opening,) = [source for source in cells if "runs.start(" in source]
+    (opening,) = [cell.source for cell in lesson(stage) if "runs.start(" in cell.source]
     assert "evaluation.check_parts(truth, n_train)" in opening
     with pytest.raises(CourseError, match=r"no column Class.* re-run 01_data_loading with a labelled"):
         opened(stage, unlabelled[0], opening)
