@@ -8,10 +8,10 @@ COURSE := .venv/bin/python -m course
 SETUP := python3 course/setup.py
 COMMANDS := results reference notebooks sweep test faults colab-test site lint clean wheelhouse
 
-.PHONY: help setup all lab bench publish scale $(COMMANDS)
+.PHONY: help setup all lab bench publish scale unseen $(COMMANDS)
 help:
 	@echo "make results | lab | site | test | faults | colab-test | lint | clean"
-	@echo "make all (publish | sweep | reference | notebooks) | bench | scale | wheelhouse"
+	@echo "make all (publish | sweep | reference | notebooks) | bench | scale | unseen | wheelhouse"
 
 $(COMMANDS): $(INSTALLED)
 	@$(COURSE) $@
@@ -28,6 +28,9 @@ scale: .venv/.installed-spark
 
 publish: $(INSTALLED)
 	@$(COURSE) $@ $(if $(REPO),--repo '$(REPO)') $(if $(REF),--ref '$(REF)')
+
+unseen: $(INSTALLED)
+	@$(COURSE) $@ $(if $(SOURCE),--source '$(SOURCE)')
 
 lab: $(INSTALLED)
 	@$(COURSE) $@ $(OPTIONS)

@@ -223,6 +223,17 @@ def sweep() -> None:
 
 
 @cli.command()
+@click.option("--source", default="openml", show_default=True, help="openml, or a file of all events")
+def unseen(source: str) -> None:
+    """Measure this version on windows that nobody had looked at, into results/."""
+    from course import sweep as fits
+
+    table = fits.run_unseen(run_folder("unseen"), source, results.course_version())
+    results.write_block(results.TABLES, "unseen", fits.unseen_block(table))
+    print(fits.unseen_block(table), "Wrote results/unseen.csv, and its tables in README.md.", sep="\n\n")
+
+
+@cli.command()
 @click.option("--limit", default=300.0, show_default=True, help="seconds a peer and window")
 @click.option("--fresh", is_flag=True, help="run again what is finished")
 def bench(limit: float, fresh: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import tomllib
 from collections.abc import Iterable
 from importlib.metadata import distributions
 from pathlib import Path
@@ -23,6 +24,11 @@ def versions(names: Iterable[str]) -> dict[str, str | None]:
     """Python's version and those of packages; None for one that is not installed."""
     installed = {package.name.lower(): package.version for package in distributions()}
     return {"python": platform.python_version()} | {name: installed.get(name) for name in names}
+
+
+def course_version() -> str:
+    """The version of the course that is here."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 
 def summarise(folder: Path, timings: dict[str, float]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,141 +14,166 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import NearestNeighbors
 
-from course import jobs
-from helpers import data, evaluation, headless, rules, stream
-from helpers.autoencoder import Autoencoder
-from helpers.detector import Detector, pool
-from helpers.features import Profile, Scaling, behaviour, budget_threshold
+from course import jobs, results
+from helpers import data, evaluation, headless, plots, rules, stream
+from helpers.detector import Detector, combine, tail
+from helpers.features import Profile, Scaling, behaviour
 from helpers.files import CourseError, load_json, replace
-from helpers.judge import JUDGE_INPUTS, Judge, judge_inputs
+from helpers.judge import JUDGE_INPUTS, Judge
 from helpers.rules import NORMAL, RULES, SUSPICIOUS, UNDECIDED
 from helpers.schema import CARDS
-from helpers.settings import COMPLAINED, CROWDS, DELAY, RADIUS, RESULTS, WARM_UP, WINDOW_ROWS, WINDOWS
+from helpers.settings import (
+    BLOCK,
+    COMPLAINED,
+    DELAY,
+    DOUBT,
+    KEEP,
+    RADIUS,
+    RESULTS,
+    WARM_UP,
+    WINDOW_ROWS,
+    WINDOWS,
+)
 
 TABLE = RESULTS / "sweep.csv"
 STREAM_TABLE = RESULTS / "stream.csv"
 WRONG_TABLE = RESULTS / "wrong.csv"
 WORLDS_TABLE = RESULTS / "worlds.csv"
-SEEDS = tuple(range(5))
+SEEDS = tuple(range(3))
 STARTS = tuple(range(0, 60_000, 10_000))  # of overlapping windows; the two that do not overlap get all seeds
 PLACES = [(start, seed) for start in STARTS for seed in (SEEDS if start in WINDOWS else SEEDS[:1])]
 STREAMS = [(start, seed) for start, seed in PLACES if seed < 2]
 WORLDS = tuple(range(20))
 WORLDS_NOTEBOOK = "09_streaming_sessions"
 FULL = "detector"  # what every other variant is compared with
-TELLING = {  # shares of wrong reviews, of honest events and of frauds, and when customers complain
-    "stream": (0.0, 0.0, None),
-    "complaints": (0.0, 0.0, COMPLAINED),
-    "told_everything": (0.0, 0.0, DELAY),
-    "wrong_reviews": (0.1, 0.1, None),
-    "wrong_reviews_and_complaints": (0.1, 0.1, COMPLAINED),
+TELLING = {  # when customers report what nobody reviewed, and which share of the reviews is wrong
+    "stream": (None, 0.0),
+    "complaints": (COMPLAINED, 0.0),
+    "complaints_20000": (20_000, 0.0),
+    "complaints_30000": (30_000, 0.0),
+    "told_everything": (DELAY, 0.0),
+    "wrong_reviews": (None, 0.1),
+    "wrong_reviews_and_complaints": (COMPLAINED, 0.1),
 }
-WRONG = (0.0, 0.02, 0.05, 0.1, 0.2)  # shares of the reviews
-ERRING = {  # on honest events, on frauds, and when customers complain
+SLIPS = tuple(range(10))  # seeds of the wrong reviews
+ERRING = {  # shares of wrong reviews, of legitimate events and of frauds, and when customers report
     "reviews": (1, 1, None),
     "wrong on honest events alone": (1, 0, None),
     "wrong on frauds alone": (0, 1, None),
     "reviews and complaints": (1, 1, COMPLAINED),
 }
+WRONG = (0.1,)  # shares of the reviews
+UNSEEN = RESULTS / "unseen.csv"
+UNSEEN_STARTS = tuple(range(70_000, 231_000, 20_000))  # of windows whose test sets nobody had looked at
 
 
 class Study:
     """One window and one seed, and the parts that variants share."""
 
-    def __init__(self, start: int, seed: int, rows: int = WINDOW_ROWS) -> None:
+    def __init__(self, start: int, seed: int, rows: int = WINDOW_ROWS, source: str = "snapshot") -> None:
         self.seed = seed
-        self.events, self.truth = data.seal(data.load_events("snapshot", rows, start))
+        self.events, self.truth = data.seal(data.load_events(source, rows, start))
         self.train = data.split(self.events)[0]
         self.n = len(self.train)
         self.inputs = Scaling.fit(self.train).transform(self.events)
-        self.fitted = Detector.fit(self.train, seed)
+        self.profile = Profile.fit(self.train, seed=seed)
+        self.fitted = Detector.fit(self.train, seed, profile=self.profile)
         self.signals = behaviour(self.events, self.fitted.profile)
-        self.distance = self.signals["distance"].to_numpy()
         self.votes = rules.apply_rules(self.signals, rules.fit_thresholds(self.signals[: self.n]))
-        self.shown = self.signals.drop(columns="distance").join(self.votes.add_prefix("vote: "))
-        self.refined = cache(self.refined)  # several variants ask for the same
+        seen = pd.DataFrame(self.fitted.seen(self.events), self.events.index, JUDGE_INPUTS)
+        votes = self.votes.add_prefix("vote: ")
+        self.shown = seen.join(self.signals.drop(columns="distance")).join(votes)
+        self.distance = seen["distance"].to_numpy()
 
     @cached_property
-    def labels(self) -> dict[str, np.ndarray]:
-        """First labels of the training part; what is suspicious is not presumed normal."""
-        signals, distance, votes = (one[: self.n] for one in (self.signals, self.distance, self.votes))
-        usual = rules.pseudo_labels(votes, signals, rules.fit_thresholds(signals))
-        suspicious, normal = usual == SUSPICIOUS, usual == NORMAL
-        organised = (votes[["burst", "repeated_attempts", "probing_amount"]] == SUSPICIOUS).any(axis=1)
-        majority = (votes == SUSPICIOUS).sum(axis=1) > (votes == NORMAL).sum(axis=1)
-        ways = {
-            "rules": (suspicious, normal),
-            "all but the extremes": (suspicious, distance <= budget_threshold(distance)),
-            "all but the organised": (suspicious, ~organised),
-            "by majority": (majority, normal),
-            "by agreement": (rules.agreement_model(votes) > 0.5, normal),
-        }
-        answers = [SUSPICIOUS, NORMAL]
-        return {name: np.select(way, answers, UNDECIDED).astype(np.int8) for name, way in ways.items()}
+    def labels(self) -> np.ndarray:
+        """The rule book's labels of the training set."""
+        known = self.signals[: self.n]
+        return rules.pseudo_labels(self.votes[: self.n], known, rules.fit_thresholds(known))
 
-    def refined(self, first: str, rounds: int) -> tuple[np.ndarray, np.ndarray]:
-        """Errors of all events and refined labels of the training part, from these first labels."""
-        n, labels = self.n, self.labels[first]
-        for number in range(max(rounds, 1)):
-            network = Autoencoder(seed=self.seed).fit(self.inputs[:n][labels == NORMAL])
-            errors = network.reconstruction_error(self.inputs)
-            if number < rounds:
-                limit = budget_threshold(errors[:n][labels == NORMAL])
-                labels = rules.refine_labels(labels, self.votes[:n], errors[:n], limit)
-        return errors, labels
+    def refined(self, labels: np.ndarray) -> np.ndarray:
+        """Labels of the training set, corrected by the detector's autoencoder."""
+        errors = self.shown["reconstruction_error"].to_numpy()[: self.n]
+        return rules.refine_labels(labels, self.votes[: self.n], errors, self.fitted.error_threshold)
+
+    def relabelled(self, suspicious: np.ndarray) -> np.ndarray:
+        """The rule book's labels with other suspects, corrected."""
+        others = np.where(self.labels == NORMAL, NORMAL, UNDECIDED)
+        return self.refined(np.where(suspicious, SUSPICIOUS, others).astype(np.int8))
 
     def judged(
-        self, first: str = "rules", rounds: int = 2, names: Iterable[str] = JUDGE_INPUTS
+        self,
+        labels: np.ndarray,
+        names: Iterable[str] = JUDGE_INPUTS,
+        doubt: float = DOUBT,
     ) -> np.ndarray:
-        """Risk of all events by the crowds and a judge that sees these columns, as `Detector` pools them."""
-        n, names, (errors, labels) = self.n, list(names), self.refined(first, rounds)
-        seen = pd.DataFrame(judge_inputs(self.inputs, errors, self.distance), self.events.index, JUDGE_INPUTS)
-        seen = seen.join(self.shown)[names].to_numpy()
-        judge = Judge(seed=self.seed, names=names).fit(seen[:n], labels)
-        training = np.sort([judge.out_of_fold(seen[:n], labels), self.distance[:n]])
-        return pool((judge.risk(seen), self.distance), training)
+        """All events by a judge that sees these columns, combined with the distance as `Detector` does."""
+        seen, suspicious = self.shown[list(names)].to_numpy(), labels == SUSPICIOUS
+        weights = np.where(labels == UNDECIDED, doubt, 1)
+        judge = Judge(seed=self.seed, names=list(names)).fit(seen[: self.n], suspicious, weights)
+        known = judge.out_of_fold(seen[: self.n], suspicious, weights), self.distance[: self.n]
+        return combine((judge.risk(seen), self.distance), [tail(score) for score in known])
 
-    def every_crowd(self, crowds: int) -> np.ndarray:
-        """The distance, with every crowd in it, those that the rules accuse too."""
-        profile = Profile.fit(self.train, seed=self.seed, crowds=crowds)
+    def one_crowd(self) -> np.ndarray:
+        profile = Profile.fit(self.train, seed=self.seed, crowds=1)
         return profile.distance(profile.z_scores(self.events))
 
     def forest(self) -> np.ndarray:
         forest = IsolationForest(random_state=self.seed).fit(self.inputs[: self.n])
         return -forest.score_samples(self.inputs)
 
+    def neighbours(self) -> np.ndarray:
+        """The mean distance from the five nearest training events."""
+        nearest = NearestNeighbors(n_neighbors=5).fit(self.inputs[: self.n])
+        return nearest.kneighbors(self.inputs)[0].mean(axis=1)
+
+    def mixture(self) -> np.ndarray:
+        """A plain mixture of ten Gaussians, five seeds averaged."""
+        known, seeds = self.inputs[: self.n], range(5 * self.seed, 5 * self.seed + 5)
+        fits = [GaussianMixture(10, random_state=seed).fit(known) for seed in seeds]
+        return -np.mean([fit.score_samples(self.inputs) for fit in fits], axis=0)
+
     def without(self, rule: str) -> np.ndarray:
         """The whole detector, one rule taken out of the book."""
         book = [kept for kept in RULES if kept.name != rule]
-        return Detector.fit(self.train, self.seed, rules=book).score(self.events)
+        return Detector.fit(self.train, self.seed, rules=book, profile=self.profile).score(self.events)
 
     def oracle(self) -> np.ndarray:
-        """The judge, taught the true labels of the training part."""
-        seen = judge_inputs(self.inputs, self.refined("rules", 2)[0], self.distance)
+        """The judge, taught the true labels of the training set."""
+        seen = self.shown[JUDGE_INPUTS].to_numpy()
         return Judge(seed=self.seed).fit(seen[: self.n], self.truth.to_numpy()[: self.n]).risk(seen)
+
+    def majority(self) -> np.ndarray:
+        votes = self.votes[: self.n]
+        return ((votes == SUSPICIOUS).sum(axis=1) > (votes == NORMAL).sum(axis=1)).to_numpy()
 
 
 VARIANTS: dict[str, Callable[[Study], np.ndarray]] = {
     FULL: lambda study: study.fitted.score(study.events),
-    "judge alone": lambda study: study.fitted.judge.risk(study.fitted.seen(study.events)),
+    "judge alone": lambda study: study.fitted.judge.risk(study.shown[JUDGE_INPUTS].to_numpy()),
     "distance only": lambda study: study.distance,
-    "distance, rings included": lambda study: study.every_crowd(CROWDS),
-    "distance from one crowd": lambda study: study.every_crowd(1),
+    "distance, rings included": lambda study: study.profile.distance(study.profile.z_scores(study.events)),
+    "distance from one crowd": Study.one_crowd,
+    "mixture of 10 Gaussians": Study.mixture,
+    "kNN, 5 neighbours": Study.neighbours,
+    "isolation forest": Study.forest,
     "naive rule": lambda study: rules.naive_rule(study.events).astype(float),
     "rules only": lambda study: rules.suspicion(study.signals),
     "burst only": lambda study: ((1 + study.signals["burst"]) / (1 + study.signals["usual"])).to_numpy(),
-    "autoencoder only": lambda study: study.refined("rules", 2)[0],
-    "isolation forest": Study.forest,
-    "without autoencoder": lambda study: study.judged(rounds=0, names=[*CARDS.columns, "distance"]),
-    "judge without witnesses": lambda study: study.judged(names=CARDS.columns),
-    "judge with votes": lambda study: study.judged(names=[*JUDGE_INPUTS, *study.shown]),
-    "no refinement": lambda study: study.judged(rounds=0),
-    "one round of refinement": lambda study: study.judged(rounds=1),
-    "normal: all but the extremes": lambda study: study.judged("all but the extremes"),
-    "normal: all but the organised": lambda study: study.judged("all but the organised"),
-    "labels by majority": lambda study: study.judged("by majority"),
-    "labels by agreement": lambda study: study.judged("by agreement"),
+    "autoencoder only": lambda study: study.shown["reconstruction_error"].to_numpy(),
+    "without autoencoder": lambda study: study.judged(study.labels, [*CARDS.columns, "distance"]),
+    "no refinement": lambda study: study.judged(study.labels),
+    "undecided left out": lambda study: study.judged(study.refined(study.labels), doubt=0),
+    "undecided counts as normal": lambda study: study.judged(study.refined(study.labels), doubt=1),
+    "judge without witnesses": lambda study: study.judged(study.refined(study.labels), CARDS.columns),
+    "judge with votes": lambda study: study.judged(study.refined(study.labels), study.shown),
+    "labels by majority": lambda study: study.judged(study.relabelled(study.majority())),
+    "labels by agreement": lambda study: study.judged(
+        study.relabelled(rules.agreement_model(study.votes[: study.n]) > 0.5)
+    ),
     **{
         f"without rule {rule.name}": lambda study, name=rule.name: study.without(name)
         for rule in RULES
@@ -158,13 +183,13 @@ VARIANTS: dict[str, Callable[[Study], np.ndarray]] = {
 }
 
 
-def measure(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]:
-    """All variants on one window with one seed; one row each, on the test part.
+def measure(start: int, seed: int, rows: int = WINDOW_ROWS, source: str = "snapshot") -> list[dict]:
+    """All variants on one window with one seed; one row each, on the test set.
 
     Columns: start, seed, variant, average_precision, without_largest (episode), found (frauds among the
     alerts), and the difference to the full detector with its paired bootstrap interval over episodes.
     """
-    study, here = Study(start, seed, rows), {"start": start, "seed": seed}
+    study, here = Study(start, seed, rows, source), {"start": start, "seed": seed}
     n, truth = study.n, study.truth.to_numpy()[study.n :]
     scores = {name: score(study)[n:] for name, score in VARIANTS.items()}
     episode = evaluation.episodes(truth, study.fitted.profile.axes(study.events)[n:], radius=RADIUS)
@@ -188,57 +213,76 @@ def measure(start: int, seed: int, rows: int = WINDOW_ROWS) -> list[dict]:
     ]
 
 
-def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS) -> tuple[list[dict], list[dict]]:
-    """What the learner of notebook 07 finds from one start with one seed; a row each, of two tables.
+class Stream:
+    """One start and one seed: a detector that has learned from the warm-up, and the events that follow."""
 
-    Columns of the first: start, seed, detector (ways of telling the learner, and its references), and of all
-    events after the warm-up found (frauds among the alerts), possible (what the budget allows) and
-    average_precision (pooled over the models of all blocks). Of the second, which the first seed alone has:
-    start, seed, wrong (share of the reviews), told (one of ERRING), found.
-    """
-    events, truth = data.seal(data.load_events("snapshot", rows, start))
-    warm = min(WARM_UP, len(data.split(events)[0]))
-    detector, live, lived = Detector.fit(events[:warm], seed), events[warm:], truth.to_numpy()[warm:]
+    def __init__(self, start: int, seed: int, rows: int = WINDOW_ROWS, source: str = "snapshot") -> None:
+        self.start, self.seed = start, seed
+        self.events, self.truth = data.seal(data.load_events(source, rows, start))
+        self.warm = min(WARM_UP, len(data.split(self.events)[0]))
+        self.detector = Detector.fit(self.events[: self.warm], seed)
+        self.live, self.lived = self.events[self.warm :], self.truth.to_numpy()[self.warm :]
 
-    @cache
-    def told(honest: float, fraud: float, complained: int | None) -> pd.DataFrame:
-        """Risk and alert of every live event by a learner; these shares of its reviews are wrong."""
-        learner = stream.Learner.start(detector, events[:warm], seed=seed)
-        decided = stream.replay(learner, live, truth, wrong=(honest, fraud), complained=complained)
+    def told(self, complained: int | None, wrong: stream.Wrong, slip: int = 0) -> pd.DataFrame:
+        """Risk and alert of every live event by a learner; `slip` is the seed of its wrong reviews."""
+        keep = max(KEEP, (complained or 0) + 2 * BLOCK)
+        learner = stream.Learner.start(self.detector, self.events[: self.warm], seed=self.seed, keep=keep)
+        decided = stream.replay(learner, self.live, self.truth, wrong=wrong, complained=complained, seed=slip)
         return pd.concat([*decided, learner.close()])
 
-    def found(log: pd.DataFrame) -> int:
-        return int(lived[(log["alert"] == 1).to_numpy()].sum())
+    def by_score(self, score: np.ndarray) -> pd.DataFrame:
+        alert = evaluation.choose_alerts(score, self.start + self.warm)
+        return pd.DataFrame({"risk": score, "alert": alert.astype(int)}, self.live.index)
 
-    def by_score(score: np.ndarray) -> pd.DataFrame:
-        return pd.DataFrame({"risk": score, "alert": evaluation.choose_alerts(score, start + warm)})
+    def found(self, log: pd.DataFrame) -> int:
+        return int(self.lived[log["alert"] == 1].sum())
 
-    seen = detector.seen(events)
-    logs = {name: told(*way) for name, way in TELLING.items()} | {
-        "detector": by_score(detector.score(live)),
-        "seed_rules": by_score(rules.naive_rule(live).astype(float)),
-        "oracle_prequential": by_score(
-            stream.oracle_prequential(seen, truth.to_numpy(), warm, seed=seed, start=start)
-        ),
+
+def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS, source: str = "snapshot") -> list[dict]:
+    """What the learner of notebook 07 finds from one start with one seed; a row each.
+
+    Columns: start, seed, detector (ways of telling the learner, and its references), and of all events after
+    the warm-up found (frauds among the alerts), possible (what the budget allows) and average_precision
+    (pooled over the models of all blocks).
+    """
+    one = Stream(start, seed, rows, source)
+    seen, truth = one.detector.seen(one.events), one.truth.to_numpy()
+    reference = stream.oracle_prequential(seen, truth, one.warm, seed=seed, start=start)
+    logs = {name: one.told(*way) for name, way in TELLING.items()} | {
+        "detector": one.by_score(one.detector.score(one.live)),
+        "seed_rules": one.by_score(rules.naive_rule(one.live).astype(float)),
+        "oracle_prequential": one.by_score(reference),
     }
-    here, best = {"start": start, "seed": seed}, found(by_score(lived))
-    streams = [
+    best = one.found(one.by_score(one.lived.astype(float)))
+    return [
         {
-            **here,
+            "start": start,
+            "seed": seed,
             "detector": name,
-            "found": found(log),
+            "found": one.found(log),
             "possible": best,
-            "average_precision": average_precision_score(lived, log["risk"]),
+            "average_precision": average_precision_score(one.lived, log["risk"]),
         }
         for name, log in logs.items()
     ]
-    wrongs = [
-        here | {"wrong": wrong, "told": channel, "found": found(told(wrong * honest, wrong * fraud, late))}
-        for wrong in WRONG
-        for channel, (honest, fraud, late) in ERRING.items()
-        if seed == SEEDS[0]
-    ]
-    return streams, wrongs
+
+
+def measure_wrong(start: int, slip: int, rows: int = WINDOW_ROWS) -> list[dict]:
+    """What wrong reviews cost the learner from one start; `slip` is the seed of the slips.
+
+    Columns: start, slip, wrong (share of the reviews), told (one of ERRING), found (frauds among the alerts)
+    and stopped (those of them that the reviews did not wave through).
+    """
+    one, found = Stream(start, SEEDS[0], rows), []
+    for wrong in WRONG:
+        for told, (honest, fraud, complained) in ERRING.items():
+            shares = (wrong * honest, wrong * fraud)
+            log = one.told(complained, shares, slip)
+            alerted = log.index[(log["alert"] == 1) & (one.lived == 1)]
+            said = stream.review(one.truth, alerted, one.live.index[-1], 0, shares, slip)
+            row = {"start": start, "slip": slip, "wrong": wrong, "told": told}
+            found.append(row | {"found": len(alerted), "stopped": int(said.sum())})
+    return found
 
 
 def measure_world(seed: int) -> list[dict]:
@@ -251,27 +295,71 @@ def measure_world(seed: int) -> list[dict]:
 
 
 def run(folder: Path, workers: int = os.cpu_count() or 1) -> tuple[pd.DataFrame, ...]:
-    """Measure all and write the tables, one of `measure`, two of `measure_stream`, one of `measure_world`; so
-    many processes work at a time. A killed sweep goes on with what `folder` keeps."""
-    folder.mkdir(parents=True, exist_ok=True)
-    variants = _table(TABLE, _all(folder, workers, measure, PLACES))
-    streams, wrongs = zip(*_all(folder, workers, measure_stream, STREAMS), strict=True)
-    told = _table(STREAM_TABLE, streams), _table(WRONG_TABLE, wrongs)
-    worlds = _all(folder, workers, measure_world, [(seed,) for seed in WORLDS])
-    return variants, *told, _table(WORLDS_TABLE, worlds)
+    """Measure all and write the tables, one each of `measure`, `measure_stream`, `measure_wrong` and
+    `measure_world`; so many processes work at a time. A killed sweep goes on with what `folder` keeps."""
+    everything = (
+        (TABLE, measure, PLACES),
+        (STREAM_TABLE, measure_stream, STREAMS),
+        (WRONG_TABLE, measure_wrong, [(start, slip) for start in WINDOWS for slip in SLIPS]),
+        (WORLDS_TABLE, measure_world, [(seed,) for seed in WORLDS]),
+    )
+    tables = []
+    for path, job, places in everything:
+        tables.append(_table(_all(folder, workers, job, places)))
+        replace(path, tables[-1].to_csv(index=False, float_format="%.6g"))
+    return tuple(tables)
+
+
+def run_unseen(
+    folder: Path,
+    source: str,
+    version: str,
+    workers: int = os.cpu_count() or 1,
+    starts: tuple[int, ...] = UNSEEN_STARTS,
+    rows: int = WINDOW_ROWS,
+) -> pd.DataFrame:
+    """Measure this version where nobody had looked, and write results/unseen.csv; restartable as `run`.
+
+    Columns: version, start, detector, average_precision, found, and of those without labels the verdict
+    against the detector; those of the learner have `possible`, what the budget allows.
+    """
+    data.load_events(source, rows, max(starts))  # which fails early, and once
+    places = [(start, SEEDS[0], rows, source) for start in starts]
+    free = _table(_all(folder, workers, measure, places)).rename(columns={"variant": "detector"})
+    table = pd.concat([free, _table(_all(folder, workers, measure_stream, places))])
+    columns = ["start", "detector", "average_precision", "found", "verdict", "possible"]
+    table = table[columns].assign(version=version).set_index("version").reset_index()
+    replace(UNSEEN, table.to_csv(index=False, float_format="%.6g"))
+    return table
+
+
+def unseen_block(table: pd.DataFrame) -> str:
+    """What results/unseen.csv comes to, as two tables: detectors without labels, and the learner."""
+    learner = table["possible"].notna()
+    free = evaluation.verdicts(table[~learner].rename(columns={"detector": "variant"}))
+    found = table[learner].groupby("detector")["found"].sum().sort_values(kind="stable")
+    share = (found / found["oracle_prequential"]).map("{:.0%}".format)
+    told = {"frauds found": found.astype(str), "of the full-feedback reference": share}
+    named = f"of version {table['version'].iloc[0]}, {table['start'].nunique()} starts"
+    free = free.rename_axis(f"without a label, {named}")
+    told = pd.DataFrame(told).rename(index=lambda name: plots.STREAM[name][0])
+    return "\n\n".join(map(results.markdown_table, (free, told.rename_axis(f"the learner, {named}"))))
 
 
 def _all(folder: Path, workers: int, job: Callable[..., Any], places: list[tuple]) -> list[Any]:
     """What a job gives at each place, in order. It is done anew where a source of it has changed."""
     from tqdm import tqdm
 
-    cells = headless.source(WORLDS_NOTEBOOK, exercises=False).cells
-    sources = [cell.source for cell in cells if cell.cell_type == "code"]
-    known = [jobs.code("course/sweep.py", "notebooks/n09.py"), sources]
+    folder.mkdir(parents=True, exist_ok=True)
+    known = [jobs.code("course/sweep.py")]
+    if job is measure_world:
+        cells = headless.source(WORLDS_NOTEBOOK, exercises=False).cells
+        sources = [cell.source for cell in cells if cell.cell_type == "code"]
+        known = [jobs.code("course/sweep.py", "notebooks/n09.py"), sources]
     kept = jobs.kept(folder)
 
     def one(place: tuple) -> Any:
-        name = "-".join(map(str, (job.__name__, *place)))
+        name = "-".join(str(part).replace("/", "_") for part in (job.__name__, *place[:2]))
         try:
             return kept(job, place, known, folder / f"{name}.log")
         except CourseError as error:
@@ -281,7 +369,5 @@ def _all(folder: Path, workers: int, job: Callable[..., Any], places: list[tuple
         return list(tqdm(pool.map(one, places), total=len(places), unit="fits", desc=job.__name__))
 
 
-def _table(path: Path, measured: Iterable[list[dict]]) -> pd.DataFrame:
-    table = pd.DataFrame([row for rows in measured for row in rows])
-    replace(path, table.to_csv(index=False, float_format="%.6g"))
-    return table
+def _table(measured: Iterable[list[dict]]) -> pd.DataFrame:
+    return pd.DataFrame([row for rows in measured for row in rows])

@@ -63,7 +63,7 @@ class Autoencoder:
                 best = self._train(network, rows[:n_train], rows[n_train:])
         finally:
             torch.set_num_threads(threads)
-        arrays = [best[name].double().cpu().numpy() for name in best]
+        arrays = [best[name].cpu().numpy() for name in best]
         self.layers = [(w.T.copy(), b) for w, b in zip(arrays[::2], arrays[1::2], strict=True)]
         return self
 
@@ -112,12 +112,14 @@ class Autoencoder:
         return best
 
     def _rebuilt(self, rows: np.ndarray) -> np.ndarray:
-        """What the network makes of a block of rows; einsum, unlike BLAS, adds in one order everywhere."""
+        """What the network makes of a block of rows, in single precision, as torch does; einsum, unlike BLAS,
+        adds in one order everywhere."""
+        columns = np.ascontiguousarray(rows.T, dtype=np.float32)
         for depth, (weights, bias) in enumerate(self.layers):
-            rows = np.einsum("nk,km->nm", rows, weights) + bias
+            columns = np.einsum("km,kn->mn", weights, columns) + bias[:, None]
             if self._bends(depth):
-                rows = np.tanh(rows)
-        return rows
+                columns = np.tanh(columns)
+        return columns.T
 
     def reconstruct(self, inputs: np.ndarray) -> np.ndarray:
         """Rebuild (n, k) scaled inputs."""

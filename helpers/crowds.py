@@ -6,10 +6,11 @@ import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from helpers.rows import AT_ONCE, in_blocks
+from helpers.rows import in_blocks
 from helpers.settings import BUDGET, CROWDS, MIXTURES, RING
 
 REGULARISED = 0.01  # of each input's variance, added to that of a crowd: none is thinner
@@ -73,27 +74,38 @@ class Crowds:
         """The same, with the largest log density among the events that they were fitted to."""
         return replace(self, peak=float(self.log_density(z).max()))
 
-    @property
+    @cached_property
+    def _polynomial(self) -> np.ndarray:
+        """(m, 1 + k + k (k + 1) / 2) each crowd's log density is a polynomial of second degree: weights of
+        1, of the inputs, and of their products two by two."""
+        precision = self.whitening @ self.whitening.transpose(0, 2, 1)
+        slope = np.einsum("mij,mj->mi", precision, self.means)
+        level = self.heights - (slope * self.means).sum(axis=1) / 2
+        i, j = np.triu_indices(self.means.shape[1])
+        return np.column_stack([level, slope, np.where(i == j, -0.5, -1) * precision[:, i, j]])
+
+    @cached_property
     def _firsts(self) -> np.ndarray:
         """(mixtures,) the first crowd of each."""
         return np.flatnonzero(np.diff(self.mixture, prepend=-1))
 
-    def _log_densities(self, z: np.ndarray) -> np.ndarray:
+    def _log_each(self, rows: np.ndarray) -> np.ndarray:
         """(n, m) log density of each crowd."""
-        m, k = self.means.shape
-        weights = np.zeros((k, -(-k * m // AT_ONCE) * AT_ONCE))
-        weights[:, : k * m] = self.whitening.transpose(1, 2, 0).reshape(k, k * m)
-        shift = np.einsum("mi,mij->jm", self.means, self.whitening)
-
-        def of(rows: np.ndarray) -> np.ndarray:
-            away = (rows @ weights)[:, : k * m].reshape(-1, k, m) - shift
-            return self.heights - (away**2).sum(axis=1) / 2
-
-        return in_blocks(of, z)
+        columns = np.ascontiguousarray(rows.T)
+        products = [column * columns[place:] for place, column in enumerate(columns)]
+        return (self._polynomial @ np.concatenate([np.ones((1, len(rows))), columns, *products])).T
 
     def log_density(self, z: np.ndarray) -> np.ndarray:
         """Mean of the mixtures' log densities; (n, k) -> (n,)."""
-        return np.logaddexp.reduceat(self._log_densities(z), self._firsts, axis=1).mean(axis=1)
+
+        def of(rows: np.ndarray) -> np.ndarray:
+            total = 0.0
+            for crowds in np.split(self._log_each(rows), self._firsts[1:], axis=1):
+                highest = crowds.max(axis=1)
+                total = total + highest + np.log(np.exp(crowds - highest[:, None]).sum(axis=1))
+            return total / len(self._firsts)
+
+        return in_blocks(of, z)
 
     def without_rings(self, z: np.ndarray, accused: np.ndarray) -> Crowds:
         """Strike out the crowds of which experts accuse a quarter or more.
@@ -105,7 +117,7 @@ class Crowds:
         Returns:
             The other crowds; of every mixture at least the one that is accused least.
         """
-        log_each, parts = self._log_densities(z), []
+        log_each, parts = in_blocks(self._log_each, z), []
         for crowds in np.split(np.arange(len(self.means)), self._firsts[1:]):
             member = crowds[log_each[:, crowds].argmax(axis=1)]
             count = np.bincount(member, minlength=crowds[-1] + 1)[crowds]

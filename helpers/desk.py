@@ -54,7 +54,8 @@ def look(events: pd.DataFrame, n_train: int, schema: Schema) -> pd.DataFrame:
     rows["repeated rows"] = f"{twice:.1%}", "kept: a repeat is behaviour" if twice else "none"
     psi = drift(varying[:n_train], varying[n_train:]).get("psi", pd.Series(dtype=float))
     moved = [f"{name} ({one:.1f})" for name, one in psi.sort_values(ascending=False).items() if one > MOVED]
-    so = "the profile will age; review early" if moved else "the training part fits the rest"
+    still = "the inputs stand still; whether abuse changes is not tested"
+    so = "the profile will age; review early" if moved else still
     rows["drift"] = _listed(moved), so
     rows["truth"] = "no label is named", "no figure of merit; reviews will tell"
     if schema.label in events:

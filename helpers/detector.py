@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
 
 from helpers.autoencoder import Autoencoder
 from helpers.crowds import Crowds
@@ -21,6 +20,7 @@ from helpers.rules import (
     NORMAL,
     RULES,
     SUSPICIOUS,
+    UNDECIDED,
     Rule,
     apply_rules,
     fit_thresholds,
@@ -31,20 +31,36 @@ from helpers.rules import (
     without_rings,
 )
 from helpers.schema import CARDS, Schema
+from helpers.settings import DOUBT
 
-BUNDLE = "domain-driven detector, version 3"  # the stamp of a saved detector
+BUNDLE = "domain-driven detector, version 4"  # the stamp of a saved detector
+TAIL = 400  # scores of the training set that are kept, at most
 
 
-def pool(opinions: Sequence[np.ndarray], training: Sequence[np.ndarray]) -> np.ndarray:
-    """Join opinions that have no common unit, (n,) each, by Fisher's method of combining p-values (1925).
+def combine(scores: Sequence[np.ndarray], training: Sequence[np.ndarray]) -> np.ndarray:
+    """Combine scores that have no common unit, (n,) each, by Fisher's method (1925).
 
-    An opinion's p-value is the share of the training events, given in increasing order, that it finds at
-    least as suspicious. Returns (n,) 1 minus the combined p-value: how suspicious to all.
+    A score's p-value is the share of the training events that score as high or higher; `training` are the
+    `tail` of each. Returns (n,) minus the sum of the logarithms of the p-values.
     """
-    log_p = 0.0
-    for said, known in zip(opinions, training, strict=True):
-        log_p = log_p + np.log((len(known) - np.searchsorted(known, said) + 1) / (len(known) + 1))
-    return chi2.cdf(-2 * log_p, 2 * len(opinions))
+    return -sum(np.interp(score, *known) for score, known in zip(scores, training, strict=True))
+
+
+def calibrate(combined: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """Turn combined scores (n,) into risks: 1 - risk is the share of the training events, of whose combined
+    scores `training` is the `tail`, that are as risky or riskier. Above them all it goes on falling."""
+    beyond = np.maximum(combined - training[0, -1], 0) / 2  # as if both scores said the same
+    return 1 - np.exp(np.interp(combined, *training) - beyond)
+
+
+def tail(scores: np.ndarray) -> np.ndarray:
+    """(2, m) some of n scores, increasing, and the logarithm of the share of all that is as high or higher.
+
+    The highest ones are all there; of the others there are enough for shares that differ by 3 %.
+    """
+    ordered, n = np.sort(scores), len(scores)
+    some = ordered[n - np.unique(np.geomspace(n, 1, TAIL).astype(int))[::-1]]
+    return np.array([some, np.log(1 - np.searchsorted(ordered, some) / n)])
 
 
 @dataclass
@@ -58,8 +74,8 @@ class Detector:
         autoencoder: rebuilds presumed normal events.
         error_threshold: reconstruction error that the alert budget's share of the presumed normals exceeds.
         judge: the classifier.
-        training: (2, n) what judge (out of fold) and crowds (distance) say of the training part, sorted.
-        alert_threshold: risk above which a served event raises an alert, the alert budget's.
+        training: (3, 2, m) the training set's `tail` of the judge's score (out of fold), of the distance, and
+            of both combined.
         rules: the rule book.
     """
 
@@ -70,7 +86,6 @@ class Detector:
     error_threshold: float
     judge: Judge
     training: np.ndarray
-    alert_threshold: float
     rules: Sequence[Rule] = RULES
 
     def __post_init__(self) -> None:
@@ -88,7 +103,6 @@ class Detector:
         seed: int = 0,
         device: str = "cpu",
         rules: Sequence[Rule] | None = None,
-        rounds: int = 2,
         schema: Schema = CARDS,
         profile: Profile | None = None,
     ) -> Detector:
@@ -98,7 +112,6 @@ class Detector:
             events: (n, ...) with the schema's columns, in time order, some thousands or more.
             seed, device: of the crowds, the autoencoder and the judge; of the autoencoder alone.
             rules: the rule book; without one, those of the course's rules that the schema has columns for.
-            rounds: how often the autoencoder corrects the labels and is refitted.
             schema: what the columns are; those with one value in all these events are left out.
             profile: what `Profile.fit` learned of the same events, if several rule books are to share it.
         """
@@ -114,18 +127,19 @@ class Detector:
 
         scaling = Scaling.fit(inputs, schema)
         inputs = scaling.transform(inputs)
-        for _ in range(rounds):
-            autoencoder = Autoencoder(seed=seed, device=device).fit(inputs[labels == NORMAL])
-            errors = autoencoder.reconstruction_error(inputs)
-            error_threshold = budget_threshold(errors[labels == NORMAL])
-            labels = refine_labels(labels, votes, errors, error_threshold)
+        autoencoder = Autoencoder(seed=seed, device=device).fit(inputs[labels == NORMAL])
+        errors = autoencoder.reconstruction_error(inputs)
+        error_threshold = budget_threshold(errors[labels == NORMAL])
+        labels = refine_labels(labels, votes, errors, error_threshold)
 
         seen = judge_inputs(inputs, errors, signals["distance"].to_numpy())
-        judge = Judge(seed=seed, names=schema.inputs_of_judge).fit(seen, labels)
-        opinions = judge.out_of_fold(seen, labels), seen[:, -1]
-        training = np.sort(np.array(opinions, dtype=np.float32))
-        above = budget_threshold(pool(opinions, training))
-        return cls(profile, thresholds, scaling, autoencoder, error_threshold, judge, training, above, rules)
+        suspicious = labels == SUSPICIOUS
+        weights = np.where(labels == UNDECIDED, DOUBT, 1)  # normal, most likely
+        judge = Judge(seed=seed, names=schema.inputs_of_judge).fit(seen, suspicious, weights)
+        scores = judge.out_of_fold(seen, suspicious, weights), seen[:, -1]
+        tails = [tail(score) for score in scores]
+        training = np.array([*tails, tail(combine(scores, tails))])
+        return cls(profile, thresholds, scaling, autoencoder, error_threshold, judge, training, rules)
 
     def seen(self, events: pd.DataFrame) -> np.ndarray:
         """What the judge sees of events: k scaled inputs, reconstruction error and distance; (n, k + 2)."""
@@ -135,12 +149,14 @@ class Detector:
         return judge_inputs(inputs, self.autoencoder.reconstruction_error(inputs), distance)
 
     def score(self, events: pd.DataFrame) -> np.ndarray:
-        """Risk of events, pooled from judge and crowds; (n,) in [0, 1], the same in any batches."""
+        """Risk of events, from judge and distance; (n,) in [0, 1), the same in any batches. 1 - risk is the
+        share of the training events that are as risky or riskier."""
         return self.risk(self.seen(events))
 
     def risk(self, seen: np.ndarray) -> np.ndarray:
         """The risk of what the judge sees, (n, k + 2) -> (n,)."""
-        return pool((self.judge.risk(seen), seen[:, -1]), self.training)
+        *members, combined = self.training
+        return calibrate(combine((self.judge.risk(seen), seen[:, -1]), members), combined)
 
     def reasons(
         self, events: pd.DataFrame, history: pd.DataFrame | None = None, above: float = -np.inf
@@ -154,26 +170,24 @@ class Detector:
 
         Returns:
             (n, 6), one row an event: risk, rules (which ones call it suspicious), burst and repeats (as in
-            `behaviour`), worst_input (the input that the autoencoder rebuilt worst), pushed_by (the input
-            that raised the judge's answer most).
+            `behaviour`), farthest (the input farthest from its median) and robust_z (how far, in robust
+            standard deviations). None of the reasons depends on a seed.
         """
-        seen = self.seen(events)
-        risk = self.risk(seen)
+        risk = self.score(events)
         told = risk > above
         known = facts(behaviour(events, self.profile, history), events, self.schema)[told]
         accused = apply_rules(known, self.thresholds, self.rules) == SUSPICIOUS
         accusers = [", ".join(accused.columns[row]) for row in accused.to_numpy()]
-        inputs = seen[told, :-2]
-        misfit = np.abs(inputs - self.autoencoder.reconstruct(inputs))
-        pushes = self.judge.reasons(seen[told]).drop(columns="bias").to_numpy()
+        z = self.profile.z_scores(events[told])
+        farthest = np.abs(z).argmax(axis=1)
         return pd.DataFrame(
             {
                 "risk": risk[told],
                 "rules": pd.Series(accusers, known.index, dtype=object),
                 "burst": known["burst"],
                 "repeats": known["repeats"],
-                "worst_input": np.array(self.schema.columns)[misfit.argmax(axis=1)],
-                "pushed_by": np.array(self.judge.names)[pushes.argmax(axis=1)],
+                "farthest": np.array(self.schema.columns)[farthest],
+                "robust_z": z[np.arange(len(z)), farthest],
             },
             index=known.index,
         )

@@ -19,6 +19,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from helpers.settings import ALERTS, BLOCK, WINDOW_ROWS, WINDOWS
 
+VERDICTS = ["worse", "cannot tell", "better"]  # than the detector
+
 
 def choose_alerts(score: ArrayLike, start: int = 0, per: int = ALERTS, of: int = BLOCK) -> np.ndarray:
     """Spend the alert budget: the `per` riskiest of every `of` consecutive events; (n,) bool.
@@ -227,6 +229,17 @@ def results_table(detectors: Mapping[str, dict]) -> pd.DataFrame:
             "false positives at the naive rule's recall": f"{entry['at_seed_recall']['false_positives']:,}",
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("detector")
+
+
+def verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """What results/sweep.csv or results/unseen.csv says of each variant, as text, best last: average
+    precision (geometric mean over the starts), frauds found, and how many starts give its difference to the
+    detector which verdict."""
+    log, variant = np.log(table["average_precision"].clip(lower=1e-4)), table["variant"]
+    ap, found = np.exp(log.groupby(variant).mean()), table["found"].groupby(variant).sum()
+    counts = pd.crosstab(variant, table["verdict"]).reindex(columns=VERDICTS, fill_value=0)
+    shown = pd.DataFrame({"AP": ap.map("{:.3f}".format), "frauds found": found}).join(counts)
+    return shown.astype(str).loc[ap.sort_values().index]
 
 
 def over_windows(table: pd.DataFrame, by: str, column: str) -> pd.DataFrame:

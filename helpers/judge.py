@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from helpers.rules import NORMAL, SUSPICIOUS, UNDECIDED
 from helpers.schema import CARDS
 
 if TYPE_CHECKING:
@@ -37,9 +36,9 @@ class Judge:
         model: after `fit`, the fitted booster.
     """
 
-    trees: int = 200
-    depth: int = 4
-    learning_rate: float = 0.1
+    trees: int = 50
+    depth: int = 3
+    learning_rate: float = 0.2
     subsample: float = 0.8
     columns: float = 0.8
     seed: int = 0
@@ -47,19 +46,18 @@ class Judge:
     names: list[str] = field(default_factory=lambda: list(JUDGE_INPUTS))
     model: xgboost.Booster | None = field(default=None, repr=False)
 
-    def fit(self, inputs: np.ndarray, labels: np.ndarray) -> Judge:
-        """Learn from the rows labelled 1 or 0; rows labelled -1 are left out."""
+    def fit(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Judge:
+        """Learn from (n, k) rows and their (n,) labels, 1 or 0; (n,) `weights` say how much each counts."""
         import xgboost
 
-        known = labels != UNDECIDED
-        for label, name in ((SUSPICIOUS, "suspicious"), (NORMAL, "normal")):
-            if not (labels == label).any():
+        for lacking, name in ((~np.any(labels), "suspicious"), (np.all(labels), "normal")):
+            if lacking:
                 raise ValueError(
                     "A judge needs examples of both suspicious and normal events, and among these "
                     f"{len(labels):,} none is {name}: ask for more rows or choose another window."
                 )
         rows = xgboost.DMatrix(
-            inputs[known], labels[known], feature_names=_spelt(self.names), nthread=self.threads
+            inputs, labels, weight=weights, feature_names=_spelt(self.names), nthread=self.threads
         )
         settings = {
             "objective": "binary:logistic",
@@ -82,7 +80,9 @@ class Judge:
         """The risk before it is squeezed into [0, 1]; (n, k) -> (n,) float32."""
         return self.model.inplace_predict(inputs, predict_type="margin").reshape(len(inputs))
 
-    def out_of_fold(self, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def out_of_fold(
+        self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+    ) -> np.ndarray:
         """Risk of each training row from a judge that did not see its fifth of the stream; (n,).
 
         The folds are consecutive, because neighbouring events are alike. Where the other folds hold one
@@ -90,10 +90,11 @@ class Judge:
         """
         from sklearn.model_selection import KFold
 
+        weights = np.ones(len(inputs)) if weights is None else weights
         risk = np.empty(len(inputs), dtype=np.float32)
         for others, fold in KFold(FOLDS).split(inputs):
-            both = np.isin([NORMAL, SUSPICIOUS], labels[others]).all()
-            judge = replace(self).fit(inputs[others], labels[others]) if both else self
+            both = 0 < np.mean(labels[others]) < 1
+            judge = replace(self).fit(inputs[others], labels[others], weights[others]) if both else self
             risk[fold] = judge.risk(inputs[fold])
         return risk
 

@@ -38,7 +38,9 @@ DETECTORS = {
 STREAM = {  # label, colour, line
     "stream": ("learns from its reviews", WINE, "-"),
     "complaints": ("learns from reviews and complaints", OLIVE, "-"),
-    "told_everything": ("the same, told everything", WINE, ":"),
+    "complaints_20000": ("the same, complaints after 20,000 events", OLIVE, "-."),
+    "complaints_30000": ("the same, complaints after 30,000 events", OLIVE, ":"),
+    "told_everything": ("learns from its reviews, told everything", WINE, ":"),
     "wrong_reviews": ("a tenth of its reviews wrong", WINE, "--"),
     "wrong_reviews_and_complaints": ("a tenth wrong, and complaints", OLIVE, "--"),
     "detector": ("label-free detector", GREEN, "-"),

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-AT_ONCE = 64  # a multiple of what any BLAS computes at once, so that nothing is treated as the rest
+AT_ONCE = 512  # a multiple of what any BLAS computes at once, so that nothing is treated as the rest
 
 
 def in_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
     """What a function says of (n, k) rows, whichever way they are cut.
 
-    numpy and BLAS add up in another order where a matrix has another shape. So the function always gets 64
+    numpy and BLAS add up in another order where a matrix has another shape. So the function always gets 512
     rows, the last ones filled up with zeros.
     """
     n, k = rows.shape

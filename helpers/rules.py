@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -281,7 +282,8 @@ def refine_labels(
 
     Suspicious but well rebuilt, or presumed normal but badly rebuilt: undecided. Undecided, well rebuilt
     and accused by no rule: presumed normal. Where it would acquit every suspicious event, it acquits none:
-    it has learned the trick itself, and a judge needs examples.
+    it has learned the trick itself, and a judge needs examples. Where the rules suspect nobody, a warning
+    says so, and what is badly rebuilt is suspicious.
 
     `labels` are (n,) int8 as `pseudo_labels` gives them, `votes` (n, rules), `errors` (n,) reconstruction
     errors, and `threshold` the error that the alert budget's share of the presumed normals exceeds.
@@ -292,7 +294,10 @@ def refine_labels(
     suspicious = labels == SUSPICIOUS
     if badly_rebuilt[suspicious].any():
         refined[suspicious & ~badly_rebuilt] = UNDECIDED
-    refined[(labels == NORMAL) & badly_rebuilt] = UNDECIDED
+    elif not suspicious.any():
+        warnings.warn("The rules suspect nobody here, so what is badly rebuilt is suspicious.", stacklevel=2)
+        refined[badly_rebuilt] = SUSPICIOUS
+    refined[(refined == NORMAL) & badly_rebuilt] = UNDECIDED
     refined[(labels == UNDECIDED) & ~badly_rebuilt & ~accused] = NORMAL
     return refined
 

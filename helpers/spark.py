@@ -26,7 +26,7 @@ from helpers.detector import BUNDLE, Detector, kinds
 from helpers.files import CourseError, from_bytes
 from helpers.rules import RULES, Rule
 from helpers.schema import CARDS, Schema
-from helpers.settings import ROOT
+from helpers.settings import BUDGET, ROOT
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -36,7 +36,7 @@ JAVA = 17  # the oldest that Spark 4 runs on
 INSTALL = "pip install -c constraints.txt -r requirements-spark.txt"
 STATE = "last long, recent binary"
 RISKS = "key long, event long, risk double"
-ALERTS = f"{RISKS}, rules string, burst long, repeats long, worst_input string, pushed_by string"
+ALERTS = f"{RISKS}, rules string, burst long, repeats long, farthest string, robust_z double"
 
 
 def lacking() -> str:
@@ -122,7 +122,7 @@ def serve(
     spark: SparkSession,
     detector: Path,
     folder: Path,
-    threshold: float | None = None,
+    threshold: float = 1 - BUDGET,
     files: int = 1,
     partitions: int | None = None,
     every: str | None = None,
@@ -135,7 +135,7 @@ def serve(
             schema's own key as text, its time as a number), written whole and in the order of their events.
             alerts/ gets an alert with reasons for every event whose risk is above the threshold. checkpoint/
             keeps the progress and each key's recent events, as many as the schema's window reaches.
-        threshold: the detector's own where None; -1 reports every event.
+        threshold: the alert budget's if not given; -1 reports every event.
         files: so many files make a micro-batch.
         partitions: over so many tasks the keys are spread; counts when the checkpoint is new.
         every: how often to look for new files, such as "1 second", without end; where None, the call ends
@@ -149,10 +149,9 @@ def serve(
     from pyspark.errors import PySparkException
 
     loaded, shared = Detector.load(detector, rules), spark.sparkContext.broadcast(detector.read_bytes())
-    above = loaded.alert_threshold if threshold is None else threshold
 
     def serve_key(key: tuple, parts: Iterable[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
-        yield _serve_key(_detector(shared.value, rules), above, key[0], pd.concat(parts), state)
+        yield _serve_key(_detector(shared.value, rules), threshold, key[0], pd.concat(parts), state)
 
     if partitions:
         spark.conf.set("spark.sql.shuffle.partitions", partitions)

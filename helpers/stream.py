@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from helpers.judge import WITNESSES, Judge, judge_inputs
 from helpers.rows import row_sums
 from helpers.rules import RULES, Rule
 from helpers.schema import CARDS, Schema
-from helpers.settings import ALERTS, BLOCK, DELAY, EXPLORE, KEEP, RADIUS, REVIEWED
+from helpers.settings import ALERTS, BLOCK, DELAY, DOUBT, EXPLORE, KEEP, RADIUS, REVIEWED, WINDOW
 
 UNKNOWN = -1  # an alert not yet decided, a truth not yet learned
-LEARNER = "domain-driven learner, version 3"  # the stamp of a saved learner
+LEARNER = "domain-driven learner, version 4"  # the stamp of a saved learner
 DRIFT_BINS = 10  # tenths of the reference: the usual choice for the population stability index
 
 Wrong = float | tuple[float, float]  # share of reviews that say the opposite, or of the honest and the frauds
@@ -120,8 +120,8 @@ class Learner:
             until its block is over) and truth (1, 0; -1 unless reviewed).
         weights: (k + 1,) the linear judge, a logistic regression on the scaled inputs; last, its bias.
         judge: the judge of trees, which learns from the same labels.
-        explore: share of the alert budget that goes to novel events, until as many frauds are confirmed as a
-            block has alerts.
+        explore: reviews without any fraud after which one more alert of a block goes to novel events; 0 if
+            none ever does. The first confirmed fraud ends it.
         seed: of the judges to come.
         alerts: the alert budget, of every 1,000 events.
         keep: how many of the latest events are remembered; of older ones the latest reviewed (`REVIEWED`).
@@ -131,14 +131,14 @@ class Learner:
     memory: pd.DataFrame
     weights: np.ndarray
     judge: Judge
-    explore: float = EXPLORE
+    explore: int = EXPLORE
     seed: int = 0
     alerts: int = ALERTS
     keep: int = KEEP
 
     @classmethod
     def start(
-        cls, detector: Detector, warm_up: pd.DataFrame, explore: float = EXPLORE, seed: int = 0, **more: int
+        cls, detector: Detector, warm_up: pd.DataFrame, explore: int = EXPLORE, seed: int = 0, **more: int
     ) -> Learner:
         """Begin after the events that the detector was fitted on; they are remembered, not scored."""
         _check_clock(warm_up.index)
@@ -167,13 +167,13 @@ class Learner:
         """Risk of (n, k) events; (n,) in [0, 1], bit for bit the same for any cut into batches.
 
         The detector's risk, until a fraud is confirmed. From then on it and the two judges that learn from
-        the reviews count alike: their log-odds are averaged, a logarithmic opinion pool (Genest and Zidek,
-        1986). One member whom no review can mislead is a brake on wrong ones.
+        the reviews count alike: their log-odds are averaged (an opinion pool: Genest and Zidek, 1986), though
+        the detector's risk is a rank and no probability. It is the member whom no review can mislead.
         """
         return self._risk(self.detector.seen(events))
 
     def _risk(self, seen: np.ndarray) -> np.ndarray:
-        unlearned = self.detector.risk(seen)
+        unlearned = self.detector.risk(seen).clip(1e-9)  # no event is beyond what reviews can say
         if not (self.memory["truth"] == 1).any():
             return unlearned
         line = row_sums(seen[:, : -len(WITNESSES)] * self.weights[:-1]) + self.weights[-1]
@@ -202,15 +202,16 @@ class Learner:
         return self.memory.loc[due.index, ["risk", "alert"]]
 
     def _chosen(self, block: pd.DataFrame, alerts: int) -> np.ndarray:
-        """Spend one block's budget: the riskiest, and for the explored share what the label-free detector
-        finds riskiest among events that look like none reviewed."""
-        truth = self.memory["truth"]
-        explored = 0 if (truth == 1).sum() >= self.alerts else round(self.explore * alerts)
+        """Spend one block's budget: the riskiest and, the longer no fraud is confirmed, the riskiest of those
+        events that look like none reviewed."""
+        truth, explored = self.memory["truth"], 0
+        if self.explore and not (truth == 1).any():
+            explored = max(min((truth == 0).sum() // self.explore, alerts - 1), 0)
         chosen = np.zeros(len(block), dtype=bool)
         chosen[np.argsort(-block["risk"], kind="stable")[: alerts - explored]] = True
         if explored:
             familiar = chosen | self._alike(block, truth != UNKNOWN).any(axis=1)
-            novelty = np.where(familiar, -1, self.detector.score(block))
+            novelty = np.where(familiar, -1, block["risk"])
             chosen[np.argsort(-novelty, kind="stable")[:explored]] = True
         return chosen
 
@@ -237,42 +238,42 @@ class Learner:
             self._refit()
 
     def _forget(self) -> None:
-        """Drop what is neither among the latest, nor the latest reviewed, nor needed for what comes next."""
+        """Drop what is neither among the latest, nor the latest reviewed, nor still to be decided."""
         kept = (self.memory["alert"] == UNKNOWN).to_numpy(copy=True)  # pandas 3 gives arrays to read only
-        kept[-self.keep :] = True
+        kept[-max(self.keep, WINDOW) :] = True  # those that the next event's window reaches, too
         kept[np.flatnonzero(self.memory["truth"] != UNKNOWN)[-REVIEWED:]] = True
-        kept |= self.memory.index.isin(self.detector.schema.recent(self.memory).index)
         self.memory = self.memory[kept]
 
-    def labels(self) -> np.ndarray:
-        """What the judges are taught of every remembered event; (n,) of 0 and 1.
+    def labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the judges are taught of every remembered event: (n,) of 0 and 1, and (n,) weights.
 
-        Reviewed events: their truth. Unusual events that look like more confirmed frauds than false alarms
-        are suspicious. What remains is presumed normal, because frauds are rarer than the budget.
+        Reviewed events: their truth. Unusual ones that look like more confirmed frauds than false alarms are
+        suspicious. The rest counts as normal, because frauds are rare, what is unusual with little weight.
         """
-        profile, truth = self.detector.profile, self.memory["truth"]
-        labels = is_unusual(profile.axes(self.memory), profile.beyond)
-        frauds, honest = (self._alike(self.memory[labels], truth == told).sum(axis=1) for told in (1, 0))
-        labels[labels] = frauds > honest
-        return np.where(truth == UNKNOWN, labels, truth).astype(np.int8)
+        profile, truth = self.detector.profile, self.memory["truth"].to_numpy()
+        unusual = (truth == UNKNOWN) & is_unusual(profile.axes(self.memory), profile.beyond)
+        frauds, honest = (self._alike(self.memory[unusual], truth == told).sum(axis=1) for told in (1, 0))
+        labels = truth == 1
+        labels[unusual] = frauds > honest
+        return labels.astype(np.int8), np.where(unusual & ~labels, DOUBT, 1)
 
     def _refit(self) -> None:
         from sklearn.linear_model import LogisticRegression
 
-        labels, inputs = self.labels(), self.detector.scaling.transform(self.memory)
+        (labels, weights), inputs = self.labels(), self.detector.scaling.transform(self.memory)
         seen = judge_inputs(inputs, *(self.memory[name].to_numpy() for name in WITNESSES))
-        line = LogisticRegression(solver="newton-cholesky").fit(inputs, labels)
+        line = LogisticRegression(solver="newton-cholesky").fit(inputs, labels, weights)
         self.weights = np.append(line.coef_[0], line.intercept_)
-        self.judge = Judge(seed=self.seed, names=self.detector.judge.names).fit(seen, labels)
+        self.judge = Judge(seed=self.seed, names=self.detector.judge.names).fit(seen, labels, weights)
 
     def reasons(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
-        """`Detector.reasons` of consecutive events, asked of the judge of trees, with the learner's risk and
-        `resembles`: the latest confirmed fraud that looks similar, if any."""
+        """`Detector.reasons` of consecutive events, with the learner's risk and `resembles`: the latest
+        confirmed fraud that looks similar, if any."""
         frauds = self.memory["truth"] == 1
         alike = np.where(self._alike(events, frauds), self.memory.index[frauds], UNKNOWN)
         latest = pd.Series(alike.max(axis=1, initial=UNKNOWN), events.index, dtype="Int64")
-        table = replace(self.detector, judge=self.judge).reasons(events, history)
-        return table.assign(risk=self.score(events), resembles=latest.replace(UNKNOWN, pd.NA))
+        table = self.detector.reasons(events, history).assign(risk=self.score(events))
+        return table.assign(resembles=latest.replace(UNKNOWN, pd.NA))
 
     def save(self, path: Path | str) -> None:
         """Write one file, without pickle; a kill leaves the old file or the new one."""
@@ -309,6 +310,7 @@ def replay(
     delay: int = DELAY,
     complained: int | None = None,
     wrong: Wrong = 0.0,
+    seed: int = 0,
 ) -> Iterator[pd.DataFrame]:
     """Play events to the learner in micro-batches: score first, learn afterwards.
 
@@ -319,7 +321,7 @@ def replay(
         batch: events at a time. Between the ends of blocks the judge is frozen, so no score depends on it.
         delay: events between an event and the review of its alert.
         complained: events until customers complain of what nobody reviewed; None if they never do.
-        wrong: share of the reviews that are wrong; see `review`.
+        wrong, seed: share of the reviews that are wrong, and which ones; see `review`.
 
     Yields:
         After each batch what `watch` decided; stop early to interrupt the stream.
@@ -334,7 +336,7 @@ def replay(
     for _, part in events.groupby([places // BLOCK, places % BLOCK // batch]):
         decided = learner.watch(part)
         if learner.place % BLOCK == 0:
-            told = review(truth, learner.pending, learner.now, delay, wrong)
+            told = review(truth, learner.pending, learner.now, delay, wrong, seed)
             if complained is not None:
                 unknown = learner.memory.index[learner.memory["truth"] == UNKNOWN].difference(told.index)
                 told = pd.concat([told, complaints(truth, unknown, learner.now, complained)])

@@ -104,11 +104,24 @@ def test_coverage_is_near_one_where_episodes_are_many_and_small_where_one_holds_
     truth, score = stream(1_000, 60)
     worse = score - truth * np.linspace(0, 1, len(truth))
     many, ahead = (n06.coverage(truth, score, np.arange(60), *other, times=100) for other in ([], [worse]))
-    assert 0.85 < many < 1 and 0.85 < ahead < 1 and many != ahead
+    assert 0.85 < many[0] < 1 and 0.85 < ahead[0] < 1 and many != ahead and many[1] == ahead[1] == 0
     score[np.flatnonzero(truth)[:30]] += 9
     half = np.r_[np.zeros(30, int), 1:21, 1:11]
-    assert 0.4 < n06.coverage(truth, score, half, times=100) < 0.75
-    assert n06.coverage(truth, score, np.arange(60), score, times=9) == 1  # no difference, whatever is drawn
+    assert 0.4 < n06.coverage(truth, score, half, times=100)[0] < 0.75
+    same = n06.coverage(truth, score, np.arange(60), score, times=9)
+    assert same == (1, 0)  # no difference, whatever is drawn
+
+
+def test_the_sign_is_wrong_in_the_draws_that_miss_the_episode_which_decides_the_world():
+    truth = np.repeat([1, 1, 0], [30, 30, 300])
+    finds_many, finds_one = (
+        np.repeat([0, 3, 1], [30, 30, 300]),
+        np.r_[[9] * 30, [2] * 30, [3] * 30, [0] * 270],
+    )
+    half = np.r_[np.zeros(30, int), 1:31]
+    held, wrong = n06.coverage(truth, finds_many, half, finds_one, times=100)
+    assert 0.25 < wrong < 0.5 and held <= 1 - wrong  # one draw in e misses an episode
+    assert n06.coverage(truth, finds_one, half, finds_many, times=100)[1] == wrong
 
 
 def test_episodes_link_the_near_the_similar_and_their_chains():
@@ -225,6 +238,20 @@ def swept(column: str, values: dict[str, list[float]]) -> pd.DataFrame:
     places = {"start": [0, 0, 25_000, 50_000, 50_000], "seed": [0, 1, 0, 0, 1]}
     tables = [pd.DataFrame(places | {"detector": name, column: values[name]}) for name in values]
     return pd.concat(tables, ignore_index=True)
+
+
+def test_verdicts_are_counted_over_the_starts():
+    rows = [
+        ("a", 0.1, 2, "worse"),
+        ("a", 0.4, 3, "better"),
+        ("b", 0.0, 4, "reference"),
+        ("b", 0.9, 1, "reference"),
+    ]
+    table = pd.DataFrame(rows, columns=["variant", "average_precision", "found", "verdict"])
+    shown = ev.verdicts(table)
+    assert list(shown) == ["AP", "frauds found", "worse", "cannot tell", "better"]
+    assert shown.T.to_dict("list") == {"b": ["0.009", "5", *"000"], "a": ["0.200", "5", *"101"]}
+    assert list(shown.index) == ["b", "a"]  # best last
 
 
 def test_windows_beside_each_other_over_seeds_then_starts():

@@ -327,7 +327,7 @@ TABLE = """
 - solution_5a(-c) => mind the sign
 - solution_5a(c / len(c)) => they add up
 - 1 / (1 + 10 ** -c.sum()) => its base is e, not 10
-- solution_5a(c.drop('V3')) => As a risk
+- solution_5a(c.drop('V3')) => As a probability
 - np.minimum(solution_5a(c), 0.99) => not for another one
 5b events
 + (events['V2'] > 1).tolist()

@@ -210,8 +210,11 @@ def another_table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]
     words = ABUSE.to_dict().items()
     (root / "s.toml").write_text("\n".join(f"{name} = {json.dumps(value)}" for name, value in words))
     given = {"SOURCE": str(root / "s.csv"), "SCHEMA": str(root / "s.toml"), "ROWS": len(table)}
-    given["RUN"], without_burst = str(root / "run"), 'book = [rule for rule in book if rule.name != "burst"]'
-    return root / "run", {stage: played(stage, given, False, without_burst) for stage in PAYMENTS}
+    given["RUN"], left_out = (
+        str(root / "run"),
+        'book = [rule for rule in book if rule.name != "repeated_attempts"]',
+    )
+    return root / "run", {stage: played(stage, given, False, left_out) for stage in PAYMENTS}
 
 
 def artifacts(folder: Path) -> dict[str, bytes]:
@@ -254,7 +257,7 @@ def test_another_table_and_another_book(another_table):
     assert read_json(folder / "artifacts/settings.json")["schema"]["key"] == "account"
     detector = Detector.load(folder / "artifacts/detector.zip", schema=ABUSE)
     learner = Learner.load(folder / "artifacts/learner.zip")
-    names = [rule.name for rule in usual_book(ABUSE) if rule.name != "burst"]
+    names = [rule.name for rule in usual_book(ABUSE) if rule.name != "repeated_attempts"]
     assert [[r.name for r in book.rules] for book in (detector, learner.detector)] == [names, names]
     assert detector.judge.names == [*SESSIONS.columns, "reconstruction_error", "distance"]
     events = pd.read_parquet(folder / "artifacts/events.parquet")
@@ -262,7 +265,7 @@ def test_another_table_and_another_book(another_table):
     scores = pd.read_parquet(folder / "artifacts/scores.parquet")
     np.testing.assert_array_equal(detector.score(events), scores["detector"])
     (experts,) = [said for said, _, _ in shown["06_evaluation"].values() if "accused" in said]
-    assert "abnormal_combination" in experts and "burst" not in experts
+    assert "abnormal_combination" in experts and "repeated_attempts" not in experts
 
 
 def test_a_table_of_other_columns_runs_without_the_exercises(tmp_path, monkeypatch):

@@ -98,16 +98,12 @@ def test_bars_and_dots_have_the_detectors_colours(measured):
 
     judges = ("seed_rules", "judge_circular", "judge")
     ours = [("judge of the naive rule", plots.GREY), *map(plots.DETECTORS.get, judges[1:])]
-    assert dict(bars(n06.false_alarms(measured[2]))) == COLOURS
     assert bars(n05.circularity(dict.fromkeys(judges, 0.9))) == ours
     (axis,) = n06.average_precision(measured[2]).axes
     assert dict(zip(names(axis), (line.get_color() for line in axis.lines), strict=True)) == COLOURS
     assert axis.yaxis_inverted()  # the first on top
-    panels = n05.importance(dict.fromkeys(judges[1:], pd.Series({"V1": 0.7, "V2": 0.3}))).axes
-    colours = [colour for _, colour in ours[1:]]
-    assert [to_hex(panel.patches[0].get_facecolor()) for panel in panels] == colours
     fits = pd.DataFrame({"variant": [*n06.VARIANTS, "detector", "oracle", "no refinement"]})
-    fits = fits.assign(start=0, seed=0, found=1, average_precision=np.linspace(0.1, 0.9, len(fits)))
+    fits = fits.assign(start=0, found=1, average_precision=np.linspace(0.1, 0.9, len(fits)))
     dots = n06.ablation(fits, "detector").axes[0].collections[-1]
     known = [plots.DETECTORS[name][1] for name in (*n06.VARIANTS.values(), "detector", "oracle")]
     assert [to_hex(colour) for colour in dots.get_facecolor()] == [*known, "#ffffff"]
@@ -157,6 +153,26 @@ def test_the_variants_exist_in_the_sweep_and_colours_and_style_need_no_seaborn()
     assert subprocess.run([sys.executable, "-c", done], cwd=ROOT, timeout=600).returncode == 0
 
 
+def test_what_06_says_of_the_sweep_is_what_the_sweep_says():
+    fits = pd.read_csv(RESULTS / "sweep.csv")
+    table = evaluation.verdicts(fits[fits["seed"] == 0])
+    prose = " ".join(cell.source for cell in NOTEBOOKS["06_evaluation"].cells if cell.cell_type == "markdown")
+    for name in (
+        "detector",
+        "distance only",
+        "undecided left out",
+        "undecided counts as normal",
+        "judge alone",
+    ):
+        assert table.loc[name, "AP"].lstrip("0") in prose, name
+    found = table.loc[["detector", "distance only", "undecided counts as normal"], "frauds found"]
+    assert all(re.search(rf"\b{frauds}\b", prose) for frauds in found)
+    table = table[["worse", "cannot tell", "better"]].astype(int)
+    assert list(table["worse"][["isolation forest", "autoencoder only", "distance only"]]) == [6, 6, 1]
+    asked = ["labels by majority", "labels by agreement", "without autoencoder", "judge without witnesses"]
+    assert set(table["worse"][asked]) == {1} and not table["better"][[*asked, "judge with votes"]].any()
+
+
 def test_figures_and_checkers_follow_the_budget(monkeypatch, capsys):
     assert f"{100 - 100 * BUDGET:g}%" == plots.WITHIN
     another = {"ALERTS": 8, "BLOCK": 2_000, "BUDGET": 0.004, "WITHIN": "99.6%"}
@@ -172,7 +188,7 @@ def test_figures_and_checkers_follow_the_budget(monkeypatch, capsys):
         "amount in euro, median of 2,000 events": n01.chronological_split(events, 2_000),
         "1000 alerts in 2,000 events; the budget is 8 alerts per 2,000 events": n02.naive_rule(half, index),
         f"accuses 450.0 {at_8} accused of 2,000 events (log scale)": n02.rule_coverage(burst, 30.0),
-        "50% of the suspicious events are rebuilt worse than 99.6% of the presumed normals": (
+        "1 of the 2 suspicious events are rebuilt worse than 99.6% of the presumed normals": (
             n04.errors_by_label(errors[:4], labels, 3.0)
         ),
         "reconstruction: 0% of frauds beyond 99.6% of honest": n06.errors_by_truth({"pca": errors}, 1 * half),
@@ -262,17 +278,29 @@ def test_titles_are_computed():
         boxes, none = (n03.before_and_after_scaling(raw, raw / 2, list("abc")) for raw in (mixed, 0 * mixed))
     best = n04.suspects_found({"pca": 0.5, "autoencoder": 0.75})
     tie = n04.suspects_found({"pca": 0.75, "isolation_forest": 0.5, "autoencoder": 0.75})
+    reasons = pd.DataFrame({"seed 0": ["V1", "V2", "V1", None], "seed 1": ["V3", "V2", None, "V3"]})
+    moves = pd.DataFrame({"rules": [1, 1, -1, 0, -1, 1], "refined": [1, -1, 0, -1, -1, 1]})
+    votes = pd.DataFrame({"shuffled": [1, 0.5], "consecutive": [1, 0], "test set": [0.9, 0.7]}, ["a", "b"])
     said = {
         "Autoencoder, presumed normals finds 75% of what the rules suspect, none finds more": best,
         "2 of 3 detectors find 75% of what the rules suspect, none finds more": tie,
         "The detector's average precision is 0.50 (interval 0.30 to 0.60), "
         "the oracle's 0.90 (interval 0.80 to 1.00)": n06.average_precision(entries),
         "3 of the 4 largest errors are of one pattern, within 800 events": patterns,
+        "Lost: 1 of 3 suspects; cleared: 1 events": n04.label_moves(moves),
+        "1 of 2 votes can be copied with an F1 above 0.8": n05.copied_votes(votes),
         "before: the widest box is 4 times the narrowest": boxes,
         "before: no input has a box": none,
+        "1 of 3 blocks lie farther from the warm-up than its own blocks; shuffled 0, by chance 1": (
+            n07.drift_by_block(pd.Series([0.4, 1.2, 1.0]), pd.Series([0.9, 0.8, 1.0]), 1 / 3)
+        ),
         "3 of 4 frauds are missed: spent\u00a01, inside\u00a02": lie,
     }
     assert list(map(title, said.values())) == list(said)
+    drawn = n05.seeds(reasons)
+    highest = "2 of the 3 highest test events stay with every seed, 1 of them for the same strongest reason"
+    assert drawn.get_suptitle().replace("\n", " ") == highest
+    assert [axis.get_title(loc="left") for axis in drawn.axes] == ["seed 0: mostly V1", "seed 1: mostly V3"]
     assert names(patterns.axes[0]) == ["5", "100", "400", "900"]
     assert names(lie.axes[0]) == ["honest (2)", "found (1)", "spent (1)", "inside (2)"]
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from course import results, sweep
-from helpers import data, evaluation
+from helpers import data, evaluation, settings
+from helpers.judge import Judge
 from helpers.settings import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,6 +34,31 @@ def test_the_results_table_is_that_of_the_reference_run():
 def test_the_tables_of_both_windows_are_those_of_the_sweep(name, table):
     shown = [line.split(" | ")[1:] for line in between(name).splitlines()[2:]]
     assert [[cell.strip(" |") for cell in row] for row in shown] == table.to_numpy().tolist()
+
+
+def test_the_unseen_run_is_the_one_that_is_shown():
+    assert between("unseen") == sweep.unseen_block(pd.read_csv(sweep.UNSEEN))
+
+
+def test_the_limits_table_holds_the_constants_as_they_are():
+    row = {
+        cells[1].strip(): cells[2].strip()
+        for cells in (line.split("|") for line in README.splitlines())
+        if cells[4:]
+    }
+    for names, values in {
+        "`RADIUS` of a burst": settings.RADIUS,
+        "`DOUBT`, weight of an undecided event": settings.DOUBT,
+        "`MIXTURES`": settings.MIXTURES,
+    }.items():
+        assert float(row[names]) == values, names
+    assert row[
+        "classifier: trees, depth, rate"
+    ] == f"{Judge.trees}, {Judge.depth}, {Judge.learning_rate:g}".replace("0.", ".")
+    crowds, ring, _ = row["`CROWDS`, `RING`, Fisher's combination"].split(", ")
+    assert (int(crowds), float(ring)) == (settings.CROWDS, settings.RING)
+    assert row["`KEEP`, `REVIEWED`"] == f"{settings.KEEP:,} events, {settings.REVIEWED} reviews"
+    assert row["learner: labels, `EXPLORE`, three equal votes"].endswith(f"{settings.EXPLORE} reviews")
 
 
 def test_the_wait_for_openml_is_the_one_that_is_promised():

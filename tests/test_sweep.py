@@ -1,5 +1,6 @@
 """The sweep: variants, restarting, and the table."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,7 +15,9 @@ TABLES = ("TABLE", "STREAM_TABLE", "WRONG_TABLE", "WORLDS_TABLE")
 def books(monkeypatch, detector) -> list:
     """No detector is fitted; with which rule books one was asked for."""
     asked = []
-    monkeypatch.setattr(sweep.Detector, "fit", lambda *_, rules=RULES: asked.append(rules) or detector)
+    monkeypatch.setattr(
+        sweep.Detector, "fit", lambda *_, rules=RULES, **_profile: asked.append(rules) or detector
+    )
     return asked
 
 
@@ -47,7 +50,7 @@ def test_a_variant_does_not_depend_on_the_truth(monkeypatch, books):
     monkeypatch.setattr(sweep.data, "load_events", lambda *told: load(*told).eval("Class = 1 - Class"))
     studies.append(sweep.Study(0, 0, 4_000))
     assert (studies[0].truth + studies[1].truth == 1).all()
-    for name in ("no refinement", "normal: all but the organised"):
+    for name in ("no refinement", "undecided left out"):
         one, other = map(sweep.VARIANTS[name], studies)
         assert (one == other).all(), name
 
@@ -56,10 +59,11 @@ def test_a_variant_does_not_depend_on_the_truth(monkeypatch, books):
 def broken(monkeypatch, tmp_path) -> dict:
     """A sweep of two windows, seeds and worlds into a folder of its own. No fit takes time; what is done, in
     order, and which one fails."""
-    for name in TABLES:
+    for name in (*TABLES, "UNSEEN"):
         monkeypatch.setattr(sweep, name, tmp_path / getattr(sweep, name).name)
     monkeypatch.setattr(sweep, "PLACES", [(start, seed) for start in sweep.WINDOWS for seed in (0, 1)])
     monkeypatch.setattr(sweep, "STREAMS", sweep.PLACES)
+    monkeypatch.setattr(sweep, "SLIPS", (0, 1))
     monkeypatch.setattr(sweep, "WORLDS", (0, 1))
     state = {"done": [], "fails": None}
 
@@ -67,9 +71,7 @@ def broken(monkeypatch, tmp_path) -> dict:
         if (job.__name__, *given) == state["fails"]:
             raise CourseError("MemoryError: too little memory")
         state["done"].append((job.__name__, *given))
-        rows = [{"fit": f"from {given}", "found": 7}]
-        wrongs = rows if given[-1] == 0 else []  # the first seed's alone
-        return (rows, wrongs) if job is sweep.measure_stream else rows
+        return [{"fit": f"from {given}", "found": 7}]
 
     monkeypatch.setattr(jobs, "run", here)
     return state
@@ -84,11 +86,11 @@ def test_a_sweep_that_was_stopped_fits_only_what_is_missing(broken, tmp_path, mo
     assert sweep.TABLE.exists() and not sweep.STREAM_TABLE.exists()
     broken["fails"] = None
     tables = sweep.run(tmp_path / "runs", workers=1)
-    everything = [(job, *place) for job in ("measure", "measure_stream") for place in sweep.PLACES]
-    everything += [("measure_world", 0), ("measure_world", 1)]
-    assert sorted(broken["done"]) == sorted(everything)
     places = [(0, 0), (0, 1), (50_000, 0), (50_000, 1)]
-    fits = (places, places, places[::2], [(0,), (1,)])
+    fits = (places, places, places, [(0,), (1,)])
+    names = ("measure", "measure_stream", "measure_wrong", "measure_world")
+    everything = [(name, *place) for name, done in zip(names, fits, strict=True) for place in done]
+    assert sorted(broken["done"]) == sorted(everything)
     for name, table, expected in zip(TABLES, tables, fits, strict=True):
         read = pd.read_csv(getattr(sweep, name))
         pd.testing.assert_frame_equal(read, table, check_dtype=False)
@@ -98,25 +100,51 @@ def test_a_sweep_that_was_stopped_fits_only_what_is_missing(broken, tmp_path, mo
     assert len(broken["done"]) == 2 * len(everything)
 
 
-def test_the_code_that_a_sweep_depends_on():
-    assert jobs.code() == jobs.code() != jobs.code("course/sweep.py") != jobs.code("course/jobs.py")
+@pytest.mark.slow
+def test_the_unseen_run_measures_any_source_and_its_tables_add_up(monkeypatch, tmp_path, books):
+    source = tmp_path / "full.csv"
+    sweep.data.load_events("snapshot", 14_000).to_csv(source)
+    chosen = (sweep.FULL, "judge alone", "naive rule")
+    monkeypatch.setattr(sweep, "VARIANTS", {name: sweep.VARIANTS[name] for name in chosen})
+    monkeypatch.setattr(sweep, "TELLING", {"stream": (None, 0.0)})
+    monkeypatch.setattr(sweep, "WARM_UP", 4_000)
+    monkeypatch.setattr(sweep, "UNSEEN", tmp_path / "unseen.csv")
+    monkeypatch.setattr(jobs, "run", lambda job, given, log, limit: job(*given))
+    starts = (0, 4_000)
+    table = sweep.run_unseen(tmp_path / "runs", str(source), "9.9.1", 1, starts, 8_000)
+    read = pd.read_csv(sweep.UNSEEN)
+    pd.testing.assert_frame_equal(read, table.reset_index(drop=True), check_dtype=False, atol=1e-5)
+    assert set(read["version"]) == {"9.9.1"} and set(read["start"]) == set(starts)
+    said = sweep.unseen_block(read)
+    rows = {
+        cells[0].strip(): [cell.strip() for cell in cells[1:]]
+        for line in said.splitlines()
+        if (cells := line.strip("|").split("|"))[1:]
+    }
+    assert {*chosen, "learns from its reviews"} <= rows.keys() and "of version 9.9.1, 2 starts" in said
+    alone = read[read["detector"] == "judge alone"]
+    assert rows["judge alone"][0] == f"{np.exp(np.log(alone['average_precision']).mean()):.3f}"
+    assert rows["judge alone"][1] == str(alone["found"].sum())
+    assert sum(map(int, rows["judge alone"][2:])) == 2 and rows[sweep.FULL][2:] == ["0", "0", "0"]
 
 
 @pytest.mark.slow
 def test_the_learner_and_its_references_are_measured(monkeypatch):
     monkeypatch.setattr(sweep, "WARM_UP", 3_000)
-    monkeypatch.setattr(sweep, "WRONG", (0.0, 0.5))
+    monkeypatch.setattr(sweep, "WRONG", (0.5,))
     replays, replay = [], sweep.stream.replay
     monkeypatch.setattr(sweep.stream, "replay", lambda *a, **way: replays.append(way) or replay(*a, **way))
-    first, second = map(pd.DataFrame, sweep.measure_stream(5_000, 0, rows=5_000))
-    table = first.set_index("detector")
+    table = pd.DataFrame(sweep.measure_stream(5_000, 0, rows=5_000)).set_index("detector")
     assert list(table.index) == [*sweep.TELLING, "detector", "seed_rules", "oracle_prequential"]
     assert table["possible"].nunique() == 1 and (table["found"] <= table["possible"]).all()
     assert table["average_precision"].between(0, 1).all()
-    wrong = second.set_index(["told", "wrong"])["found"]
-    assert wrong["reviews", 0.0] == wrong["wrong on frauds alone", 0.0] == table.loc["stream", "found"]
-    assert wrong["reviews and complaints", 0.0] == table.loc["complaints", "found"]
-    ways = [(*way["wrong"], way["complained"]) for way in replays]
-    five = [(0.0, 0.0, None), (0.0, 0.0, 10_000), (0.0, 0.0, 1_000), (0.1, 0.1, None), (0.1, 0.1, 10_000)]
-    half = [(0.5, 0.5, None), (0.5, 0.0, None), (0.0, 0.5, None), (0.5, 0.5, 10_000)]
-    assert ways == five + half
+    ways = [(way["complained"], way["wrong"]) for way in replays]
+    assert ways == list(sweep.TELLING.values())
+    wrong = pd.DataFrame(sweep.measure_wrong(5_000, 3, rows=5_000)).set_index("told")
+    assert {way["seed"] for way in replays[len(ways) :]} == {3}
+    assert (
+        wrong.loc["wrong on honest events alone", "stopped"]
+        == wrong.loc["wrong on honest events alone", "found"]
+    )
+    assert (wrong["stopped"] <= wrong["found"]).all()
+    assert wrong.loc["wrong on frauds alone", "stopped"] < wrong.loc["wrong on frauds alone", "found"]
