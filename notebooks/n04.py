@@ -20,7 +20,8 @@ from helpers.autoencoder import Autoencoder
 def errors_by_label(errors: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
     """Reconstruction errors on a log axis, split by pseudo-label, and the threshold."""
     worse = f"rebuilt worse than {plots.WITHIN} of the presumed normals"
-    title = f"{(errors[labels == 1] > threshold).mean():.0%} of the suspicious events are {worse}"
+    beyond = (errors > threshold)[labels == 1]
+    title = f"{beyond.sum()} of the {len(beyond)} suspicious events are {worse}"
     return plots.by_label(title, "reconstruction error (log scale)", errors, labels, threshold)
 
 
@@ -50,7 +51,7 @@ def training_curves(histories: Mapping[str, Sequence[Sequence[float]]]) -> Figur
         for (rows, curve), colour in zip(errors.items(), (plots.GREY, plots.BLUE), strict=True):
             axis.plot(curve, color=colour, label=rows)
         axis.plot(curve.idxmin(), curve.min(), "o", color="black", label="lowest")
-        found = f"held out {curve.min():.3f} at best, {curve.iloc[-1]:.3f} last"
+        found = f"lowest {curve.min():.3f}, last {curve.iloc[-1]:.3f}"
         axis.set(title=f"{name}:\n{found}", xlabel="epoch", yscale="log")
     axes[0, 0].set_ylabel("mean squared error\n(log scale)")
     axes[0, 0].legend()
@@ -58,16 +59,15 @@ def training_curves(histories: Mapping[str, Sequence[Sequence[float]]]) -> Figur
 
 
 def label_moves(labels: pd.DataFrame) -> Figure:
-    """How many events moved from which label to which; one panel a round of refinement."""
-    figure, axes = plt.subplots(1, labels.shape[1] - 1, figsize=(7.5, 3.4), sharey=True, squeeze=False)
+    """How many training events the correction moved from which label to which."""
     called = {label: name for label, (name, _) in plots.LABELS.items()}
-    names, order = labels.replace(called), list(called.values())
-    for axis, (before, after) in zip(axes[0], pairwise(labels), strict=True):
-        table = pd.crosstab(names[before], names[after]).reindex(index=order, columns=order, fill_value=0)
-        moved = f"{(labels[before] != labels[after]).sum():,} labels change"
-        plots.counts(axis, table.rename(columns=lambda name: name.replace(" ", "\n")))
-        axis.tick_params(axis="x", rotation=0)
-        axis.set(title=f"{after}: {moved}", xlabel=f"after {after}", ylabel=f"before {after}")
+    names, order = [labels[column].map(called) for column in labels], list(called.values())
+    table = pd.crosstab(*names).reindex(index=order, columns=order, fill_value=0)
+    suspects, kept = table.loc[order[0]].sum(), table.loc[order[0], order[0]]
+    title = f"Lost: {suspects - kept:,} of {suspects:,} suspects; cleared: {table.iloc[1, 2]:,} events"
+    figure, axes = plots.single(title, height=3, width=6.5)
+    plots.counts(axes, table)
+    axes.set(xlabel="after the correction", ylabel="the rules say")
     return figure
 
 

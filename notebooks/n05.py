@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from scipy.special import expit
 
 from checker import Off, as_column, as_flags, as_number, ask, checker, compare, off_if, still_right
@@ -18,30 +17,18 @@ from helpers.judge import Judge
 from helpers.schema import CARDS
 
 
-def agreement(counts: pd.DataFrame) -> Figure:
-    """Rules against autoencoder: how many training events in each combination."""
-    said, rebuilt = [name for name, _ in plots.LABELS.values()], ["badly rebuilt", "well rebuilt"]
-    counts = counts.reindex(index=said, columns=rebuilt, fill_value=0)
-    suspicious, normal = counts.iloc[0, 0], counts.iloc[2, 1]
-    title = f"They agree on {suspicious:,} suspicious and {normal:,} normal events"
-    figure, axes = plots.single(title, height=3, width=6.5)
-    plots.counts(axes, counts)
-    axes.set(xlabel="the autoencoder says", ylabel="the rules say")
-    for cell in ((0, 0), (1, 2)):  # columns and rows where both agree
-        axes.add_patch(Rectangle(cell, 1, 1, fill=False, color="black", lw=3, clip_on=False))
-    return figure
-
-
-def importance(judges: Mapping[str, pd.Series]) -> Figure:
-    """Share of the gain of each input, one panel a judge."""
-    figure, axes = plt.subplots(1, len(judges), squeeze=False)
-    for axis, (name, shares) in zip(axes[0], judges.items(), strict=True):
-        label, colour = plots.DETECTORS[name]
-        axis.barh(shares.index, shares, color=colour)
-        axis.invert_yaxis()
-        plots.percent(axis.xaxis)
-        title = f"{label}:\n{shares.index[0]} decides {shares.iloc[0]:.0%}"
-        axis.set(title=title, xlabel="share of the total gain")
+def seeds(strongest: pd.DataFrame) -> Figure:
+    """The strongest reason for each of the highest test events, one panel a seed of the classifier."""
+    shared = strongest.dropna()  # of an event that is not among a seed's highest the reason is missing
+    agreed = (shared.nunique(axis=1) == 1).sum()
+    same = f"{len(shared)} of the {strongest.count().max()} highest test events stay with every seed"
+    counts = strongest.apply(pd.Series.value_counts).fillna(0)
+    figure, axes = plt.subplots(1, strongest.shape[1], figsize=(7.5, 3.4), sharex=True, sharey=True)
+    for axis, (seed, events) in zip(axes, counts.items(), strict=True):
+        axis.barh(counts.index, events, color=plots.VIOLET)
+        axis.set(title=f"{seed}: mostly {events.idxmax()}", xlabel="events")
+    axes[0].set_ylabel("strongest reason")
+    plots.headed(figure, f"{same},\n{agreed} of them for the same strongest reason")
     return figure
 
 
@@ -52,9 +39,11 @@ def one_tree(tree: Any, names: Sequence[str]) -> Figure:
     grown, names = tree.tree_, list(names)
     asks = grown.feature >= 0
     about = ", ".join(sorted({names[feature] for feature in grown.feature[asks]}))
-    right = (grown.n_node_samples * grown.value[:, 0].max(axis=1))[~asks].sum()
+    share = grown.value[:, 0] / grown.value[:, 0].sum(axis=1, keepdims=True)
+    suspicious = grown.weighted_n_node_samples * share[:, 1]
+    found = suspicious[~asks & (share[:, 1] > 0.5)].sum()
     questions = f"{asks.sum()} question{'' if asks.sum() == 1 else 's'}"
-    title = f"{questions} about {about}: {right:,.0f} of {grown.n_node_samples[0]:,} events come out right"
+    title = f"{questions} about {about} collect {found:.0f} of {suspicious[0]:.0f} suspicious events"
     figure, axes = plt.subplots(figsize=(7, 3.4))
     style = {"impurity": False, "rounded": True, "fontsize": 10}
     plot_tree(tree, feature_names=names, class_names=["normal", "suspicious"], ax=axes, **style)
@@ -65,16 +54,18 @@ def one_tree(tree: Any, names: Sequence[str]) -> Figure:
 
 
 def reasons(contributions: pd.Series, values: pd.Series, risk: float, event: int) -> Figure:
-    """What pushed one event's risk up or down: from the bias, bar by bar, to its log-odds."""
+    """What pushed one event's probability up or down: from the bias, bar by bar, to its log-odds."""
     pushes = contributions.drop("bias").sort_values(key=np.abs, ascending=False, kind="stable")
     steps = pd.concat([contributions[["bias"]], pushes])
     ends = steps.cumsum()
-    title = f"Event {event:,}: {pushes.index[0]} is the strongest reason for a risk of {risk:.3f}"
+    title = f"Event {event:,}: {pushes.index[0]} is the strongest reason for a probability of {risk:.3f}"
     x = f"log-odds: {ends.iloc[0]:.1f} before any input, {ends.iloc[-1]:.1f} in the end"
     figure, axes = plots.single(title, x, "input and its value", height=3.8)
     names = ["bias", *(f"{name} = {values[name]:.1f}" for name in pushes.index)]
     axes.barh(names, steps, left=ends - steps, color=np.where(steps > 0, plots.RED, plots.BLUE))
-    axes.axvline(ends.iloc[-1], color="black", ls="--", label=f"{ends.iloc[-1]:.1f}: a risk of {risk:.3f}")
+    axes.axvline(
+        ends.iloc[-1], color="black", ls="--", label=f"{ends.iloc[-1]:.1f}: a probability of {risk:.3f}"
+    )
     axes.use_sticky_edges = False
     axes.margins(x=0.04)
     axes.legend(loc="lower left")
@@ -82,14 +73,18 @@ def reasons(contributions: pd.Series, values: pd.Series, risk: float, event: int
     return figure
 
 
-def copied_votes(f1: pd.Series) -> Figure:
-    """How well a judge repeats each rule's vote, from its own inputs alone."""
-    ordered = f1.sort_values(ascending=False, kind="stable")
-    title = f"{(f1 > 0.8).sum()} of {len(f1)} votes can be copied with an F1 above 0.8"
-    what = "F1 on the test part, against the rule's own votes"
-    figure, axes = plots.single(title, what, height=3.2, xlim=(0, 1.1))
-    plots.bars(axes, ordered.to_dict(), "%.2f", {rule: (rule, plots.BLUE) for rule in f1.index})
+def copied_votes(f1: pd.DataFrame) -> Figure:
+    """How well a classifier repeats each rule's vote, from its own inputs alone, measured in three ways."""
+    ordered = f1.sort_values("test set", ascending=False, kind="stable")
+    title = f"{(f1['test set'] > 0.8).sum()} of {len(f1)} votes can be copied with an F1 above 0.8"
+    figure, axes = plots.single(title, "F1 against the rule's own votes", height=3.6, xlim=(-0.03, 1.03))
+    colours = (plots.ORANGE, plots.BLUE, plots.VIOLET)
+    for how, mark, size, colour in zip(ordered, "o|D", (9, 18, 6), colours, strict=True):
+        axes.plot(ordered[how], range(len(f1)), mark, ms=size, mew=2, color=colour, label=how)
+    plots.rows(axes, list(ordered.index))
+    axes.set_ylabel("rule (votes in training; test set)")
     axes.axvline(0.8, color="black", ls="--")
+    axes.legend()
     return figure
 
 
@@ -97,7 +92,7 @@ def circularity(scores: Mapping[str, float]) -> Figure:
     """F1 of judges against the labels that they were taught; `seed_rules` is a judge of the naive rule."""
     best = max(scores.values())
     title = f"Against its own labels a judge reaches an F1 of {best:.2f}; that says nothing of fraud"
-    what = "F1 on the test part, against the labels it was taught"
+    what = "F1 on the test set, against the labels it was taught"
     figure, axes = plots.single(title, what, height=2.8, xlim=(0, 1.1))
     named = plots.DETECTORS | {"seed_rules": ("judge of the naive rule", plots.GREY)}
     plots.bars(axes, scores, "%.2f", named)
@@ -106,21 +101,21 @@ def circularity(scores: Mapping[str, float]) -> Figure:
 
 @checker
 def check_5a(attempt: Callable, judge: Judge, seen: np.ndarray) -> str:
-    """From SHAP contributions to the risk."""
+    """From SHAP contributions to the probability."""
     reasons = judge.reasons(seen).astype(float)
     middling = reasons * 0 + np.random.default_rng(0).normal(size=reasons.shape)  # made up, not near 0 or 1
     for _, row in middling.iterrows():
         total = row.sum()
         slips = {
-            "These are log-odds; one step is missing on the way to a risk between 0 and 1.": total,
+            "These are log-odds; one step is missing on the way to a probability.": total,
             "The bias is missing, the answer before any input was seen.": expit(total - row["bias"]),
             "The first contribution is missing; the bias is one of them, too.": expit(total - row.iloc[0]),
-            "These are odds; a risk is odds / (1 + odds).": np.exp(total),
+            "These are odds; a probability is odds / (1 + odds).": np.exp(total),
             "This is the chance of the opposite; mind the sign.": expit(-total),
             "This averages the contributions; they add up.": expit(row.mean()),
             "The logarithm is the natural one: its base is e, not 10.": expit(total * np.log(10)),
         }
-        compare(as_number(ask(attempt, row)), expit(total), slips, "As a risk,")
+        compare(as_number(ask(attempt, row)), expit(total), slips, "As a probability,")
     for (_, row), risk in zip(reasons.iterrows(), judge.risk(seen), strict=True):
         still_right(as_number(ask(attempt, row)), risk, tol=1e-4)
     return "right. The contributions explain the judge completely: nothing is left over."

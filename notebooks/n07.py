@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.special import expit, logit
 
 from checker import as_column, as_flags, as_number, ask, checker, compare
@@ -16,44 +17,14 @@ from helpers.settings import BLOCK
 from helpers.stream import Learner
 
 
-def wrong_reviews(found: pd.DataFrame, label_free: float) -> Figure:
-    """Frauds found when a share of the reviews is wrong, with complaints and without: mean and range over
-    the starts; the dashed line is the detector that listens to nobody."""
-    means = found.groupby(["told", "wrong"])["found"].agg(["mean", "min", "max"])
-    by_share = means["mean"].unstack("wrong")
-    lost, worst = 1 - by_share.iloc[:, -1] / by_share.iloc[:, 0], by_share.columns[-1]
-    title = f"{worst:.0%} wrong reviews cost {lost['reviews']:.0%} of the finds"
-    for whose in ("honest events", "frauds"):
-        title += f", on {whose} alone {lost[f'wrong on {whose} alone']:.0%}"
-    figure, axes = plots.single(title, "share of the reviews that are wrong", "frauds found", height=3.6)
-    lines = (
-        ("reviews and complaints", plots.OLIVE, "o-"),
-        ("wrong on frauds alone", plots.WINE, "^:"),
-        ("reviews", plots.WINE, "o-"),
-        ("wrong on honest events alone", plots.WINE, "v:"),
-    )
-    for told, colour, line in lines:
-        curve = means.loc[told]
-        axes.plot(curve.index, curve["mean"], line, color=colour, label=told)
-        if line == "o-":
-            axes.fill_between(curve.index, curve["min"], curve["max"], color=colour, alpha=0.12, lw=0)
-    label, colour, _ = plots.STREAM["detector"]
-    axes.axhline(label_free, color=colour, ls="--", label=label)
-    axes.set_xticks(found["wrong"].unique())
-    plots.percent(axes.xaxis, 0)
-    axes.set_ylim(0)
-    axes.legend(**plots.BESIDE)
-    return figure
-
-
 def one_alert(delay: int, complained: int) -> Figure:
-    """What happens to an event, from its arrival to a complaint; not to scale."""
+    """What happens to an event, from its arrival to a customer's report; not to scale."""
     steps = (
         ("arrives,\nis scored", "at once", plots.GREY),
-        ("is alerted,\nlies on a desk", f"when its block\nof {BLOCK:,} ends", plots.RED),
+        ("is alerted,\nis queued", f"when its block\nof {BLOCK:,} ends", plots.RED),
         ("is reviewed", f"{delay:,} events\nafter the event", plots.GREEN),
         ("the learner\nis taught", "when that\nblock ends", plots.BLUE),
-        ("a fraud's\ncustomer complains", f"{complained:,} events\nafter the event", plots.GREEN),
+        ("a customer\nreports fraud", f"{complained:,} events\nafter the event", plots.GREEN),
     )
     figure, axes = plots.single("What the learner knows of an event comes in steps", height=2.4)
     places, level = np.arange(len(steps)), np.zeros(len(steps))
@@ -100,27 +71,22 @@ def stream_timeline(index: pd.Index, alert: np.ndarray, truth: np.ndarray) -> Fi
     return figure
 
 
-def drift_map(psi: pd.DataFrame, limits: pd.Series, chance: float) -> Figure:
-    """Population stability index of every input and block, relative to what the warm-up itself varied.
+def drift_by_block(moved: pd.Series, calm: pd.Series, chance: float) -> Figure:
+    """How far each block lies from the warm-up, relative to the farthest block of the warm-up itself.
 
-    `chance` is the share of blocks that would raise an alarm if nothing drifted.
+    `calm` are the blocks of a shuffled stream; `chance` is the share of them that is expected above 1.
     """
-    import seaborn as sns
-
-    relative = (psi / limits).T
-    alarms = (relative > 1).any()
-    worst = relative.max(axis=1).idxmax()
-    title = f"{alarms.sum()} of {len(alarms)} blocks drift farther than the warm-up ever did, {worst}"
-    by_chance = f"by chance alone {len(alarms) * chance:.0f} would"
-    figure, axes = plots.single(f"{title} farthest; {by_chance}", height=3.4, width=8.5)
-    sns.heatmap(relative.clip(upper=1), ax=axes, cmap="Greys", vmin=0, vmax=3, cbar=False)
-    reds, most = sns.light_palette(plots.RED, as_cmap=True), max(2, relative.max(axis=None))
-    bar = {"label": "PSI over the warm-up's\nlargest; coloured: alarm"}
-    ticks = [f"{first:,}" if place % 5 == 0 else "" for place, first in enumerate(relative)]
-    style = {"cmap": reds, "vmin": 0, "vmax": most, "cbar_kws": bar, "xticklabels": ticks}
-    sns.heatmap(relative, mask=relative <= 1, ax=axes, **style)
-    axes.tick_params(axis="x", length=0, rotation=0)
-    axes.set(xlabel="first event of the block", ylabel="")
+    over = f"{(moved > 1).sum()} of {len(moved)} blocks lie farther from the warm-up than its own blocks"
+    by_chance = f"shuffled {(calm > 1).sum()}, by chance {len(moved) * chance:.0f}"
+    figure, axes = plots.single(f"{over}; {by_chance}", "first event of the block", height=3.2)
+    axes.set_ylabel("largest PSI,\nrelative to the limit")
+    for one, label, colour in ((calm, "shuffled stream", plots.GREY), (moved, "stream", plots.BLUE)):
+        axes.plot(moved.index, one, "o-", ms=4, color=colour, label=label)
+    axes.axhline(1, color=plots.RED, ls="--", label="limit")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_ylim(0)
+    axes.legend(**plots.BESIDE)
     return figure
 
 
@@ -163,7 +129,7 @@ def check_7a(attempt: Callable) -> str:
 
 @checker
 def check_7b(attempt: Callable) -> str:
-    """The average of two judges' log-odds, as a risk."""
+    """The average of two log-odds, as a risk."""
     one, other = np.array([0.5, 0.5, 0.9, 0.02]), np.array([0.999, 0.5, 0.2, 0.01])
     pair = logit([one, other])
     log_odds = pair.mean(axis=0)
@@ -177,7 +143,7 @@ def check_7b(attempt: Callable) -> str:
         "This averages the odds; average their logarithms.": expit(np.log(np.exp(pair).mean(axis=0))),
     }
     compare(as_column(ask(attempt, one, other), len(one)), expit(log_odds), slips)
-    return "right. A judge that is sure outweighs one that shrugs."
+    return "right. A score that is sure outweighs one that is not."
 
 
 @checker

@@ -23,7 +23,6 @@ from checker import as_number, ask, checker, compare, off_if
 from helpers import plots, spark
 from helpers.files import CourseError, load_json
 from helpers.judge import Judge
-from helpers.rules import UNDECIDED
 from helpers.settings import BUDGET, RESULTS, ROOT
 
 TABLE = RESULTS / "scaling.json"
@@ -159,13 +158,12 @@ def _serve_job() -> None:
 
 def train_judge(session: Any, seen: np.ndarray, labels: np.ndarray, judge: Judge, workers: int) -> Judge:
     """Train a judge with the settings of `judge` by XGBoost on Spark: each worker holds a part of the rows
-    that it sees, (n, k + 1), and of the pseudo-labels, (n,), and they agree on trees."""
+    that it sees, (n, k + 2), and of their labels, (n,), 1 or 0, and they agree on trees."""
     from xgboost.spark import SparkXGBClassifier
 
     for name in ("XGBoost-PySpark", "SparkXGBClassifier"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    known = labels != UNDECIDED
-    table = pd.DataFrame(seen[known], columns=judge.names).assign(label=labels[known])
+    table = pd.DataFrame(seen, columns=judge.names).assign(label=labels.astype(int))
     rows = session.createDataFrame(table.rename_axis("row").reset_index())
     parts = rows.repartitionByRange(workers, "row").sortWithinPartitions("row")
     settings = {"n_estimators": judge.trees, "max_depth": judge.depth, "learning_rate": judge.learning_rate}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -239,38 +239,41 @@ MODELS = {  # as figures and tables call them; a detector keeps its colour
     "heuristics": ("heuristics, by votes", plots.ORANGE),
     "isolation_forest": plots.DETECTORS["isolation_forest"],
     "autoencoder": ("autoencoder", plots.BLUE),
+    "distance": ("distance alone", plots.BROWN),
     "xgboost": ("XGBoost on heuristic labels", plots.RED),
     "xgboost_smote": ("XGBoost with SMOTE", plots.PINK),
+    "xgboost_without": ("XGBoost without leaking columns", plots.VIOLET),
     "detector": ("detector", plots.GREEN),
     "learner": ("learner, with reviews", plots.WINE),
     "told_everything": ("learner, told everything", plots.SKY),
     "oracle": plots.DETECTORS["oracle"],
 }
+TOLD = {"detector": "the detector finds", "distance": "its distance alone", "heuristics": "the heuristics"}
 
 
-def mirror(scores: Mapping[str, Mapping[str, float]]) -> Figure:
-    """F1 of every model against the labels it was taught from and against the truth."""
-    table = pd.DataFrame(scores).T
-    said, real = table.loc["xgboost", ["heuristics", "truth"]]
-    title = f"XGBoost: F1 {said:.2f} against the labels it learned from, {real:.2f} against the truth"
+def mirror(f1: pd.DataFrame) -> Figure:
+    """F1 of every classifier against the heuristics' labels and against the truth."""
+    said, real = (f1.loc[["xgboost", "xgboost_without"], by] for by in ("heuristics", "truth"))
+    title = "Without the heuristics' columns, F1 against them goes from {:.2f} to {:.2f}".format(*said)
+    title += ", against the truth from {:.2f} to {:.2f}".format(*real)
     figure, axes = plots.single(title, "F1, mean over the three categories", height=3.6)
-    rows, truth = np.arange(len(table)), (0.4, "truth", plots.GREEN, "against the truth")
-    labels = (0, "heuristics", plots.GREY, "against the heuristics' labels")
-    for shift, column, colour, label in (labels, truth):
-        bars = axes.barh(rows + shift, table[column], 0.38, color=colour, label=label)
+    rows = np.arange(len(f1))
+    for shift, by, colour in ((0, "heuristics", plots.GREY), (0.4, "truth", plots.GREEN)):
+        bars = axes.barh(rows + shift, f1[by], 0.38, color=colour, label=f"against the {by}")
         axes.bar_label(bars, fmt="%.2f", padding=4, fontsize="small")
-    axes.set_yticks(rows + 0.2, [MODELS[name][0] for name in table.index])
+    axes.set_yticks(rows + 0.2, [MODELS[name][0] for name in f1.index])
     axes.invert_yaxis()
+    axes.set_xlim(0, 1.2)
     axes.legend(**plots.BESIDE)
     return figure
 
 
 def caught_by_day(caught: pd.Series, half: float) -> Figure:
-    """Share of the abused account-days that a heuristic accuses, by day, and the mean of each half."""
+    """Share of the abused account-days that a heuristic flags, by day, and the mean of each half."""
     early, late = caught[caught.index < half], caught[caught.index >= half]
     later = f"in the first half, {late.mean():.0%} later"
-    title = f"Heuristics accuse {early.mean():.0%} of a day's abuse {later}"
-    figure, axes = plots.single(title, "day", "share of abused\naccount-days accused", height=3)
+    title = f"Heuristics flag {early.mean():.0%} of a day's abuse {later}"
+    figure, axes = plots.single(title, "day", "share of abused\naccount-days flagged", height=3)
     axes.bar(caught.index, caught, color=plots.ORANGE, alpha=0.6)
     for part in (early, late):
         axes.hlines(part.mean(), part.index.min() - 0.5, part.index.max() + 0.5, color=plots.RED, lw=2)
@@ -278,31 +281,32 @@ def caught_by_day(caught: pd.Series, half: float) -> Figure:
     return figure
 
 
-def found_in_sessions(found: Mapping[str, int], abused: int) -> Figure:
+def _told(found: pd.Series) -> str:
+    return ", ".join(f"{TOLD[name]} {found[name]:.0f}" for name in TOLD if name in found)
+
+
+def found_in_sessions(found: pd.Series, abused: int) -> Figure:
     """Abused account-days among the alerts of every model."""
-    times = found["detector"] / max(found["heuristics"], 1)
-    title = f"The detector finds {times:.1f} times what the heuristics find"
-    x = f"found among the alerts, {ALERTS} of every {BLOCK:,} account-days ({abused} were abused)"
-    figure, axes = plots.single(title, x, height=3.6)
-    plots.bars(axes, dict(sorted(found.items(), key=lambda item: -item[1])), "{:.0f}", MODELS)
+    title = f"Of {abused} abused account-days " + _told(found)
+    x = f"found among the alerts, {ALERTS} of every {BLOCK:,} account-days"
+    figure, axes = plots.single(title, x, height=4)
+    plots.bars(axes, found.sort_values(ascending=False).to_dict(), "{:.0f}", MODELS)
     return figure
 
 
 def over_worlds(found: pd.DataFrame) -> Figure:
-    """What every model finds, as a multiple of what the heuristics find; one dot a world, the mean a line."""
-    means = (found.mean() / found["heuristics"].mean()).sort_values(ascending=False)
-    ahead = f"the detector finds {means['detector']:.1f} times what the heuristics find"
-    x = "abused account-days found within the alert budget, mean of the heuristics = 1"
-    figure, axes = plots.single(f"Over {len(found)} worlds {ahead}", x, height=3.8)
-    labels, colours = zip(*(MODELS[name] for name in means.index), strict=True)
-    for row, (name, colour) in enumerate(zip(means.index, colours, strict=True)):
-        values = found[name] / found["heuristics"].mean()
-        spread = np.linspace(-0.25, 0.25, len(values))
-        axes.scatter(values, row + spread, s=14, color=colour, alpha=0.7, lw=0)
-        axes.vlines(means[name], row - 0.35, row + 0.35, color=colour, lw=3)
-    axes.axvline(1, color=plots.GREY, lw=1, ls=":")
-    plots.rows(axes, labels)
-    axes.set_xlim(0)
+    """What every model finds more than the heuristics in the same world; a dot per world, the mean a line."""
+    means = found.mean().sort_values(ascending=False)
+    title = f"On average over {len(found)} worlds " + _told(means)
+    x = "abused account-days found, more than by the heuristics in the same world"
+    figure, axes = plots.single(title, x, height=4)
+    for row, name in enumerate(means.index):
+        more, colour = found[name] - found["heuristics"], MODELS[name][1]
+        spread = np.linspace(-0.25, 0.25, len(more))
+        axes.scatter(more, row + spread, s=14, color=colour, alpha=0.7, lw=0)
+        axes.vlines(more.mean(), row - 0.35, row + 0.35, color=colour, lw=3)
+    axes.axvline(0, color=plots.GREY, lw=1, ls=":")
+    plots.rows(axes, [MODELS[name][0] for name in means.index])
     return figure
 
 
