@@ -229,8 +229,9 @@ def unseen(source: str) -> None:
     from course import sweep as fits
 
     table = fits.run_unseen(run_folder("unseen"), source, results.course_version())
-    results.write_block(results.TABLES, "unseen", fits.unseen_block(table))
-    print(fits.unseen_block(table), "Wrote results/unseen.csv, and its tables in README.md.", sep="\n\n")
+    block = fits.unseen_block(table)
+    results.write_block(results.TABLES, "unseen", block)
+    print(block, "Wrote results/unseen.csv, and its tables in README.md.", sep="\n\n")
 
 
 @cli.command()
@@ -240,10 +241,9 @@ def bench(limit: float, fresh: bool) -> None:
     """Compare with other packages' detectors, into results/."""
     from course import bench as peers
 
-    table = peers.run(run_folder("bench"), limit, fresh)
-    replace(peers.TABLE, table.to_csv(index=False, float_format="%.6g"))
-    replace(peers.TABLE.with_suffix(".md"), peers.page(table))
-    print(peers.page(table), f"Published as benchmark.csv and .md in {peers.TABLE.parent}.", sep="\n")
+    page = peers.page(results.write_table(peers.TABLE, peers.run(run_folder("bench"), limit, fresh)))
+    replace(peers.TABLE.with_suffix(".md"), page)
+    print(page, f"Published as benchmark.csv and .md in {peers.TABLE.parent}.", sep="\n")
 
 
 @cli.command()

@@ -49,6 +49,12 @@ def results_table(summary: dict[str, Any]) -> str:
     return markdown_table(table.rename({name: label for name, (label, _) in plots.DETECTORS.items()}))
 
 
+def write_table(path: Path, table: Any) -> Any:
+    """Write a DataFrame as CSV, without its index; gives it back."""
+    replace(path, table.to_csv(index=False, float_format="%.6g"))
+    return table
+
+
 def markdown_table(table: Any) -> str:
     """A DataFrame of text as an aligned Markdown table, its index first."""
     table = table.reset_index()

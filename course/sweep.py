@@ -20,8 +20,8 @@ from sklearn.neighbors import NearestNeighbors
 from course import jobs, results
 from helpers import data, evaluation, headless, plots, rules, stream
 from helpers.detector import Detector, combine, tail
-from helpers.features import Profile, Scaling, behaviour
-from helpers.files import CourseError, load_json, replace
+from helpers.features import Profile, behaviour
+from helpers.files import CourseError, load_json
 from helpers.judge import JUDGE_INPUTS, Judge
 from helpers.rules import NORMAL, RULES, SUSPICIOUS, UNDECIDED
 from helpers.schema import CARDS
@@ -49,23 +49,23 @@ STREAMS = [(start, seed) for start, seed in PLACES if seed < 2]
 WORLDS = tuple(range(20))
 WORLDS_NOTEBOOK = "09_streaming_sessions"
 FULL = "detector"  # what every other variant is compared with
+WRONG = 0.1  # share of the reviews
 TELLING = {  # when customers report what nobody reviewed, and which share of the reviews is wrong
     "stream": (None, 0.0),
     "complaints": (COMPLAINED, 0.0),
     "complaints_20000": (20_000, 0.0),
     "complaints_30000": (30_000, 0.0),
     "told_everything": (DELAY, 0.0),
-    "wrong_reviews": (None, 0.1),
-    "wrong_reviews_and_complaints": (COMPLAINED, 0.1),
+    "wrong_reviews": (None, WRONG),
+    "wrong_reviews_and_complaints": (COMPLAINED, WRONG),
 }
 SLIPS = tuple(range(10))  # seeds of the wrong reviews
-ERRING = {  # shares of wrong reviews, of legitimate events and of frauds, and when customers report
-    "reviews": (1, 1, None),
-    "wrong on honest events alone": (1, 0, None),
-    "wrong on frauds alone": (0, 1, None),
-    "reviews and complaints": (1, 1, COMPLAINED),
+ERRING = {  # when customers report, and shares of wrong reviews, of legitimate events and of frauds
+    "reviews": (None, (WRONG, WRONG)),
+    "wrong on honest events alone": (None, (WRONG, 0.0)),
+    "wrong on frauds alone": (None, (0.0, WRONG)),
+    "reviews and complaints": (COMPLAINED, (WRONG, WRONG)),
 }
-WRONG = (0.1,)  # shares of the reviews
 UNSEEN = RESULTS / "unseen.csv"
 UNSEEN_STARTS = tuple(range(70_000, 231_000, 20_000))  # of windows whose test sets nobody had looked at
 
@@ -78,31 +78,33 @@ class Study:
         self.events, self.truth = data.seal(data.load_events(source, rows, start))
         self.train = data.split(self.events)[0]
         self.n = len(self.train)
-        self.inputs = Scaling.fit(self.train).transform(self.events)
         self.profile = Profile.fit(self.train, seed=seed)
         self.fitted = Detector.fit(self.train, seed, profile=self.profile)
         self.signals = behaviour(self.events, self.fitted.profile)
-        self.votes = rules.apply_rules(self.signals, rules.fit_thresholds(self.signals[: self.n]))
-        seen = pd.DataFrame(self.fitted.seen(self.events), self.events.index, JUDGE_INPUTS)
-        votes = self.votes.add_prefix("vote: ")
-        self.shown = seen.join(self.signals.drop(columns="distance")).join(votes)
-        self.distance = seen["distance"].to_numpy()
+        self.votes = rules.apply_rules(self.signals, self.fitted.thresholds)
+        self.seen = self.fitted.seen(self.events)
+        self.inputs, self.errors, self.distance = self.seen[:, :-2], self.seen[:, -2], self.seen[:, -1]
+        shown = pd.DataFrame(self.seen, self.events.index, JUDGE_INPUTS)
+        shown = shown.join(self.signals.drop(columns="distance"))
+        self.shown = shown.join(self.votes.add_prefix("vote: "))
+        self.known = self.votes[: self.n]
 
     @cached_property
     def labels(self) -> np.ndarray:
         """The rule book's labels of the training set."""
-        known = self.signals[: self.n]
-        return rules.pseudo_labels(self.votes[: self.n], known, rules.fit_thresholds(known))
+        return rules.pseudo_labels(self.known, self.signals[: self.n], self.fitted.thresholds)
 
-    def refined(self, labels: np.ndarray) -> np.ndarray:
-        """Labels of the training set, corrected by the detector's autoencoder."""
-        errors = self.shown["reconstruction_error"].to_numpy()[: self.n]
-        return rules.refine_labels(labels, self.votes[: self.n], errors, self.fitted.error_threshold)
+    @cached_property
+    def refined(self) -> np.ndarray:
+        """The same, corrected by the detector's autoencoder."""
+        return self.relabelled(self.labels == SUSPICIOUS)
 
     def relabelled(self, suspicious: np.ndarray) -> np.ndarray:
-        """The rule book's labels with other suspects, corrected."""
+        """The rule book's labels with these suspects, corrected."""
         others = np.where(self.labels == NORMAL, NORMAL, UNDECIDED)
-        return self.refined(np.where(suspicious, SUSPICIOUS, others).astype(np.int8))
+        labels = np.where(suspicious, SUSPICIOUS, others).astype(np.int8)
+        errors = self.errors[: self.n]
+        return rules.refine_labels(labels, self.known, errors, self.fitted.error_threshold)
 
     def judged(
         self,
@@ -143,17 +145,22 @@ class Study:
 
     def oracle(self) -> np.ndarray:
         """The judge, taught the true labels of the training set."""
-        seen = self.shown[JUDGE_INPUTS].to_numpy()
-        return Judge(seed=self.seed).fit(seen[: self.n], self.truth.to_numpy()[: self.n]).risk(seen)
+        known, labels = self.seen[: self.n], self.truth.to_numpy()[: self.n]
+        return Judge(seed=self.seed).fit(known, labels).risk(self.seen)
 
     def majority(self) -> np.ndarray:
-        votes = self.votes[: self.n]
-        return ((votes == SUSPICIOUS).sum(axis=1) > (votes == NORMAL).sum(axis=1)).to_numpy()
+        """The judge, taught what more rules call suspicious than normal."""
+        suspicious, normal = ((self.known == vote).sum(axis=1).to_numpy() for vote in (SUSPICIOUS, NORMAL))
+        return self.judged(self.relabelled(suspicious > normal))
+
+    def agreement(self) -> np.ndarray:
+        """The judge, taught what the rules' agreement makes likely."""
+        return self.judged(self.relabelled(rules.agreement_model(self.known) > 0.5))
 
 
 VARIANTS: dict[str, Callable[[Study], np.ndarray]] = {
     FULL: lambda study: study.fitted.score(study.events),
-    "judge alone": lambda study: study.fitted.judge.risk(study.shown[JUDGE_INPUTS].to_numpy()),
+    "judge alone": lambda study: study.fitted.judge.risk(study.seen),
     "distance only": lambda study: study.distance,
     "distance, rings included": lambda study: study.profile.distance(study.profile.z_scores(study.events)),
     "distance from one crowd": Study.one_crowd,
@@ -163,17 +170,15 @@ VARIANTS: dict[str, Callable[[Study], np.ndarray]] = {
     "naive rule": lambda study: rules.naive_rule(study.events).astype(float),
     "rules only": lambda study: rules.suspicion(study.signals),
     "burst only": lambda study: ((1 + study.signals["burst"]) / (1 + study.signals["usual"])).to_numpy(),
-    "autoencoder only": lambda study: study.shown["reconstruction_error"].to_numpy(),
+    "autoencoder only": lambda study: study.errors,
     "without autoencoder": lambda study: study.judged(study.labels, [*CARDS.columns, "distance"]),
     "no refinement": lambda study: study.judged(study.labels),
-    "undecided left out": lambda study: study.judged(study.refined(study.labels), doubt=0),
-    "undecided counts as normal": lambda study: study.judged(study.refined(study.labels), doubt=1),
-    "judge without witnesses": lambda study: study.judged(study.refined(study.labels), CARDS.columns),
-    "judge with votes": lambda study: study.judged(study.refined(study.labels), study.shown),
-    "labels by majority": lambda study: study.judged(study.relabelled(study.majority())),
-    "labels by agreement": lambda study: study.judged(
-        study.relabelled(rules.agreement_model(study.votes[: study.n]) > 0.5)
-    ),
+    "undecided left out": lambda study: study.judged(study.refined, doubt=0),
+    "undecided counts as normal": lambda study: study.judged(study.refined, doubt=1),
+    "judge without witnesses": lambda study: study.judged(study.refined, CARDS.columns),
+    "judge with votes": lambda study: study.judged(study.refined, study.shown),
+    "labels by majority": Study.majority,
+    "labels by agreement": Study.agreement,
     **{
         f"without rule {rule.name}": lambda study, name=rule.name: study.without(name)
         for rule in RULES
@@ -274,14 +279,12 @@ def measure_wrong(start: int, slip: int, rows: int = WINDOW_ROWS) -> list[dict]:
     and stopped (those of them that the reviews did not wave through).
     """
     one, found = Stream(start, SEEDS[0], rows), []
-    for wrong in WRONG:
-        for told, (honest, fraud, complained) in ERRING.items():
-            shares = (wrong * honest, wrong * fraud)
-            log = one.told(complained, shares, slip)
-            alerted = log.index[(log["alert"] == 1) & (one.lived == 1)]
-            said = stream.review(one.truth, alerted, one.live.index[-1], 0, shares, slip)
-            row = {"start": start, "slip": slip, "wrong": wrong, "told": told}
-            found.append(row | {"found": len(alerted), "stopped": int(said.sum())})
+    for told, (complained, shares) in ERRING.items():
+        log = one.told(complained, shares, slip)
+        alerted = log.index[(log["alert"] == 1) & (one.lived == 1)]
+        said = stream.review(one.truth, alerted, one.live.index[-1], 0, shares, slip)
+        row = {"start": start, "slip": slip, "wrong": WRONG, "told": told}
+        found.append(row | {"found": len(alerted), "stopped": int(said.sum())})
     return found
 
 
@@ -303,11 +306,9 @@ def run(folder: Path, workers: int = os.cpu_count() or 1) -> tuple[pd.DataFrame,
         (WRONG_TABLE, measure_wrong, [(start, slip) for start in WINDOWS for slip in SLIPS]),
         (WORLDS_TABLE, measure_world, [(seed,) for seed in WORLDS]),
     )
-    tables = []
-    for path, job, places in everything:
-        tables.append(_table(_all(folder, workers, job, places)))
-        replace(path, tables[-1].to_csv(index=False, float_format="%.6g"))
-    return tuple(tables)
+    return tuple(
+        results.write_table(path, _all(folder, workers, job, places)) for path, job, places in everything
+    )
 
 
 def run_unseen(
@@ -325,12 +326,10 @@ def run_unseen(
     """
     data.load_events(source, rows, max(starts))  # which fails early, and once
     places = [(start, SEEDS[0], rows, source) for start in starts]
-    free = _table(_all(folder, workers, measure, places)).rename(columns={"variant": "detector"})
-    table = pd.concat([free, _table(_all(folder, workers, measure_stream, places))])
-    columns = ["start", "detector", "average_precision", "found", "verdict", "possible"]
-    table = table[columns].assign(version=version).set_index("version").reset_index()
-    replace(UNSEEN, table.to_csv(index=False, float_format="%.6g"))
-    return table
+    free = _all(folder, workers, measure, places).rename(columns={"variant": "detector"})
+    table = pd.concat([free, _all(folder, workers, measure_stream, places)]).assign(version=version)
+    columns = ["version", "start", "detector", "average_precision", "found", "verdict", "possible"]
+    return results.write_table(UNSEEN, table[columns])
 
 
 def unseen_block(table: pd.DataFrame) -> str:
@@ -346,8 +345,8 @@ def unseen_block(table: pd.DataFrame) -> str:
     return "\n\n".join(map(results.markdown_table, (free, told.rename_axis(f"the learner, {named}"))))
 
 
-def _all(folder: Path, workers: int, job: Callable[..., Any], places: list[tuple]) -> list[Any]:
-    """What a job gives at each place, in order. It is done anew where a source of it has changed."""
+def _all(folder: Path, workers: int, job: Callable[..., Any], places: list[tuple]) -> pd.DataFrame:
+    """The rows that a job gives at each place, in order. It is done anew where a source of it has changed."""
     from tqdm import tqdm
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -358,16 +357,13 @@ def _all(folder: Path, workers: int, job: Callable[..., Any], places: list[tuple
         known = [jobs.code("course/sweep.py", "notebooks/n09.py"), sources]
     kept = jobs.kept(folder)
 
-    def one(place: tuple) -> Any:
-        name = "-".join(str(part).replace("/", "_") for part in (job.__name__, *place[:2]))
+    def one(place: tuple) -> list[dict]:
+        name = "-".join(map(str, (job.__name__, *place[:2])))
         try:
             return kept(job, place, known, folder / f"{name}.log")
         except CourseError as error:
             raise CourseError(f"The sweep failed at {name}: {error}; run it again.") from None
 
     with ThreadPoolExecutor(workers) as pool:
-        return list(tqdm(pool.map(one, places), total=len(places), unit="fits", desc=job.__name__))
-
-
-def _table(measured: Iterable[list[dict]]) -> pd.DataFrame:
-    return pd.DataFrame([row for rows in measured for row in rows])
+        measured = tqdm(pool.map(one, places), total=len(places), unit="fits", desc=job.__name__)
+        return pd.DataFrame([row for rows in measured for row in rows])

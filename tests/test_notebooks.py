@@ -210,10 +210,8 @@ def another_table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]
     words = ABUSE.to_dict().items()
     (root / "s.toml").write_text("\n".join(f"{name} = {json.dumps(value)}" for name, value in words))
     given = {"SOURCE": str(root / "s.csv"), "SCHEMA": str(root / "s.toml"), "ROWS": len(table)}
-    given["RUN"], left_out = (
-        str(root / "run"),
-        'book = [rule for rule in book if rule.name != "repeated_attempts"]',
-    )
+    given["RUN"] = str(root / "run")
+    left_out = 'book = [rule for rule in book if rule.name != "repeated_attempts"]'
     return root / "run", {stage: played(stage, given, False, left_out) for stage in PAYMENTS}
 
 

@@ -225,6 +225,9 @@ def test_a_stream_of_any_table_is_admitted_scored_reviewed_and_explained(fitted,
     list(replay(learner, admitted[:1_900], pd.Series(np.arange(2 * ROWS) % 2, stream.index), batch=300))
     alerts = learner.memory["alert"][ROWS:].to_numpy()
     assert refused.empty and alerts[:1_000].sum() == 5 and (alerts[1_000:] == -1).all()
+    few = replace(learner, keep=500)
+    few.learn(pd.Series(dtype=int))  # the window of the next event, and what was reviewed, of all keys
+    assert len(few.memory) <= 1_000 + (learner.memory["truth"] != -1).sum() < len(learner.memory)
     learner.save(tmp_path / "learner.zip")
     again, rest = Learner.load(tmp_path / "learner.zip", detector.rules), admitted[1_900:]
     np.testing.assert_array_equal(again.score(rest), learner.score(rest))

@@ -45,7 +45,7 @@ def test_measure_compares_variants_with_the_full_judge(monkeypatch, books):
     assert table["average_precision"].nunique() == len(chosen)
 
 
-def test_a_variant_does_not_depend_on_the_truth(monkeypatch, books):
+def test_a_variant_does_not_depend_on_the_truth(monkeypatch):
     load, studies = sweep.data.load_events, [sweep.Study(0, 0, 4_000)]
     monkeypatch.setattr(sweep.data, "load_events", lambda *told: load(*told).eval("Class = 1 - Class"))
     studies.append(sweep.Study(0, 0, 4_000))
@@ -128,23 +128,36 @@ def test_the_unseen_run_measures_any_source_and_its_tables_add_up(monkeypatch, t
     assert sum(map(int, rows["judge alone"][2:])) == 2 and rows[sweep.FULL][2:] == ["0", "0", "0"]
 
 
+def test_the_code_that_a_sweep_depends_on():
+    assert jobs.code() == jobs.code() != jobs.code("course/sweep.py") != jobs.code("course/jobs.py")
+
+
 @pytest.mark.slow
 def test_the_learner_and_its_references_are_measured(monkeypatch):
     monkeypatch.setattr(sweep, "WARM_UP", 3_000)
-    monkeypatch.setattr(sweep, "WRONG", (0.5,))
     replays, replay = [], sweep.stream.replay
     monkeypatch.setattr(sweep.stream, "replay", lambda *a, **way: replays.append(way) or replay(*a, **way))
     table = pd.DataFrame(sweep.measure_stream(5_000, 0, rows=5_000)).set_index("detector")
     assert list(table.index) == [*sweep.TELLING, "detector", "seed_rules", "oracle_prequential"]
     assert table["possible"].nunique() == 1 and (table["found"] <= table["possible"]).all()
     assert table["average_precision"].between(0, 1).all()
-    ways = [(way["complained"], way["wrong"]) for way in replays]
-    assert ways == list(sweep.TELLING.values())
+    late = [(None, 0.0), (10_000, 0.0), (20_000, 0.0), (30_000, 0.0), (1_000, 0.0)]
+    assert [(way["complained"], way["wrong"]) for way in replays] == [*late, (None, 0.1), (10_000, 0.1)]
+    half = {
+        "reviews": (None, (0.5, 0.5)),
+        "wrong on honest events alone": (None, (0.5, 0.0)),
+        "wrong on frauds alone": (None, (0.0, 0.5)),
+        "reviews and complaints": (10_000, (0.5, 0.5)),
+    }
+    tenth = {told: (late, tuple(share / 5 for share in shares)) for told, (late, shares) in half.items()}
+    assert tenth == sweep.ERRING
+    monkeypatch.setattr(sweep, "ERRING", half | {"none wrong": (None, (0.0, 0.0))})
+    replays.clear()
     wrong = pd.DataFrame(sweep.measure_wrong(5_000, 3, rows=5_000)).set_index("told")
-    assert {way["seed"] for way in replays[len(ways) :]} == {3}
-    assert (
-        wrong.loc["wrong on honest events alone", "stopped"]
-        == wrong.loc["wrong on honest events alone", "found"]
-    )
+    assert [(way["complained"], way["wrong"]) for way in replays] == list(sweep.ERRING.values())
+    assert {way["seed"] for way in replays} == {3}
+    none = wrong.loc["none wrong"]
+    assert none["found"] == none["stopped"] == table.loc["stream", "found"]
+    honest, frauds = (wrong.loc[f"wrong on {whose} alone"] for whose in ("honest events", "frauds"))
+    assert honest["stopped"] == honest["found"] and frauds["stopped"] < frauds["found"]
     assert (wrong["stopped"] <= wrong["found"]).all()
-    assert wrong.loc["wrong on frauds alone", "stopped"] < wrong.loc["wrong on frauds alone", "found"]
