@@ -181,7 +181,7 @@ def _scratch(name: str) -> Iterator[Path]:
     """A folder beside the runs for one command; stays after a failure, to look into."""
     folder = run_folder(ROOT / "runs" / f".{name}")
     _remove(folder)
-    folder.mkdir(parents=True)
+    replace(folder / "begun", "")  # which says in a sentence where nothing can be written
     yield folder
     _remove(folder)
 

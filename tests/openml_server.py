@@ -42,12 +42,8 @@ def parquet_bytes() -> bytes:
 
 
 class OpenMLServer(ThreadingHTTPServer):
-    """Serve data set 1597 on 127.0.0.1 while the `with` block lasts.
-
-    A fault is "hang" (the first client at the description, later ones in mid-download), "404", "unknown"
-    (OpenML's own message) or any other: a connection lost in mid-download. OpenML's client is told `url`;
-    `requests` lists what was asked for, and `hanging` where a client is left without an answer.
-    """
+    """Serve data set 1597 at `url` while the `with` block lasts. A fault is "hang" (the first client at the
+    description, later ones in mid-download), "404", "unknown" or any other: a connection that is lost."""
 
     daemon_threads = True
 

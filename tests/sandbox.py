@@ -39,11 +39,7 @@ def without_network(*command: object) -> list[str]:
 
 
 def with_mounts(mounts: str, folder: Path, *command: object) -> list[str]:
-    """The command after the mounts, which nobody else sees.
-
-    Args:
-        mounts: a fixed shell text about "$folder"; what varies comes to it as arguments, never as text.
-    """
+    """The command after the mounts, a fixed shell text about "$folder", which nobody else sees."""
     script = f'set -e; folder="$1"; shift; {mounts}; exec "$@"'
     return [*_unshare("--mount"), "sh", "-c", script, "sh", *map(str, (folder, *command))]
 
@@ -61,8 +57,7 @@ def small_files_only(size: int) -> Iterator[None]:
 
 
 def killed_at_every_touch(prepare: Callable[[], object], act: Callable, check: Callable[[], object]) -> int:
-    """Prepare, kill the action, in a child, before its first, second, ... change of a file, and check; gives
-    how often."""
+    """Prepare, kill the action before its first, second, ... change of a file, and check; gives how often."""
     kills = 0
     while True:
         prepare()

@@ -27,10 +27,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_the_cell_has_at_most_twelve_lines():
-    assert len(publish.BOOTSTRAP.splitlines()) <= 12
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny course in git, tagged."""

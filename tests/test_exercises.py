@@ -1,7 +1,6 @@
 """The exercises: each solution passes its checker, wrong answers are told off in words, nothing raises.
 
-Stubs, checker calls and solutions are taken from the notebooks, so that they cannot drift apart. A new
-exercise needs the variables of its cell in `known` and its answers in TABLE: of a learner's function the
+A new one needs the variables of its cell in `known` and its answers in TABLE: of a learner's function the
 parameters, right answers (+), and wrong ones (-) with words of the sentence that each must get.
 """
 
@@ -240,19 +239,14 @@ TABLE = """
 - np.where(s['burst'] > 9, 'suspicious', 'normal') => gives text
 - s['burts'] > 3 => Your code stops with KeyError: 'burts'. `s` has amount,
 - s['burst'] > t['amounts'] => burst, repeats. `t` has amount,
-- s['burst'].shift(-1) > 8 => events that come later
 - s['burst'].shift(-1).between(9, 99) & (s['burst'] < 1) => events that come later
-- (s['burst'] > 9) & ~(s['burst'].shift(-1) > 9) => events that come later
-- s['burst'].where(s['burst'] > 12).bfill(limit=3).notna() => events that come later
 - s['distance'] > s['distance'].max() * 0.7 => events that come later
 - (s['distance'] > 7) & ~(s['burst'].shift(-1) > 0) => events that come later
 - (s['distance'] > 7) & (s['burst'][::-1].rolling(50).max()[::-1] < 3) => events that come later
 - (s['burst'] > 9) & (s['distance'].max() < 100) => With extreme events after these
-- s['repeats'] > max(s['repeats'].quantile(0.9), 4) => With extreme events after these
 3a
 + pd.Index(['smoothed', 'rank', 'share_of_largest'])
 - {'rank', 'smoothed', 'share_of_largest', 'change'} => `change` is the same
-- {'rank', 'smoothed', 'share_of_largest', 'running_mean'} => `running_mean` is the same
 - {'smoothed'} => 2 more see the future
 - ['smoothed', 'rank'] => 1 more sees the future
 - 'rank' => Give the names in a set
@@ -317,7 +311,6 @@ TABLE = """
 - solution_4c(label, bad, accused) if label else 0 => presumed normal, badly rebuilt
 - 'undecided' => It should give 1, 0 or -1
 - bad => It should give 1, 0 or -1
-- -1 if bad is (label != 1) else None => gives None for 1, True, True; is a `return` missing?
 5a c
 + special.expit(c.sum())
 - c.sum() => These are log-odds
@@ -514,16 +507,11 @@ def test_right_answers_pass_wrong_ones_are_told_off_in_words_and_nothing_raises(
     assert ask(7) == f"not quite. {function}"
 
 
-@pytest.mark.parametrize("number", ["1b"])
+@pytest.mark.parametrize("number", ["4a"])
 def test_a_learner_who_changes_the_arguments_does_not_change_the_notebook(number, world, ask):
-    before = world["train"]["V1"].copy()
-
-    def greedy(values):
-        values -= values.median()
-        return values
-
-    assert "not yet in units" in ask(greedy)
-    pd.testing.assert_series_equal(world["train"]["V1"], before)
+    before = world["x_train"].copy()
+    assert "a table of shape" in ask(lambda x, rebuilt: x.__isub__(rebuilt))
+    np.testing.assert_array_equal(world["x_train"], before)
 
 
 @pytest.mark.parametrize("number", ["6d"])

@@ -138,13 +138,3 @@ def test_no_pickle_shell_or_eval_is_in_the_code():
     assert len(found) > 30
     assert found.pop("jobs.py").count("joblib") == 1  # keeps finished fits in runs/, for itself alone
     assert {name: dangers(text) for name, text in found.items() if dangers(text)} == {}
-
-
-def test_the_search_for_dangers_finds_them():
-    for text in (
-        *("import pickle", "from joblib import load", "eval(a)", "os.system(a)", "pd.read_pickle(a)"),
-        *("subprocess.run(f'x {a}', shell=True)", "torch.load(a)", "np.load(a, allow_pickle=True)"),
-        *("np.load(a)", "zipfile.ZipFile(a).extractall()", "get_ipython().system(a)"),
-    ):
-        assert len(dangers(text)) == 1, text
-    assert dangers("subprocess.run([a])\nnp.save(a, b, allow_pickle=False)\njson.load(a)") == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -54,18 +53,6 @@ def test_publishing_writes_the_address_everywhere_and_nothing_else_and_takes_it_
     assert b"*not set up.*" in unset["README.md"]
     for stage in STAGES:
         assert "Open in Colab: *address not set*" in publish._read(stage).cells[0].source
-
-
-def test_navigation_leads_from_each_notebook_to_its_neighbours():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "\n## The notebooks\n" in readme and sorted(STAGES) == STAGES and len(STAGES) >= 6
-    for place, stage in enumerate(STAGES):
-        head = publish._read(stage).cells[0].source.split("\n")[0]
-        to = re.findall(r"\[([^\]]+)\]\((\w+\.ipynb)\)", head)
-        neighbours = [*STAGES[:place][-1:], *STAGES[place + 1 :][:1]]
-        assert [target for _, target in to] == [f"{name}.ipynb" for name in neighbours]
-        assert "[Contents](../README.md#the-notebooks)" in head
-        assert [text for text, target in to if f"[{text}](notebooks/{target})" not in readme] == []
 
 
 def test_a_notebook_without_its_first_cell_is_named_and_nothing_is_written(copy):

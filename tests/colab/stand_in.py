@@ -46,11 +46,8 @@ def base() -> Path:
 
 
 def thin(folder: Path, below: Path) -> Path:
-    """An environment of its own over another one's packages; pip adds to it and cannot change those.
-
-    Gives its interpreter. Its kernel has numpy and a stand-in google.colab imported, and leaves
-    numpy's version in ipython/started.
-    """
+    """The interpreter of an environment over another one's packages, to which pip only adds. Its kernel has
+    numpy and a stand-in google.colab imported, and leaves numpy's version in ipython/started."""
     venv.create(folder, with_pip=False)
     packages = site_packages(folder)
     (packages / "below.pth").write_text(f"{site_packages(below)}\n", encoding="utf-8")

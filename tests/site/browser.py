@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import shutil
@@ -76,10 +75,3 @@ class Browser:
     def said(self) -> list[dict[str, Any]]:
         """What the console has said since last asked, loading errors included."""
         return self._post("/se/log", {"type": "browser"})
-
-    def picture(self) -> bytes:
-        """The whole page as PNG."""
-        size = self.tool("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        shot = self.tool("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
-        return base64.b64decode(shot["data"])

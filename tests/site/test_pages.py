@@ -1,7 +1,4 @@
-"""Every page of the built site in a headless Chromium, on a desk and on a phone; pictures are kept.
-
-`make site` builds, then runs this. The pictures lie in site/screenshots.
-"""
+"""Every page of the site that `make site` built, in a headless Chromium, on a desk and on a phone."""
 
 from __future__ import annotations
 
@@ -89,9 +86,6 @@ def test_a_page_is_whole(browser, address, page, screen):
     browser.be(*SCREENS[screen])
     browser.open(f"{address}/{page}")
     seen = browser.run(LOOK)
-    (SITE / "screenshots").mkdir(exist_ok=True)
-    picture = f"{page.removesuffix('.html').replace('/', '-')}-{screen}.png"
-    (SITE / "screenshots" / picture).write_bytes(browser.picture())
     assert [said for said in browser.said() if "favicon" not in said["message"]] == []
     assert (seen["broken"], seen["nameless"], seen["unmeasured"], seen["foreign"]) == ([], [], [], [])
     assert seen["width"] == width and seen["outside"] == []
