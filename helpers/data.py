@@ -29,7 +29,7 @@ GROUP_ROWS = 100_000  # events that are held at once while a file is written
 
 
 def load_events(
-    source: str | Path = "auto",
+    source: str | Path | pd.DataFrame = "auto",
     rows: int | None = WINDOW_ROWS,
     start: int = 0,
     schema: Schema = CARDS,
@@ -40,7 +40,8 @@ def load_events(
     Args:
         source: "snapshot" (the 100,000 events that come with the course), "openml" (data set 1597, which
             must come within OPENML_DEADLINE seconds), "auto" (OpenML within AUTO_DEADLINE seconds, else the
-            snapshot; where COURSE_OFFLINE is set, the snapshot at once), or the path of a file of yours.
+            snapshot; where COURSE_OFFLINE is set, the snapshot at once), or a file of yours, by its path, or
+            a table of yours in memory, which counts as a file.
         rows: how many events; None for all of a file of yours.
         start: the first event, counted from 0 at the beginning of the source.
         schema: which columns of your file are wanted; the other sources hold card payments.
@@ -54,7 +55,7 @@ def load_events(
         says which source was used and why.
     """
     check_range(1 if rows is None else rows, start)
-    if source not in ("auto", "openml", "snapshot"):
+    if isinstance(source, pd.DataFrame) or source not in ("auto", "openml", "snapshot"):
         from helpers.readers import read_events
 
         return _labelled(*read_events(source, rows, start, schema, sort), start, "file")
@@ -120,7 +121,7 @@ def seal(events: pd.DataFrame, schema: Schema = CARDS) -> tuple[pd.DataFrame, pd
 
 def fingerprint(events: pd.DataFrame, schema: Schema = CARDS) -> str:
     """Return the sha256, in hex, of the schema's columns as little-endian float64 in C order."""
-    return hashlib.sha256(events[list(schema.columns)].to_numpy("<f8").tobytes(order="C")).hexdigest()
+    return hashlib.sha256(events[list(schema.numbers)].to_numpy("<f8").tobytes(order="C")).hexdigest()
 
 
 def resample(events: pd.DataFrame, rows: int, keys: int = 100, seed: int = 0, start: int = 0) -> pd.DataFrame:

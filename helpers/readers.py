@@ -1,4 +1,4 @@
-"""Events from files as people have them, .csv or .parquet: columns found, values checked."""
+"""Events from tables as people have them, in memory, .csv or .parquet: columns found, values checked."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import csv
 import gzip
 import io
 import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import date
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +22,8 @@ from helpers.files import plain
 from helpers.schema import CARDS, Schema
 
 LARGEST = 1e100  # sums of squares of larger numbers overflow
+BLANK = {"", "-", "n/a", "na", "nan", "nat", "none", "null"}  # how a missing value is spelt, in any case
+NUMBER, LOCAL, ZONED = "a number", "a date without a time zone", "a date with a time zone"  # kinds of times
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".parquet", ".pq")
 _FOREIGN = {  # how files begin that are no table of ours
     b"PK\x03\x04": "a zip or Excel file",
@@ -26,6 +32,7 @@ _FOREIGN = {  # how files begin that are no table of ours
 }
 _TRUTH = dict.fromkeys(("1", "true", "t", "yes", "y", "wahr"), 1)
 _TRUTH |= dict.fromkeys(("0", "false", "f", "no", "n", "falsch"), 0)
+_REVIEWS = _TRUTH | {"closed": -1}
 _USUAL_LABELS = re.compile(  # without signs between the words
     "class|label|target|truth|groundtruth|anomaly|outlier|abuse|fraud(label|flag|bool)?|fraudulent|txfraud"
     "|is(fraud|fraudulent|anomaly|outlier|abuse)"
@@ -38,28 +45,32 @@ class _WrongError(ValueError):
 
 
 def read_events(
-    source: str | Path, rows: int | None, start: int = 0, schema: Schema = CARDS, sort: bool = False
+    source: str | Path | pd.DataFrame,
+    rows: int | None,
+    start: int = 0,
+    schema: Schema = CARDS,
+    sort: bool = False,
 ) -> tuple[pd.DataFrame, str]:
-    """Read events start..start+rows-1 of a file, all from `start` on for None, and check every value; `sort`
-    puts the rows into the order of their time first. Gives the events, and in words whose they are and what a
-    reader should know of them."""
-    path, kinds = Path(source).expanduser(), "a .csv, .csv.gz or .parquet file"
-    if path.is_dir():
-        raise ValueError(f"'{source}' is a folder: name {kinds} in it.")
-    if not path.name.lower().endswith(SUFFIXES):
-        known = "'auto', 'openml', 'snapshot'"
-        raise ValueError(f"Unknown source '{source}': use {known} or the path of {kinds}.")
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file '{source}': check the name or give a full path.")
+    """Read events start..start+rows-1 of a file or a table, all from `start` on for None, and check every
+    value. `sort` puts the rows into the order of their time first. Gives the events, and in words whose they
+    are and what a reader should know of them."""
+    table, flag = isinstance(source, pd.DataFrame), schema.missing == "flag"
+    source = source if table else _file(source)
+    named = "Your table" if table else source.name
     stop = None if rows is None else min(start + rows, 2**31 - 1)  # which is as far as pandas counts
     try:
-        raw, notes = _read(path, None if sort else stop, schema)
+        raw, notes = _read(source, None if sort else stop, schema)
         if len(raw) < start + (rows or 1):
             needed = f"rows={rows} from start={start}"
-            raise ValueError(f"{path.name} has {len(raw):,} events, too few for {needed}.")
+            raise ValueError(f"{named} has {len(raw):,} events, too few for {needed}.")
         raw = _in_time(raw if sort else raw[start:], schema, sort, notes)
         raw = raw[start:stop] if sort else raw
-        events = _numbers(raw[list(schema.columns)])
+        events = _numbers(raw[list(schema.numbers)], flag)
+        for name in schema.categories:
+            events[name] = codes(raw[name])
+            _check_all(events[name].notna() | (flag & blanks(raw[name])), raw[name], "a category")
+        if schema.key:
+            _check_all(are_keys(raw[schema.key]), raw[schema.key], "a key")
         for name in filter(None, (schema.key, schema.time)):
             events[name] = raw[name]
         if schema.label in raw:
@@ -67,24 +78,29 @@ def read_events(
         elif schema.label:
             notes.append(f"it has no column {schema.label}, so there is no truth to read")
     except _WrongError as wrong:
-        raise ValueError(f"{path.name} {wrong}; repair the file or export it again.") from None
+        repair = "repair it" if table else "repair the file or export it again"
+        raise ValueError(f"{named} {wrong}; {repair}.") from None
     for name in schema.amounts:
         if refunds := int((events[name] < 0).sum()):
             notes.append(f"{refunds:,} of {name} below zero, which count as refunds")
-    return events, f"your file {path.name}" + (f" ({'; '.join(notes)})" if notes else "")
+    what = "your table" if table else f"your file {named}"
+    return events, what + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def read_reviews(path: Path) -> pd.Series:
     """What a person wrote beside alerts, in a spreadsheet or not, in the columns `event` and `review`: event
-    (int64) -> review, 1 or 0 (int8). Rows without a review are left out."""
+    (int64) -> review (int8), 1 or 0, or -1 for `closed`, an alert that nobody will answer. Rows without a
+    review are left out."""
     try:
-        raw, _ = _read(path, None, Schema(counts=("event",), label="review"))
+        raw, _ = _read(path, None, SimpleNamespace(carried=["event"], time=None, label="review"))
         if "review" not in raw:
-            raise _WrongError("has no column review (1 or 0, yes or no) beside the alerts")
-        told = raw[~raw["review"].map(lambda value: _bare(str(value))).isin(("", "nan", "none"))]
+            raise _WrongError("has no column review (1 or 0, yes or no, or closed) beside the alerts")
+        told = raw[~blanks(raw["review"])]
         events = _numbers(told[["event"]])["event"]
-        _check_all(events % 1 == 0, told["event"], "a whole number")
-        reviews = pd.Series(_labels(told["review"]), events.astype(np.int64), name="review")
+        whole = (events % 1 == 0) & events.between(0, 2**53 - 1)
+        _check_all(whole, told["event"], "the whole number of an event")
+        values = _labels(told["review"], _REVIEWS, "0, 1 or closed")
+        reviews = pd.Series(values, events.astype(np.int64), name="review")
         both = reviews.groupby(level=0).nunique()
         if (both > 1).any():
             raise _WrongError(f"has two reviews of event {both.idxmax()} that differ")
@@ -96,8 +112,25 @@ def read_reviews(path: Path) -> pd.Series:
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _read(path: Path, rows: int | None, schema: Schema) -> tuple[pd.DataFrame, list[str]]:
-    """The wanted columns of a file of any kind, as they are written there; its beginning tells the kind."""
+def _file(source: str | Path) -> Path:
+    """The path of a file that may be a table."""
+    path, kinds = Path(source).expanduser(), "a .csv, .csv.gz or .parquet file"
+    if path.is_dir():
+        raise ValueError(f"'{source}' is a folder: name {kinds} in it.")
+    if not path.name.lower().endswith(SUFFIXES):
+        known = "'auto', 'openml', 'snapshot'"
+        raise ValueError(f"Unknown source '{source}': use {known} or the path of {kinds}.")
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file '{source}': check the name or give a full path.")
+    return path
+
+
+def _read(path: Path | pd.DataFrame, rows: int | None, schema: Schema) -> tuple[pd.DataFrame, list[str]]:
+    """The wanted columns of a table or of a file of any kind, as they are written there. The beginning of a
+    file tells its kind."""
+    if isinstance(path, pd.DataFrame):
+        places, notes = _wanted([str(name) for name in path], schema)
+        return _named(path.iloc[:rows].reset_index(drop=True), places), notes
     try:
         content = path.read_bytes()
         if content.startswith(b"\x1f\x8b"):
@@ -118,7 +151,11 @@ def _read(path: Path, rows: int | None, schema: Schema) -> tuple[pd.DataFrame, l
         raise
     except Exception as error:  # the readers' libraries promise no particular errors
         raise _WrongError(f"is not a readable {path.suffix} file: {plain(error)}") from None
-    return raw.iloc[:, list(places.values())].set_axis(list(places), axis=1), notes
+    return _named(raw, places), notes
+
+
+def _named(raw: pd.DataFrame, places: dict[str, int]) -> pd.DataFrame:
+    return raw.iloc[:, list(places.values())].set_axis(list(places), axis=1)
 
 
 def _layout(content: bytes, wanted: set[str]) -> tuple[list[str], str, dict[str, Any]]:
@@ -144,7 +181,7 @@ def _layout(content: bytes, wanted: set[str]) -> tuple[list[str], str, dict[str,
 
 
 def _bare(name: str) -> str:
-    return name.strip(" \t'\"\ufeff").casefold()
+    return unicodedata.normalize("NFC", name).strip(" \t'\"\ufeff").casefold()
 
 
 def _is_usual(names: re.Pattern[str], name: str) -> bool:
@@ -194,16 +231,55 @@ _READINGS = {  # a number, by its decimal mark
 }
 
 
-def _numbers(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns as float64, or say where one does not hold a finite number. Text is read by `float`, exactly,
-    once it is clear which of comma and point is the decimal mark."""
+def is_blank(value: Any) -> bool:
+    """Whether a value is missing, however it is spelt."""
+    if isinstance(value, str):
+        return _bare(value) in BLANK
+    return not isinstance(value, Decimal) and pd.isna(value) is True
+
+
+def blanks(column: Iterable[Any]) -> np.ndarray:
+    """Which values are missing."""
+    return np.fromiter(map(is_blank, column), dtype=bool)
+
+
+def as_float(value: Any) -> float:
+    """What an object that is a number stands for; NaN for any other."""
+    try:
+        is_one = isinstance(value, Real | Decimal) and not isinstance(value, np.timedelta64)
+        return float(value) if is_one else np.nan
+    except (OverflowError, ValueError):
+        return np.nan
+
+
+def are_keys(column: Iterable[Any]) -> np.ndarray:
+    """Which values tell whose event it is, as a text or a number."""
+    good = (not is_blank(v) if isinstance(v, str) else np.isfinite(as_float(v)) for v in column)
+    return np.fromiter(good, dtype=bool)
+
+
+def codes(column: pd.Series) -> pd.Series:
+    """Categories as the text that is written there, whole numbers as their digits; None for the rest."""
+
+    def code(value: Any) -> str | None:
+        if isinstance(value, str | bool):
+            return None if is_blank(value) else str(value)
+        return str(int(value)) if as_float(value) % 1 == 0 and abs(as_float(value)) < 2**63 else None
+
+    return pd.Series(map(code, column), column.index, dtype=object)
+
+
+def _numbers(table: pd.DataFrame, flag: bool = False) -> pd.DataFrame:
+    """Columns as float64, or say where one does not hold a finite number; with `flag` a missing one is NaN.
+    Text is read by `float`, exactly, once it is clear which of comma and point is the decimal mark."""
     texts = {name: [_text(v) for v in table[name]] for name in table if table[name].dtype.kind not in "iuf"}
     sure = {name: _evidence(values) for name, values in texts.items()}
     columns = {}
-    for name in table:
-        values = _spelt(texts[name], sure, name) if name in texts else table[name].to_numpy(np.float64)
-        _check_all(np.isfinite(values), table[name], "a finite number")
-        _check_all(np.abs(values) < LARGEST, table[name], f"a number below {LARGEST:g}")
+    for name, column in table.items():
+        known = name not in texts
+        values = column.to_numpy(np.float64) if known else _spelt(texts[name], sure, name)
+        _check_all(np.isfinite(values) | (flag and blanks(column)), column, "a finite number")
+        _check_all(~(np.abs(values) >= LARGEST), column, f"a number below {LARGEST:g}")
         columns[name] = values
     return pd.DataFrame(columns, index=table.index)
 
@@ -212,7 +288,7 @@ def _text(value: Any) -> str | float:
     """A text ready to be read, or the number that it is already."""
     if isinstance(value, str):
         return value.strip(" \t'\"").replace("\u2212", "-")
-    return float(value) if isinstance(value, Real | Decimal) and not isinstance(value, bool) else np.nan
+    return as_float(value)
 
 
 def _marks(text: str) -> list[str]:
@@ -245,44 +321,101 @@ def _spelt(texts: list[str | float], sure: dict[str, set[str]], name: str) -> np
     return np.array([read.get(text, text) for text in texts], dtype=np.float64)
 
 
-def _labels(column: pd.Series) -> np.ndarray:
+def _labels(column: pd.Series, words: dict[str, int] = _TRUTH, need: str = "0 or 1") -> np.ndarray:
     """The truth as int8, from 0 and 1 or from truth values in their usual spellings, quoted or not."""
     text = column.astype(object).map(lambda value: _bare(str(value)).removesuffix(".0"))
-    values = text.map(_TRUTH).to_numpy(np.float64)
-    _check_all(np.isin(values, (0, 1)), column, "0 or 1")
+    values = text.map(words).to_numpy(np.float64)
+    _check_all(~np.isnan(values), column, need)
     return values.astype(np.int8)
 
 
 def _in_time(raw: pd.DataFrame, schema: Schema, sort: bool, notes: list[str]) -> pd.DataFrame:
     """Rows in the order of their time, which the schema or a usual name tells."""
-    known = {*schema.columns, schema.key, schema.label}
+    known = {*schema.carried, schema.label}
     when = schema.time or next((name for name in raw if name not in known), None)
-    moments = None if when is None else _moments(raw[when])
-    if moments is None or (schema.time is None and moments.isna().any()):
-        if sort or schema.time:
+    if when is None:
+        if sort:
             raise _WrongError("has no column of times to sort by, as numbers or as 2026-12-31")
         return raw
-    _check_all(moments.notna(), raw[when], "a number or a date such as 2026-12-31")
+    try:
+        moments = _moments(raw[when])
+    except _WrongError:
+        if sort or schema.time:
+            raise
+        return raw
     raw = raw.assign(**{when: moments}) if schema.time else raw
     if sort:
         notes.append(f"sorted by {when}")
-        return raw.iloc[np.argsort(moments.to_numpy(), kind="stable")]
-    falls = np.flatnonzero(moments.to_numpy()[1:] < moments.to_numpy()[:-1])
-    if len(falls):
+        return raw.iloc[moments.argsort(kind="stable")]
+    falls = (moments < moments.shift()).to_numpy()
+    if falls.any():
         raise _WrongError(
-            f"is not in time order: {when} falls at row {raw.index[falls[0] + 1]:,} (counted from 0); "
+            f"is not in time order: {when} falls at row {raw.index[falls.argmax()]:,} (counted from 0); "
             "use SORT (sort=True, --sort), or rename that column"
         )
     return raw
 
 
-def _moments(column: pd.Series) -> pd.Series | None:
-    """Times as numbers or as dates; None where the column as a whole is neither."""
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return column
-    numbers = pd.to_numeric(column, errors="coerce")
-    dates = pd.to_datetime(column, errors="coerce", format="ISO8601") if numbers.isna().all() else numbers
-    return dates if dates.notna().any() else None
+# --- times ---------------------------------------------------------------------------------------
+
+_ISO = re.compile(  # the group is the time zone
+    r"(?:\d{4}-\d\d?-\d\d?|\d{8}(?=T))(?:[T ][\d:.,]+ ?(Z|[+-]\d\d(?::?\d\d)?)?)?", re.IGNORECASE
+)
+_IN_SHEETS = re.compile(r"(\d\d?)([./])(\d\d?)\2(\d{4})(?=$|[T ])")
+
+
+def times(column: pd.Series, numbers: np.ndarray) -> tuple[pd.Series, np.ndarray]:
+    """Times of one kind, that of the first, and the kind of each value, which is "" where it is no time.
+
+    Dates are objects or texts as in ISO 8601, and those with a time zone become UTC. `numbers` says which
+    values are numbers. What is of another kind than the first is missing in the result.
+    """
+    found = [_ISO.fullmatch(_date_text(value)) for value in column]
+    dates = pd.Series([m and m[0].replace(",", ".") for m in found], column.index, dtype=object)
+    dates = pd.to_datetime(dates, format="ISO8601", errors="coerce", utc=True)
+    dates = dates.where(dates.dt.year.between(1678, 2261)).dt.as_unit("ns")  # which nanoseconds can count
+    kinds = np.where([bool(m and m[1]) for m in found], ZONED, LOCAL)
+    kinds = np.where(np.isfinite(numbers), NUMBER, np.where(dates.isna(), "", kinds))
+    kind = next(filter(None, kinds), NUMBER)
+    dates = dates if kind == ZONED else dates.dt.tz_localize(None)
+    return (pd.Series(numbers, column.index) if kind == NUMBER else dates).where(kinds == kind), kinds
+
+
+def _date_text(value: Any) -> str:
+    value = value.isoformat() if isinstance(value, date) else value
+    return str(value).strip(" \t'\"").upper() if isinstance(value, str | np.datetime64) else ""
+
+
+def _moments(column: pd.Series) -> pd.Series:
+    """The times of a column, or say where there is none or one of another kind."""
+    if column.astype(str).str.fullmatch("[0-9]{1,18}|[1-8][0-9]{18}").all():
+        return column.astype(np.int64)  # exactly as they are
+    texts = [np.nan if isinstance(value, bool) else _text(value) for value in column]
+    numbers = _spelt(texts, {column.name: _evidence(texts)}, column.name)
+    moments, kinds = times(_in_iso(column, texts), numbers)
+    _check_all(kinds != "", column, "a number or a date such as 2026-12-31")
+    _check_all(kinds == kinds[0], column, f"{kinds[0]}, as above,")
+    return moments
+
+
+def _in_iso(column: pd.Series, texts: list[str | float]) -> pd.Series:
+    """The column, with dates as spreadsheets write them turned into ISO 8601. Before points stands the day;
+    before slashes what the column tells."""
+    found = [_IN_SHEETS.match(text) if isinstance(text, str) else None for text in texts]
+    slashed = [match for match in found if match and match[2] == "/"]
+    day_first = any(int(match[1]) > 12 for match in slashed)
+    if slashed and not day_first and all(int(match[3]) <= 12 for match in slashed):
+        raise _WrongError(
+            f"has '{slashed[0][0]}' in column {column.name}, where the day or the month may come first: "
+            "write it as 2026-12-31"
+        )
+
+    def iso(match: re.Match[str]) -> str:
+        day, month = (match[1], match[3]) if match[2] == "." or day_first else (match[3], match[1])
+        return f"{match[4]}-{month}-{day}{match.string[match.end() :]}"
+
+    both = zip(found, column, strict=True)
+    return pd.Series([iso(m) if m else value for m, value in both], column.index, dtype=object)
 
 
 def _check_all(good: np.ndarray | pd.Series, column: pd.Series, need: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
+import unicodedata
 from decimal import Decimal
 from pathlib import Path
 
@@ -111,7 +113,9 @@ def test_numbers_and_truth_of_other_types_in_parquet(tmp_path):
     check(tmp_path, table, [1.299, 2.5])
     check(tmp_path, table.assign(Class=[True, False]), [1, 0], column="Class")
     check(tmp_path, table.assign(Amount=["1,5", "2,25"]), [1.5, 2.25])
-    for value in (True, pd.Timestamp(0), [1.0]):
+    check(tmp_path, table.assign(V1=[True, False]), [1, 0], column="V1")
+    check(tmp_path, rows("true"), NONE)
+    for value in (pd.Timestamp(0), [1.0]):
         sentence = "has .* in column V1, row 0 .*where a finite number is needed"
         check(tmp_path, table.assign(V1=[value] * 2), sentence)
 
@@ -243,15 +247,119 @@ def test_rows_out_of_time_are_refused_or_sorted(tmp_path, name, times):
 def test_a_column_of_that_name_that_is_no_time_is_left_alone(tmp_path):
     text = beside("date", ["tue", "mon"], rows("1", "2"))
     check(tmp_path, text, [1, 2])
-    check(tmp_path, text, "has no column of times to sort by", sort=True)
+    check(tmp_path, text, "has 'tue' in column date, row 0 .*a date such as", sort=True)
+    check(tmp_path, rows("1"), "has no column of times to sort by", sort=True)
     check(tmp_path, beside("day", "21", beside("step", "21", rows("1", "2"))), [1, 2])  # which of them?
 
 
-def test_the_schemas_time_must_be_one(tmp_path):
-    for bad in ("soon", ""):
-        text, sentence = TEXT.replace("2026-01-02", bad), "has .* in column Zeit, row 1 .*a date such as"
-        check(tmp_path, text, sentence, schema=PAYMENTS)
-    check(tmp_path, TEXT.replace("2026-01-0", "soon"), "has no column of times", schema=PAYMENTS)
+STREAM = Schema(axes=["x"], key="who", time="ts")
+NO_TIME = "a number or a date such as 2026-12-31 is needed"
+WHERE = "has '{}' in column ts, row {} .counted from 0., where {}"
+
+
+def stream(times: list, **more) -> pd.DataFrame:
+    """A table of events at these times."""
+    return pd.DataFrame({"ts": times, "who": "a", "x": 1.5} | more)
+
+
+@pytest.mark.parametrize(
+    ("spelt", "expected"),
+    [
+        (["998", "1700000000123456789"], [998, 1700000000123456789]),
+        (["45594", "45594,5"], [45594, 45594.5]),
+        (["2026-1-3", "2026-01-03T10:00", "20260103T1030", "2026-01-03 11:00:00,5"], None),
+        (["2026-10-25T02:30:00+02:00", "2026-10-25 02:00:00.5+0100", "2026-10-25t02:00z"], "UTC"),
+        (["3.4.2026 3:05", "31.12.2026", "2027-01-01"], ["2026-04-03 03:05", "2026-12-31", "2027-01-01"]),
+        (["03/04/2026", "13/04/2026 10:00"], ["2026-04-03", "2026-04-13 10:00"]),
+        (["3/4/2026 9:00", "3/13/2026"], ["2026-03-04 09:00", "2026-03-13"]),
+        (["03/04/2026", "04/04/2026"], "has '03/04/2026' in column ts, where the day or the month may come"),
+        (["998", "1.000"], "has '1.000' in column ts, which may be 1.000 or 1000: write it without"),
+        (
+            ["2026-10-27", "2026-10-28", "45594"],
+            WHERE.format(45594, 2, "a date without a time zone, as above"),
+        ),
+        (["2026-10-27T01:00", "2026-10-27T02:00Z"], WHERE.format(".*Z", 1, "a date without a time zone")),
+        (["2026-10-27T01:00Z", "2026-10-27T02:00"], WHERE.format(".*", 1, "a date with a time zone")),
+        (["1", "2026-10-27"], WHERE.format("2026-10-27", 1, "a number, as above, is needed")),
+        *(
+            (["2026-01-01", bad], WHERE.format(bad, 1, NO_TIME))
+            for bad in ("", "soon", "now", "2026-02-30", "9999-12-31", "31.13.2026", "1.2.26", "2026-01-02Z")
+        ),
+    ],
+)
+def test_times_are_of_one_kind_however_they_are_spelt(tmp_path, spelt, expected):
+    text = stream(spelt).to_csv(index=False, sep=";")
+    if expected is None or expected == "UTC":
+        expected = [pd.to_datetime(time.replace(",", ".").upper(), utc=expected) for time in spelt]
+    elif not isinstance(expected, str):
+        expected = [pd.Timestamp(time) if isinstance(time, str) else time for time in expected]
+    check(tmp_path, text, expected, column="ts", schema=STREAM)
+    check(tmp_path, text, [1.5] * len(spelt), column="x", schema=Schema(axes=["x"]))  # no time is named
+
+
+def test_a_header_alone_holds_no_events(tmp_path):
+    with pytest.raises(ValueError, match=r"^x.csv has 0 events, too few for rows=None"):
+        read(tmp_path, "ts;who;x\n", schema=STREAM)
+
+
+def test_times_in_parquet_are_what_they_are(tmp_path):
+    times = pd.date_range("2026-03-29 00:30", periods=3, freq="h", tz="Europe/Berlin")
+    for column in (times, times.as_unit("ms"), times.tz_localize(None), [t.date() for t in times], [3, 4, 5]):
+        events = read(tmp_path, stream(column), "x.parquet", schema=STREAM)
+        assert events["ts"].tolist() == [*map(pd.Timestamp, column)] if column[0] != 3 else [3, 4, 5]
+    for bad in ([True] * 3, [*times.as_unit("ms")[:2], None], [datetime.date.max] * 3):
+        check(tmp_path, stream(bad), f"has .* row [02] .*where {NO_TIME}", name="x.parquet", schema=STREAM)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_key_a_category_or_a_number_that_is_missing_is_named_or_flagged(tmp_path, kind):
+    def content(**columns: list) -> str | pd.DataFrame:
+        table = stream([1, 2, 3], shop=["007", " b ", "1.0"]).assign(**columns)
+        return table if kind == "parquet" else table.to_csv(index=False)
+
+    schemas = [Schema(axes=["x"], categories=["shop"], key="who", missing=m) for m in ("refuse", "flag")]
+    for schema in schemas:
+        assert read(tmp_path, content(), schema=schema)["shop"].tolist() == ["007", " b ", "1.0"]
+        assert read(tmp_path, content(shop=[7, 8, 9]), schema=schema)["shop"].tolist() == ["7", "8", "9"]
+        check(tmp_path, content(x=["1", "2", "x"]), "has 'x' in column x, row 2 ", schema=schema)
+    for blank in ("", " ", "NULL", "n/a", "NA", "NaN", "-", " null", None):
+        refused, flagging = schemas
+        for name in ("who", "shop", "x"):
+            table = content(**{name: ["1", blank, "3"]})
+            sentence = f"has '.*' in column {name}, row 1 .counted from 0., where a .* is needed"
+            check(tmp_path, table, sentence, schema=refused)
+            if name == "who":
+                check(tmp_path, table, sentence, schema=flagging)
+                continue
+            found = read(tmp_path, table, schema=flagging)[name]
+            assert found.isna().tolist() == [False, True, False] and found[2] == {"x": 3, "shop": "3"}[name]
+
+
+def test_names_of_columns_are_found_however_their_letters_are_composed(tmp_path):
+    for form in ("NFC", "NFD"):
+        schema = Schema(axes=[unicodedata.normalize(form, "Z\u00e4hler")])
+        for other in ("NFC", "NFD"):
+            check(
+                tmp_path, unicodedata.normalize(other, "Z\u00e4hler\n1\n"), [1], schema.axes[0], schema=schema
+            )
+
+
+def test_a_table_in_memory_is_read_as_a_file_is():
+    table = stream(["3.4.2026", "2.4.2026", "5.4.2026"], x=pd.array([True, None, 3], "object")).set_axis(
+        [7, 7, 8]
+    )
+    for rows, start, sentence in (
+        (None, 0, "'None' in column x, row 1 .counted from 0., where a finite number is needed; repair it"),
+        (3, 1, "3 events, too few for rows=3 from start=1"),
+    ):
+        with pytest.raises(ValueError, match=rf"^Your table has {sentence}[.]$"):
+            load_events(table, rows, start, STREAM, sort=True)
+    events = load_events(table.fillna({"x": 2}), rows=2, start=1, schema=STREAM, sort=True)
+    assert events["x"].tolist() == [1, 3] and events.index.tolist() == [1, 2]
+    assert events.attrs["note"] == "Source: your table (sorted by ts)."
+    gap = pd.DataFrame({"x": pd.array([1, None], "Int64"), 5: 0})
+    with pytest.raises(ValueError, match=r"^Your table has '<NA>' in column x, row 1 "):
+        read_events(gap, None, schema=Schema(axes=["x"]))
 
 
 @pytest.mark.parametrize(
@@ -259,8 +367,18 @@ def test_the_schemas_time_must_be_one(tmp_path):
     [
         ("Review;event;note\nYes;5;a\n;7;b\nno;6;c\n no ;6;d\nnan;8;e\n", {5: 1, 6: 0}),
         ("event,review\n", {}),
-        ("event,review\n0,\n1,yse\n", "has 'yse' in column review, row 1 .*where 0 or 1 is needed"),
-        ("event,review\n0.5,1\n", "has '0.5' in column event, row 0 .*where a whole number is needed"),
+        ("event,review\n4,Closed\n5,-\n6,1\n", {4: -1, 6: 1}),
+        ("event,review\n0,\n1,yse\n", "has 'yse' in column review, row 1 .*where 0, 1 or closed is needed"),
+        ("event,review\n1,-1\n", "has '-1' in column review, row 0 "),
+        ("event,review\n0,1\n0,closed\n", "has two reviews of event 0 that differ"),
+        ("event,review\ninf,1\n", "has 'inf' in column event, row 0 .*where a finite number is needed"),
+        *(
+            (
+                f"event,review\n0,1\n7,\n{bad},1\n",
+                f"has '{bad}' in column event, row 2 .* the whole number of an",
+            )
+            for bad in ("0.5", "1e30", "-3", "9007199254740993")
+        ),
         ("event,review\nfirst,1\n", "has 'first' in column event, row 0 .*a finite number is needed"),
         ("event,review\n0,1\n3,1\n3,no\n", "has two reviews of event 3 that differ"),
         ("event,verdict\n0,1\n", "has no column review"),
