@@ -1,4 +1,4 @@
-"""The analysts' desk: what a table can support, alerts that a person reviews, and reviews that come back."""
+"""The case queue: alerts that a person reviews, and reviews that come back."""
 
 from __future__ import annotations
 
@@ -9,72 +9,32 @@ import pandas as pd
 
 from helpers.files import CourseError, replace
 from helpers.readers import read_reviews
-from helpers.schema import ROLES, Schema
+from helpers.schema import Schema
 from helpers.settings import BLOCK, WINDOW
-from helpers.stream import Learner, drift
-
-FEW = 10  # frauds below which a test part says nothing
-MOVED = 0.25  # population stability index from which one usually speaks of drift
+from helpers.stream import CLOSED, UNKNOWN, Learner
 
 
-def look(events: pd.DataFrame, n_train: int, schema: Schema) -> pd.DataFrame:
-    """What a table holds, and what it can and cannot support.
-
-    Args:
-        events: (n, ...) with the schema's columns and, where there is one, its label.
-        n_train: how many of them train.
-
-    Returns:
-        One row a question: `found`, and `so`, what follows from it.
-    """
-    rows = {"events": (f"{len(events):,}, of which {n_train:,} train", _enough(n_train))}
-    roles = [f"{len(getattr(schema, role))} {role}" for role in ROLES if getattr(schema, role)]
-    rows["columns"] = ", ".join(roles), "all of them are looked at"
-    rows["order"] = "no time is named", "the rows are taken as they come; is that their order?"
-    if schema.time:
-        span = pd.Series(events[schema.time].to_numpy()).diff(BLOCK).median()
-        rows["order"] = f"{schema.time} never falls", f"{BLOCK:,} events take {span} of it"
-    rows["key"] = "none", f"bursts are counted among {WINDOW:,} events, whoever they are of"
-    if schema.key:
-        each = events.groupby(schema.key, observed=True).size()
-        several = (each == 1).mean() < 0.5
-        rows["key"] = (
-            f"{len(each):,} of {schema.key}, half with {each.median():.0f} events or fewer",
-            "bursts and repeats are counted a key" if several else "too few return to count bursts a key",
+def check_same(learner: Learner, events: pd.DataFrame, schema: Schema, alerts: float) -> None:
+    """Raise a CourseError unless schema and budget are the learner's, and the table holds, under the same
+    numbers, what it has seen last."""
+    own, seen = learner.detector.schema, learner.memory[-WINDOW:]
+    own.check_same(schema, "The learner")
+    if alerts != learner.alerts:
+        raise CourseError(
+            f"The learner's budget is {learner.alerts:g} of {BLOCK:,} events, not {alerts:g}: "
+            "give the same one, or begin afresh."
         )
-    constant = schema.constant(events[:n_train])
-    rows["constant"] = _listed(constant), "left out" if constant else "nothing to leave out"
-    varying = events[[name for name in schema.columns if name not in constant]]
-    heavy = [name for name in varying if varying[name].value_counts(normalize=True).iloc[0] >= 0.5]
-    measure = "their standard deviation" if heavy else "robust deviations"
-    rows["mostly one value"] = _listed(heavy), f"measured by {measure}"
-    copies = list(varying.columns[np.triu(varying.corr().abs() > 0.999, 1).any(axis=0)])
-    rows["copies"] = _listed(copies), "count once in the distance" if copies else "none counts twice"
-    twice = events[schema.carried].duplicated().mean()
-    rows["repeated rows"] = f"{twice:.1%}", "kept: a repeat is behaviour" if twice else "none"
-    psi = drift(varying[:n_train], varying[n_train:]).get("psi", pd.Series(dtype=float))
-    moved = [f"{name} ({one:.1f})" for name, one in psi.sort_values(ascending=False).items() if one > MOVED]
-    still = "the inputs stand still; whether abuse changes is not tested"
-    so = "the profile will age; review early" if moved else still
-    rows["drift"] = _listed(moved), so
-    rows["truth"] = "no label is named", "no figure of merit; reviews will tell"
-    if schema.label in events:
-        label = events[schema.label].astype(int)
-        early, late = label[:n_train].sum(), label[n_train:].sum()
-        so = "enough to evaluate" if late >= FEW else "too few to evaluate; trust no figure of these"
-        rows["truth"] = f"{early} in the training part, {late} later", so
-    return pd.DataFrame.from_dict(rows, "index", columns=["found", "so"]).rename_axis("question")
-
-
-def _enough(n_train: int) -> str:
-    if n_train < WINDOW:
-        return f"too few: a profile needs {WINDOW:,} that train"
-    return "enough" if n_train >= 5 * WINDOW else "few: expect thresholds and risks to be rough"
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 4} more" if names[4:] else ""
-    return ", ".join(names[:4]) + more or "none"
+    there = seen.index.isin(events.index)
+    if there.all():
+        now = own.table(events.loc[seen.index], own.carried)
+        now = own.encoder.filled(now) if own.encoder else now
+        both = (part.astype(object).where(part.notna(), "") for part in (now, seen[own.carried]))
+        there = np.equal(*both).all(axis=1).to_numpy()
+    if not there.all():
+        raise CourseError(
+            f"Event {seen.index[there.argmin()]} is not what it was when the learner saw it: give the old "
+            "table, grown at its end, or begin afresh."
+        )
 
 
 def write_alerts(learner: Learner, path: Path | str) -> pd.DataFrame:
@@ -82,32 +42,63 @@ def write_alerts(learner: Learner, path: Path | str) -> pd.DataFrame:
 
     Returns:
         What was written, the riskiest first: `review`, which is empty for a person to fill in with 1 or 0,
-        yes or no, then the reasons and the event's own columns.
+        yes or no, or closed; risk, one_in, why (see `Detector.reasons`), then the event's own columns.
     """
     memory, schema, pending = learner.memory, learner.detector.schema, learner.pending
-    first = memory.index.get_loc(pending[0]) if len(pending) else len(memory)
-    reasons = learner.reasons(memory[first:], schema.recent(memory[:first])).loc[pending]
-    table = reasons.join(memory.loc[pending, schema.carried])
+    new = pending[memory.loc[pending, "why"] == ""]
+    if len(new):
+        first = memory.index.get_loc(new[0])
+        reasons = learner.reasons(memory[first:], schema.recent(memory[:first])).loc[new]
+        alike = reasons["resembles"].map(lambda event: f" It looks like event {event}, a fraud.", "ignore")
+        memory.loc[new, "why"] = reasons["why"] + alike.astype(object).fillna("")
+    waiting = memory.loc[pending]
+    rare = 1 - learner.detector.risk(learner.detector.seen(waiting))
+    table = waiting[["risk"]].assign(
+        one_in=np.rint(1 / rare.clip(1 / learner.detector.profile.events)).astype(int)
+    )
+    table = table.assign(why=waiting["why"]).join(waiting[schema.carried])
     table.insert(0, "review", "")
     table = table.sort_values("risk", ascending=False, kind="stable")
-    replace(Path(path), "\ufeff" + table.to_csv(float_format="%.6g"))
+    written = table.assign(risk=table["risk"].map("{:.6g}".format))
+    for name in schema.carried:
+        if f"{name}_missing" in waiting:
+            written[name] = written[name].where(waiting[f"{name}_missing"] == 0)
+    replace(Path(path), "\ufeff" + written.apply(_as_people_write).to_csv(index_label="event"))
     return table
 
 
-def reviewed(learner: Learner, path: Path | str) -> pd.Series:
-    """The reviews of a file that the learner does not know yet; event -> 1 or 0, for `learner.learn`.
+def _as_people_write(column: pd.Series) -> pd.Series:
+    """Whole numbers without a point; a text that a spreadsheet would take for a formula, marked as text."""
+    if pd.api.types.is_float_dtype(column):
+        whole = (column.dropna() % 1 == 0).all() and column.abs().max() < 2**53
+        return column.astype("Int64") if whole else column
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+        return column
+    return column.map(lambda value: f"'{value}" if str(value).startswith(tuple("=+-@\t\r")) else value)
 
-    A review of an event that was told otherwise before is a correction and counts.
+
+def reviewed(learner: Learner, path: Path | str) -> pd.Series:
+    """The reviews of a file that the learner does not know yet; event -> 1, 0, or -1 for an alert that is
+    closed without an answer, for `learner.learn`.
+
+    It may review events that were never alerted, as a customer's report does. A review of an event that was
+    told otherwise before is a correction and counts. Reviews of events that the learner has forgotten are
+    left out and counted in a line.
     """
     try:
         reviews = read_reviews(Path(path))
     except ValueError as error:
         raise CourseError(f"{str(error).rstrip('.')}; nothing was learned.") from None
-    told = learner.memory["truth"][learner.memory["alert"] == 1]
-    strangers = reviews.index.difference(told.index)
-    if len(strangers):
+    memory = learner.memory
+    strange = (reviews.index < 0) | (reviews.index >= learner.now)
+    if strange.any():
         raise CourseError(
-            f"{Path(path).name} reviews event {strangers[0]}, which was never alerted or is long past; "
+            f"{Path(path).name} reviews event {reviews.index[strange][0]}, which has not come yet; "
             "nothing was learned."
         )
-    return reviews[told[reviews.index] != reviews]
+    old = ~reviews.index.isin(memory.index)
+    if old.any():
+        print(f"{old.sum():,} of {len(old):,} reviews are of events too long ago to learn from.")
+    reviews = reviews[~old]
+    truth, alert = (memory.loc[reviews.index, name] for name in ("truth", "alert"))
+    return reviews[np.where(reviews == CLOSED, (alert == 1) & (truth == UNKNOWN), truth != reviews)]

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from helpers import reasons as words
 from helpers.autoencoder import Autoencoder
 from helpers.crowds import Crowds
+from helpers.encoder import Encoder
 from helpers.features import Profile, Scaling, behaviour, budget_threshold, facts
 from helpers.files import load, replace, to_bytes
 from helpers.judge import Judge, judge_inputs
 from helpers.rules import (
+    EVERY,
     NORMAL,
     RULES,
     SUSPICIOUS,
@@ -33,7 +36,7 @@ from helpers.rules import (
 from helpers.schema import CARDS, Schema
 from helpers.settings import DOUBT
 
-BUNDLE = "domain-driven detector, version 4"  # the stamp of a saved detector
+BUNDLE = "domain-driven detector, version 5"  # the stamp of a saved detector
 TAIL = 400  # scores of the training set that are kept, at most
 
 
@@ -46,10 +49,10 @@ def combine(scores: Sequence[np.ndarray], training: Sequence[np.ndarray]) -> np.
     return -sum(np.interp(score, *known) for score, known in zip(scores, training, strict=True))
 
 
-def calibrate(combined: np.ndarray, training: np.ndarray) -> np.ndarray:
+def calibrate(combined: np.ndarray, training: np.ndarray, scores: int = 2) -> np.ndarray:
     """Turn combined scores (n,) into risks: 1 - risk is the share of the training events, of whose combined
     scores `training` is the `tail`, that are as risky or riskier. Above them all it goes on falling."""
-    beyond = np.maximum(combined - training[0, -1], 0) / 2  # as if both scores said the same
+    beyond = np.maximum(combined - training[0, -1], 0) / scores  # as if all of them said the same
     return 1 - np.exp(np.interp(combined, *training) - beyond)
 
 
@@ -75,7 +78,7 @@ class Detector:
         error_threshold: reconstruction error that the alert budget's share of the presumed normals exceeds.
         judge: the classifier.
         training: (3, 2, m) the training set's `tail` of the judge's score (out of fold), of the distance, and
-            of both combined.
+            of both combined; with a key (4, 2, m), third how far an event is from its key's past.
         rules: the rule book.
     """
 
@@ -117,8 +120,9 @@ class Detector:
         """
         schema = profile.schema if profile else schema.varying(events)
         rules = usual_book(schema) if rules is None else tuple(rules)
+        events, _ = schema.encoded(events)
         inputs = schema.inputs(events)
-        profile = without_rings(profile or Profile.fit(inputs, schema, seed), events, rules)
+        profile = without_rings(profile or Profile.fit(events, schema, seed), events, rules)
         signals = behaviour(events, profile)
         known = facts(signals, events, schema)
         thresholds = fit_thresholds(known, rules)
@@ -136,27 +140,30 @@ class Detector:
         suspicious = labels == SUSPICIOUS
         weights = np.where(labels == UNDECIDED, DOUBT, 1)  # normal, most likely
         judge = Judge(seed=seed, names=schema.inputs_of_judge).fit(seen, suspicious, weights)
-        scores = judge.out_of_fold(seen, suspicious, weights), seen[:, -1]
+        scores = judge.out_of_fold(seen, suspicious, weights), *_unlabelled(seen, schema)
         tails = [tail(score) for score in scores]
         training = np.array([*tails, tail(combine(scores, tails))])
         return cls(profile, thresholds, scaling, autoencoder, error_threshold, judge, training, rules)
 
     def seen(self, events: pd.DataFrame) -> np.ndarray:
-        """What the judge sees of events: k scaled inputs, reconstruction error and distance; (n, k + 2)."""
+        """What the judge sees of events: k scaled inputs, reconstruction error and distance; (n, k + 2).
+        With a key they follow on the training set, or are encoded already."""
         inputs = self.schema.inputs(events)
         distance = self.profile.distance(self.profile.z_scores(inputs))
         inputs = self.scaling.transform(inputs)
         return judge_inputs(inputs, self.autoencoder.reconstruction_error(inputs), distance)
 
-    def score(self, events: pd.DataFrame) -> np.ndarray:
-        """Risk of events, from judge and distance; (n,) in [0, 1), the same in any batches. 1 - risk is the
-        share of the training events that are as risky or riskier."""
-        return self.risk(self.seen(events))
+    def score(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> np.ndarray:
+        """Risk of events, from judge, distance and, with a key, its past; (n,) in [0, 1), the same in any
+        batches. 1 - risk is the share of the training events that are as risky or riskier. With a key,
+        `history` are the events between the training set and these."""
+        return self.risk(self.seen(self.schema.encoded(events, history)[0]))
 
     def risk(self, seen: np.ndarray) -> np.ndarray:
         """The risk of what the judge sees, (n, k + 2) -> (n,)."""
         *members, combined = self.training
-        return calibrate(combine((self.judge.risk(seen), seen[:, -1]), members), combined)
+        scores = self.judge.risk(seen), *_unlabelled(seen, self.schema)
+        return calibrate(combine(scores[: len(members)], members), combined, len(members))
 
     def reasons(
         self, events: pd.DataFrame, history: pd.DataFrame | None = None, above: float = -np.inf
@@ -169,35 +176,41 @@ class Detector:
             above: leave out events whose risk is not above this; they still count as behaviour.
 
         Returns:
-            (n, 6), one row an event: risk, rules (which ones call it suspicious), burst and repeats (as in
-            `behaviour`), farthest (the input farthest from its median) and robust_z (how far, in robust
-            standard deviations). None of the reasons depends on a seed.
+            (n, 6), one row an event: risk, one_in (it is as risky as one of so many training events), rules
+            (which ones flag it), burst and repeats (as in `behaviour`) and why (what the experts say and the
+            two columns that stand out most, in the table's own words and units; the same for every seed).
         """
-        risk = self.score(events)
-        told = risk > above
-        known = facts(behaviour(events, self.profile, history), events, self.schema)[told]
-        accused = apply_rules(known, self.thresholds, self.rules) == SUSPICIOUS
-        accusers = [", ".join(accused.columns[row]) for row in accused.to_numpy()]
-        z = self.profile.z_scores(events[told])
-        farthest = np.abs(z).argmax(axis=1)
-        return pd.DataFrame(
-            {
-                "risk": risk[told],
-                "rules": pd.Series(accusers, known.index, dtype=object),
-                "burst": known["burst"],
-                "repeats": known["repeats"],
-                "farthest": np.array(self.schema.columns)[farthest],
-                "robust_z": z[np.arange(len(z)), farthest],
-            },
-            index=known.index,
-        )
+        events, history = self.schema.encoded(events, history)
+        seen = self.seen(events)
+        told = self.risk(seen) > above
+        signals = behaviour(events, self.profile, history)[told]
+        events, seen, risk = events[told], seen[told], self.risk(seen[told])
+
+        def flags(**changed: float) -> list[list[str]]:
+            known = facts(signals.assign(**changed), events, self.schema)
+            votes = apply_rules(known, self.thresholds, self.rules) == SUSPICIOUS
+            return [votes.columns[row].tolist() for row in votes.to_numpy()]
+
+        says = {rule.name: rule.says for rule in self.rules}
+        spoken = [[says[name] for name in names] for names in flags(distance=0.0)]  # a seed moves it
+        scaled = seen[:, : len(self.schema.columns)]
+        why = words.reasons(events, scaled, spoken, self.profile.usual, self.schema)
+        table = {
+            "risk": risk,
+            "one_in": np.rint(1 / (1 - risk).clip(1 / self.profile.events)).astype(np.int64),
+            "rules": np.array([", ".join(names) for names in flags()], dtype=object),
+            "burst": signals["burst"],
+            "repeats": signals["repeats"],
+            "why": np.array(why, dtype=object),
+        }
+        return pd.DataFrame(table, events.index)
 
     def save(self, path: Path | str) -> None:
         """Write one file, without pickle; a kill leaves the old file or the new one."""
         replace(Path(path), to_bytes(BUNDLE, self))
 
     @classmethod
-    def load(cls, path: Path | str, rules: Sequence[Rule] = RULES, schema: Schema | None = None) -> Detector:
+    def load(cls, path: Path | str, rules: Sequence[Rule] = EVERY, schema: Schema | None = None) -> Detector:
         """Read what `save` wrote; `schema` is compared with its own, if given.
 
         Its rules are looked up by name among `rules`: the file holds which they are, not their code.
@@ -208,9 +221,16 @@ class Detector:
         return loaded
 
 
-def kinds(rules: Sequence[Rule] = RULES) -> dict[str, Callable[..., Any]]:
+def _unlabelled(seen: np.ndarray, schema: Schema) -> list[np.ndarray]:
+    """The scores that no label has formed: the distance and, with a key, the largest of what is `_own`."""
+    named = schema.encoder.own if schema.encoder else ()
+    own = [place for place, name in enumerate(schema.columns) if name in named]
+    return [seen[:, -1], *([np.abs(seen[:, own]).max(axis=1)] if own else [])]
+
+
+def kinds(rules: Sequence[Rule] = EVERY) -> dict[str, Callable[..., Any]]:
     """What a saved file may hold, and how each is made anew."""
-    plain = (Schema, Crowds, Profile, Scaling, Autoencoder, Detector)
+    plain = (Schema, Encoder, Crowds, Profile, Scaling, Autoencoder, Detector)
     return {kind.__name__: kind for kind in plain} | {"Judge": Judge.made, "Rule": partial(known_rule, rules)}
 
 
@@ -223,12 +243,15 @@ def score_file(detector: Detector, source: Path, target: Path) -> int:
     import pyarrow.parquet as pq
 
     schema = pa.schema({"key": pa.int64(), "event": pa.int64(), "risk": pa.float64()})
-    part = target.with_name(f".{target.name}.tmp")
+    part, encoder = target.with_name(f".{target.name}.tmp"), detector.schema.encoder
     try:
         with pq.ParquetFile(source) as file, pq.ParquetWriter(part, schema, use_dictionary=False) as writer:
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group, ["key", "event", *detector.schema.carried])
-                risk = pa.array(detector.score(table.to_pandas()))
+                events = table.to_pandas()
+                if encoder:
+                    events, encoder = encoder.step(events.set_index("event"))
+                risk = pa.array(detector.score(events))
                 writer.write_table(table.select(["key", "event"]).append_column("risk", risk))
             total = file.metadata.num_rows
         part.replace(target)

@@ -8,6 +8,7 @@ Bad input, and a metric that does not exist for these events, raise ValueError w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -22,16 +23,24 @@ from helpers.settings import ALERTS, BLOCK, WINDOW_ROWS, WINDOWS
 VERDICTS = ["worse", "cannot tell", "better"]  # than the detector
 
 
-def choose_alerts(score: ArrayLike, start: int = 0, per: int = ALERTS, of: int = BLOCK) -> np.ndarray:
+def capacity(events: int, per: float = ALERTS, of: int = BLOCK) -> int:
+    """Alerts that the budget of `per`, whole or not, of every `of` events allows after so many events."""
+    return int(Fraction(str(per)) * int(events) // of)
+
+
+def choose_alerts(score: ArrayLike, start: int = 0, per: float = ALERTS, of: int = BLOCK) -> np.ndarray:
     """Spend the alert budget: the `per` riskiest of every `of` consecutive events; (n,) bool.
 
     Blocks follow the stream's clock: event e belongs to block e // of, wherever the scores begin.
     A block seen in part, at either end, gets its proportional share, rounded down: half a block of
-    5 alerts gets 2. Among equal scores of a block the earlier event is chosen.
+    5 alerts gets 2. What a broken rate such as 0.5 leaves over goes to the next block. Among equal scores of
+    a block the earlier event is chosen.
     """
     score = _score(score)
     block = (start + np.arange(len(score))) // of - start // of
-    share = per * np.bincount(block) // of
+    size = np.bincount(block)
+    spent = [capacity(events, per, of) for events in (size if per == int(per) else size.cumsum())]
+    share = np.array(spent) if per == int(per) else np.diff(spent, prepend=0)
     rank = pd.Series(-score).groupby(block).rank(method="first")
     return (rank <= share[block]).to_numpy()
 

@@ -27,6 +27,7 @@ from helpers.settings import (
     WINDOW,
 )
 
+RARE = 0.001  # share of the training events beyond what reasons say that 99.9 % have
 DWARFED = 1e6  # a variance in robust units that no sound column reaches: a standard deviation of 1,000
 
 
@@ -46,6 +47,8 @@ class Profile:
         crowds: the groups that the training part's events form, by their robust z-scores.
         oddities: (m, d) z-scores of the axes of the training part's unusual events.
         events: size of the training part.
+        usual: (3, k) what all but a thousandth of the training part have at least, the half, and all but a
+            thousandth at most, in the units of the columns; for the reasons of an alert.
         schema: what the columns are.
         beyond: robust standard deviations beyond which an axis is out of the ordinary: 3, or as many as it
             takes for the unusual to be a tenth of the training part at most, the alert budget's at least.
@@ -56,6 +59,7 @@ class Profile:
     crowds: Crowds
     oddities: np.ndarray
     events: int
+    usual: pd.DataFrame
     schema: Schema = CARDS
     beyond: float = UNUSUAL_SD
 
@@ -81,14 +85,22 @@ class Profile:
             )
         z = (values - centre) / scale
         if z.var(axis=0).max() > DWARFED:
-            raise ValueError("One value dwarfs all others in the training part: check the file.")
+            column = schema.columns[int(z.var(axis=0).argmax())]
+            raise ValueError(f"One value of {column} dwarfs all others: check it, or give sizes as amounts.")
         axes = z[:, schema.behaviour]
         needed = min(UNUSUAL_AXES, axes.shape[1])
         last_needed = np.partition(np.abs(axes), -needed, axis=1)[:, -needed]
         few, many = np.quantile(last_needed, [1 - UNUSUAL_SHARE, 1 - BUDGET])
         beyond = float(np.clip(UNUSUAL_SD, few, many))
         oddities = axes[is_unusual(axes, beyond)]
-        return cls(centre, scale, Crowds.fit(z, seed, crowds), oddities, len(events), schema, beyond)
+        usual = (
+            schema.table(events)
+            .astype(float)
+            .quantile([RARE, 0.5, 1 - RARE])
+            .set_axis(["low", "half", "high"])
+        )
+        usual.attrs = {}  # which a file would keep
+        return cls(centre, scale, Crowds.fit(z, seed, crowds), oddities, len(events), usual, schema, beyond)
 
     def z_scores(self, events: pd.DataFrame) -> np.ndarray:
         """Robust z-scores of the inputs; (n, k) in robust standard deviations."""
@@ -176,11 +188,14 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
         the amount that lies highest), axes_beyond (count), distance (from the crowds), usual (similar
         unusual events per 1,000 of the training part), burst (similar ones within the window) and repeats
         (near-identical ones, amounts included); the last three are 0 for ordinary events. Without amounts
-        (n, 5).
+        the first two are missing. With a key there are unlike_itself (how far the event lies from the mean of
+        its key's earlier events, in the column where it lies farthest, in standard deviations) and new_for_it
+        (how many of its categories have values that its key never had).
     """
     schema = profile.schema
-    here = schema.table(events, schema.carried)
-    before = here[:0] if history is None or history.empty else schema.recent(history)[schema.carried]
+    events, history = schema.encoded(events, history)
+    here = schema.table(events, schema.remembered)
+    before = here[:0] if history is None or history.empty else schema.recent(history)[schema.remembered]
     together, past = pd.concat([before, here]) if len(before) else here, len(before)
     z = profile.z_scores(together)
     axes = z[:, schema.behaviour]
@@ -199,6 +214,9 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
         "burst": burst_count(unusual, axes, window, RADIUS, moments, keys)[past:],
         "repeats": burst_count(unusual, z, window, REPEAT_RADIUS, moments, keys)[past:],
     }
+    if schema.key and schema.encoder:
+        columns["unlike_itself"] = here[schema.encoder.own].abs().max(axis=1).to_numpy()
+        columns["new_for_it"] = here[schema.encoder.new].sum(axis=1).to_numpy()
     return pd.DataFrame(amounts | columns, index=events.index)
 
 

@@ -73,6 +73,10 @@ def probing_amount(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Se
     return (signals["amount"] <= PROBE_AMOUNT) & (signals["axes_beyond"] >= UNUSUAL_AXES)
 
 
+def unlike_itself(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
+    return signals["unlike_itself"] > thresholds["unlike_itself"]
+
+
 def familiar_crowd(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
     return signals["usual"] >= 1
 
@@ -145,11 +149,26 @@ RULES = (
     ),
 )
 
+BY_KEY = (  # and where there is a key
+    Rule(
+        "unlike_itself",
+        "This account has never done that.",
+        "an account that streams like another household from one day to the next",
+        "the alert budget's quantile of the deviation from the account's own mean",
+        SUSPICIOUS,
+        unlike_itself,
+        weight="unlike_itself",
+        needs=("unlike_itself",),
+    ),
+)
+EVERY = (*RULES, *BY_KEY)  # among which a saved detector's rules are looked up
+
 
 def usual_book(schema: Schema) -> tuple[Rule, ...]:
     """Those of the course's rules that this schema has the columns for."""
     lacking = set() if schema.amounts else {"amount", "amount_z"}
-    return tuple(rule for rule in RULES if not lacking & set(rule.needs))
+    book = EVERY if schema.key else RULES
+    return tuple(rule for rule in book if not lacking & set(rule.needs))
 
 
 def known_rule(rules: Sequence[Rule], name: str, **kept: Any) -> Rule:
@@ -168,9 +187,9 @@ def naive_rule(events: pd.DataFrame, train: pd.DataFrame | None = None, schema: 
 
     On a table of other columns it is as naive: above all but a twentieth of `train` in one of the first two.
     """
-    if schema.columns[:2] == CARDS.columns[:2]:
+    if schema.numbers[:2] == CARDS.columns[:2]:
         return ((events["Amount"] > 200) | (events["V1"] < -3)).to_numpy()
-    first = list(schema.columns[:2])
+    first = list(schema.numbers[:2])
     return (events[first] > train[first].quantile(0.95)).any(axis=1).to_numpy()
 
 

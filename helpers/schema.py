@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,16 @@ import pandas as pd
 from helpers.files import CourseError
 from helpers.settings import AXES, UNUSUAL_AXES, WINDOW
 
-ROLES = ("amounts", "counts", "shares", "axes")
+if TYPE_CHECKING:
+    from helpers.encoder import Encoder
+
+ROLES = ("amounts", "counts", "shares", "axes", "categories")
+GONE = 0.99  # share of gaps from which a column says nothing
+DERIVED = ("_rarity", "_missing", "_own", "_new")  # how the columns end that an encoder makes
 TAKEN = {  # what the course itself calls what it finds out about an event
-    *("amount", "amount_z", "axes_beyond", "distance", "usual", "burst", "repeats"),
-    *("reconstruction_error", "label", "risk", "place", "alert", "truth", "why"),
+    *("amount", "amount_z", "axes_beyond", "distance", "usual", "burst", "repeats", "unlike_itself"),
+    *("new_for_it", "reconstruction_error", "label", "event", "risk", "one_in", "place", "alert", "truth"),
+    *("why", "review", "rules", "resembles", "suspicion"),
 }
 
 
@@ -32,22 +38,30 @@ class Schema:
         counts: how often something happened, 0 or more; log(1 + count).
         shares: parts of a whole, 0 or more; as they are.
         axes: any other number; as it is.
+        categories: text or codes, such as a country; how rare each value is, whatever its case and padding.
+        missing: "refuse" an event with a gap in one of these, or "flag" it: the training median stands for a
+            missing number, and a further input says so.
         key: whose behaviour it is, such as the account: bursts and repeats are then counted among the events
-            of one key. Without a key all events are one stream.
+            of one key, and each event is compared with the earlier ones of its key. Without a key all events
+            are one stream.
         time: a number or a date that never falls from one event to the next.
         window: how far back "recent" reaches: 1,000 events (of the same key) unless given; with `time`, in
             its unit, or as text ("7 days") where it is a date.
         label: the truth, 1 or 0, which is sealed until somebody evaluates.
+        encoder: what `varying` learned of categories, gaps and keys; nobody gives it by hand.
     """
 
     amounts: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
     axes: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    missing: str = "refuse"
     key: str | None = None
     time: str | None = None
     window: int | float | str | None = None
     label: str | None = None
+    encoder: Encoder | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for role in ROLES:
@@ -55,15 +69,22 @@ class Schema:
             if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
                 raise CourseError(f"{role} of a schema is a list of names of columns, not {names!r}.")
             object.__setattr__(self, role, tuple(names))
+        for role in ("key", "time", "label"):
+            name = getattr(self, role)
+            if not isinstance(name, str | None) or name == "":
+                raise CourseError(f"{role} of a schema is the name of one column, not {name!r}.")
         named = [*self.carried, *filter(None, [self.label])]
-        twice = sorted({name for name in named if named.count(name) > 1})
-        taken = [name for name in self.carried[self.amounts[:1] == ("amount",) :] if name in TAKEN]
-        number = isinstance(self.window, int | float) and 0 < self.window < np.inf
-        span = self.window is None or (isinstance(self.window, str) and self.time)
+        alike = [name.translate(str.maketrans("[]<", "()(")) for name in named]  # which XGBoost cannot spell
+        twice = sorted({name for name, spelt in zip(named, alike, strict=True) if alike.count(spelt) > 1})
+        made = {f"{name}{end}" for name in self.carried for end in DERIVED}
+        taken = [name for name in self.carried[self.amounts[:1] == ("amount",) :] if name in TAKEN | made]
+        number = type(self.window) in (int, float) and 0 < self.window < np.inf
+        span = self.window is None or (self.time and _seconds(self.window) > 0)
         found_out = "a name that the course gives to what it finds out about an event: rename that column"
         allowed = "a positive number or, beside a time, a text such as '7 days'"
         for wrong, said in (
             (not self.columns, f"A schema needs at least one column among {', '.join(ROLES)}"),
+            (self.missing not in ("refuse", "flag"), f"missing is 'refuse' or 'flag', not {self.missing!r}"),
             (twice, f"A schema gives a column one role, but {', '.join(twice)} has more"),
             (taken, f"{', '.join(taken)} is {found_out}"),
             (not (number or span), f"The window of a schema is {allowed}, not {self.window!r}"),
@@ -72,14 +93,24 @@ class Schema:
                 raise CourseError(f"{said}.")
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that are looked at, in the order of every matrix."""
+    def numbers(self) -> tuple[str, ...]:
+        """The columns of numbers."""
         return (*self.amounts, *self.counts, *self.shares, *self.axes)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The inputs, in the order of every matrix: the numbers, or what an encoder makes of the columns."""
+        return self.encoder.columns if self.encoder else (*self.numbers, *self.categories)
 
     @property
     def carried(self) -> list[str]:
         """The columns that an event must bring: those that are looked at, its key and its time."""
-        return [*self.columns, *filter(None, (self.key, self.time))]
+        return [*self.numbers, *self.categories, *filter(None, (self.key, self.time))]
+
+    @property
+    def remembered(self) -> list[str]:
+        """The columns of an encoded event: those that it brings, and those that the encoder makes."""
+        return [*self.carried, *(self.encoder.derived if self.encoder else ())]
 
     @property
     def behaviour(self) -> slice:
@@ -101,18 +132,22 @@ class Schema:
         """The inputs before scaling, (n, k) float64: amounts and counts as logarithms, the rest as it is."""
         if isinstance(events, np.ndarray):
             return events  # which have become inputs already
+        if self.encoder:
+            table, plain = self.encoder.encode(events), self.encoder.schema.inputs
+            derived = table[self.encoder.derived].to_numpy(np.float64)
+            return np.column_stack([plain(table)[:, : len(self.columns) - derived.shape[1]], derived])
         table = self.table(events)
         try:
             values = table.to_numpy(dtype=np.float64, copy=True)
         except (TypeError, ValueError):
-            kinds = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
-            raise ValueError(f"Column {kinds[0]} holds something that is no number: repair it.") from None
+            (row, name), *_ = ((row, name) for name in table for row in table.index[_no_numbers(table[name])])
+            raise ValueError(f"Event {row} has no number in column {name}: repair or drop it.") from None
         least = np.array([0 if name in (*self.counts, *self.shares) else -np.inf for name in table])
         if (bad := ~(np.isfinite(values) & (values >= least))).any():
             row, column = np.argwhere(bad)[0]
             need = "a number of 0 or more" if least[column] == 0 else "a finite number"
             raise ValueError(
-                f"Event {events.index[row]} has {table.iat[row, column]} in {self.columns[column]}, where "
+                f"Event {events.index[row]} has {table.iat[row, column]} in {self.numbers[column]}, where "
                 f"{need} is needed: repair or drop it."
             )
         for column in range(len(self.amounts) + len(self.counts)):
@@ -120,32 +155,51 @@ class Schema:
         return values
 
     def table(self, events: pd.DataFrame, names: Sequence[str] | None = None) -> pd.DataFrame:
-        """The columns that are looked at, or those named."""
-        names = list(names or self.columns)
+        """The columns of numbers, or those named."""
+        names = list(names or self.numbers)
         if missing := [name for name in names if name not in events]:
             raise ValueError(f"These events have no column {', '.join(missing)}, which the schema names.")
         return events[names]
 
     def constant(self, events: pd.DataFrame) -> list[str]:
-        """The columns that hold one value in all these events."""
-        table = self.table(events)
-        return [name for name in table if table[name].nunique(dropna=False) < 2]
+        """The columns that hold one value, or hardly any value, in all these events."""
+        table = self.table(events, [*self.numbers, *self.categories])
+        gone = table.isna().mean() >= GONE
+        return [name for name in table if gone[name] or table[name].nunique(dropna=False) < 2]
 
     def varying(self, events: pd.DataFrame) -> Schema:
-        """This schema without the columns that hold one value in all these events."""
-        if not (constant := self.constant(events)):
+        """This schema without the columns that hold one value in all these events; with an encoder that has
+        learned from them, where there is a key, a category or a gap that is flagged."""
+        if self.encoder:
             return self
-        if len(constant) == len(self.columns):
-            raise ValueError("Every column has one value in all training events: there is nothing to learn.")
-        said = f"Left out, because all events have one value in it: {', '.join(sorted(constant))}."
-        warnings.warn(said, stacklevel=3)
-        kept = {role: tuple(n for n in getattr(self, role) if n not in constant) for role in ROLES}
-        return replace(self, **kept)
+        schema = self
+        if constant := self.constant(events):
+            if len(constant) == len(self.columns):
+                raise ValueError(
+                    "Every column has one value in all training events: there is nothing to learn."
+                )
+            said = f"Left out, because all events have one value in it: {', '.join(sorted(constant))}."
+            warnings.warn(said, stacklevel=3)
+            kept = {role: tuple(n for n in getattr(self, role) if n not in constant) for role in ROLES}
+            schema = replace(self, **kept)
+        if schema.key or schema.categories or schema.missing == "flag":
+            from helpers.encoder import Encoder
+
+            schema = replace(schema, encoder=Encoder.fit(events, schema))
+        return schema
+
+    def encoded(
+        self, events: pd.DataFrame, history: pd.DataFrame | None = None
+    ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+        """Events as an encoder describes them after their history, and this as well, where there is one."""
+        if not self.encoder or history is None or history.empty:
+            return (self.encoder.encode(events) if self.encoder else events), history
+        return self.encoder.after(history).encode(events), self.encoder.encode(history)
 
     def check_same(self, other: Schema, path: Path | str) -> None:
         """Hold what a saved file was fitted on against the schema of the events to come."""
         others = [name for role in ROLES for name in set(getattr(self, role)) - set(getattr(other, role))]
-        others += [role for role in ("key", "time") if getattr(self, role) != getattr(other, role)]
+        others += [role for role in ("key", "time", "window") if getattr(self, role) != getattr(other, role)]
         if others:
             told = f"{', '.join(sorted(others))} is not there or has another role"
             raise CourseError(f"{path} was fitted on another schema: {told}.")
@@ -156,9 +210,11 @@ class Schema:
         self.table(events, self.carried)
         keys = np.zeros(len(events), dtype=np.int64)
         if self.key:
-            keys, _ = pd.factorize(events[self.key])
-            if (keys < 0).any():
-                raise ValueError(f"Event {events.index[keys.argmin()]} has no {self.key}: repair or drop it.")
+            keys, names = pd.factorize(events[self.key])
+            blank = np.array([*(str(name).strip() == "" for name in names), True])[keys]
+            if blank.any():
+                row = events.index[blank.argmax()]
+                raise ValueError(f"Event {row} has no {self.key}: repair or drop it.")
         if self.time:
             moments, reach = self._moments(events[self.time])
             good = np.isfinite(moments)
@@ -178,6 +234,8 @@ class Schema:
         dates = not pd.api.types.is_numeric_dtype(time)
         try:
             if dates:
+                if not isinstance(self.window, str | None):
+                    raise TypeError
                 moments = pd.to_datetime(time).to_numpy("datetime64[ns]")
                 seconds = np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 1e9)
                 return seconds, pd.Timedelta(self.window or 0).total_seconds()
@@ -199,13 +257,14 @@ class Schema:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and texts, ready for JSON; what is not given is left out."""
-        given = {name: value for name, value in asdict(self).items() if value not in ((), None)}
+        plain = {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
+        given = {name: value for name, value in plain.items() if value not in ((), None, "refuse")}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Schema:
         """The schema that `to_dict` described, or that a reader wrote."""
-        known = [field.name for field in fields(cls)]
+        known = [one.name for one in fields(cls) if one.compare]
         if unknown := sorted(values.keys() - known):
             raise CourseError(f"A schema has no {', '.join(unknown)}; it has {', '.join(known)}.")
         return cls(**values)
@@ -219,6 +278,18 @@ class Schema:
             raise CourseError(f"The schema {path} cannot be read: {error.strerror or error}.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise CourseError(f"The schema {path} is not TOML: {' '.join(str(error).split())}.") from None
+
+
+def _no_numbers(column: pd.Series) -> np.ndarray:
+    return pd.to_numeric(column, errors="coerce").isna().to_numpy()
+
+
+def _seconds(window: Any) -> float:
+    """How long a window such as "7 days" is; 0 where it is no text, infinite where nobody can read it yet."""
+    try:
+        return pd.Timedelta(window).total_seconds() if isinstance(window, str) else 0.0
+    except ValueError:
+        return np.inf
 
 
 CARDS = Schema(amounts=("Amount",), axes=tuple(AXES), label="Class")

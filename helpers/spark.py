@@ -24,7 +24,7 @@ import pandas as pd
 
 from helpers.detector import BUNDLE, Detector, kinds
 from helpers.files import CourseError, from_bytes
-from helpers.rules import RULES, Rule
+from helpers.rules import EVERY, Rule
 from helpers.schema import CARDS, Schema
 from helpers.settings import BUDGET, ROOT
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 JAVA = 17  # the oldest that Spark 4 runs on
 INSTALL = "pip install -c constraints.txt -r requirements-spark.txt"
-STATE = "last long, recent binary"
+STATE = "last long, recent binary, past binary, had binary"
 RISKS = "key long, event long, risk double"
-ALERTS = f"{RISKS}, rules string, burst long, repeats long, farthest string, robust_z double"
+ALERTS = f"{RISKS}, one_in long, rules string, burst long, repeats long, why string"
 
 
 def lacking() -> str:
@@ -106,16 +106,23 @@ def _detector(content: bytes, rules: tuple[Rule, ...]) -> Detector:
 
 
 def risks(
-    spark: SparkSession, detector: Path, events: DataFrame, rules: tuple[Rule, ...] = RULES
+    spark: SparkSession, detector: Path, events: DataFrame, rules: tuple[Rule, ...] = EVERY
 ) -> DataFrame:
-    """The risk of every event of a Spark table: key, event, risk; the events need no order."""
+    """The risk of every event of a Spark table: key, event, risk; the events need no order. Where the
+    detector's schema has a key, they follow on the training set, and each of its keys lies in one `key`."""
     shared = spark.sparkContext.broadcast(detector.read_bytes())
 
-    def score(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        for part in parts:
-            yield part[["key", "event"]].assign(risk=_detector(shared.value, rules).score(part))
+    def score(part: pd.DataFrame) -> pd.DataFrame:
+        part = part.sort_values("event", kind="stable")
+        risk = _detector(shared.value, rules).score(part.set_index("event"))
+        return part[["key", "event"]].assign(risk=risk)
 
-    return events.mapInPandas(score, RISKS)
+    def score_all(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        return map(score, parts)
+
+    if Detector.load(detector, rules).schema.key:
+        return events.groupBy("key").applyInPandas(score, RISKS)
+    return events.mapInPandas(score_all, RISKS)
 
 
 def serve(
@@ -126,7 +133,7 @@ def serve(
     files: int = 1,
     partitions: int | None = None,
     every: str | None = None,
-    rules: tuple[Rule, ...] = RULES,
+    rules: tuple[Rule, ...] = EVERY,
 ) -> list[dict[str, Any]]:
     """Serve event files as they arrive in a folder, one micro-batch after another.
 
@@ -178,7 +185,7 @@ def serve(
 def _types(schema: Schema) -> str:
     """The columns of an event file, as Spark writes types."""
     types = {"key": "long", "event": "long"} | dict.fromkeys(schema.carried, "double")
-    types |= {schema.key: "string"} if schema.key else {}
+    types |= dict.fromkeys(filter(None, (schema.key, *schema.categories)), "string")
     return ", ".join(f"`{name}` {kind}" for name, kind in types.items())
 
 
@@ -186,22 +193,37 @@ def _serve_key(
     detector: Detector, above: float, key: int, events: pd.DataFrame, state: GroupState
 ) -> pd.DataFrame:
     """Give one key's alerts of one micro-batch and put the key's recent events into its state."""
-    last, recent = state.get if state.exists else (-1, b"")
+    last, recent, past, had = state.get if state.exists else (-1, b"", b"", b"")
+    schema, encoder = detector.schema, detector.schema.encoder
     events = events.sort_values("event", kind="stable")
-    _check(key, events, last, detector.schema)
-    events = events.set_index("event")[detector.schema.carried]
-    history = pd.read_parquet(io.BytesIO(recent)) if recent else events[:0]
+    _check(key, events, last, schema)
+    events = events.set_index("event")[schema.carried]
+    if encoder:
+        encoder = encoder.going_on(_table(past), _table(had)["text"]) if past else encoder
+        events, encoder = encoder.step(events)
+        past, had = map(_bytes, encoder.only(events, _table(past).index if past else ()))
+    history = _table(recent) if recent else events[:0]
     alerts = detector.reasons(events, history, above)
-    kept = io.BytesIO()
-    detector.schema.recent(pd.concat([history, events])).to_parquet(kept)
-    state.update((int(events.index[-1]), kept.getvalue()))
+    recent = _bytes(schema.recent(pd.concat([history, events])))
+    state.update((int(events.index[-1]), recent, past, had))
     return alerts.reset_index().assign(key=key)
+
+
+def _bytes(table: pd.DataFrame) -> bytes:
+    table.to_parquet(content := io.BytesIO())
+    return content.getvalue()
+
+
+def _table(content: bytes) -> pd.DataFrame:
+    return pd.read_parquet(io.BytesIO(content))
 
 
 def _check(key: int, events: pd.DataFrame, last: int, schema: Schema = CARDS) -> None:
     """Refuse what cannot be scored, and events that came before: the key's order is its memory."""
-    numbers = ["key", "event", *(name for name in schema.carried if name != schema.key)]
-    wrong = {f"{name} is missing or not finite": ~np.isfinite(events[name]) for name in numbers}
+    numbers = ["key", "event", *schema.numbers, *filter(None, [schema.time])]
+    gap = events[list(schema.carried)].isna() & (schema.missing == "flag")
+    none = {name: ~np.isfinite(events[name]) & ~gap.get(name, False) for name in numbers}
+    wrong = {f"{name} is missing or not finite": rows for name, rows in none.items()}
     wrong |= {f"{schema.key} is missing": events[schema.key].isna()} if schema.key else {}
     steps = np.diff(events["event"], prepend=last)
     wrong |= {f"an event of key {key} comes twice, or after a later one": steps <= 0}

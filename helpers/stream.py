@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,21 @@ from scipy.spatial.distance import cdist
 from scipy.special import expit, logit
 
 from helpers.detector import Detector, kinds
+from helpers.encoder import Encoder
+from helpers.evaluation import capacity
 from helpers.features import is_unusual
 from helpers.files import CourseError, load, to_bytes
 from helpers.files import replace as replace_file
 from helpers.judge import WITNESSES, Judge, judge_inputs
+from helpers.readers import are_keys, as_float, blanks, codes, times
 from helpers.rows import row_sums
-from helpers.rules import RULES, Rule
+from helpers.rules import EVERY, Rule
 from helpers.schema import CARDS, Schema
 from helpers.settings import ALERTS, BLOCK, DELAY, DOUBT, EXPLORE, KEEP, RADIUS, REVIEWED, WINDOW
 
 UNKNOWN = -1  # an alert not yet decided, a truth not yet learned
-LEARNER = "domain-driven learner, version 4"  # the stamp of a saved learner
+CLOSED = -1  # a review that closes an alert without an answer
+LEARNER = "domain-driven learner, version 5"  # the stamp of a saved learner
 DRIFT_BINS = 10  # tenths of the reference: the usual choice for the population stability index
 
 Wrong = float | tuple[float, float]  # share of reviews that say the opposite, or of the honest and the frauds
@@ -45,25 +49,39 @@ def admit(
         schema: what the columns are.
 
     Returns:
-        The admitted events, (n, k) float64 in increasing order, with key and time where the schema has them;
-        and the refused rows with a column `why`: "malformed" (NaN, infinity, a count or share below 0, no
-        number, no key, no time, a column missing or double), "duplicate" (the number was admitted just now)
-        or "late" (number or time is smaller than the last admitted one's). Equal values are no duplicate.
+        The admitted events in increasing order, numbers as float64, with categories, key and time where the
+        schema has them; and the refused rows with a column `why`: "malformed" (NaN, infinity, a count or
+        share below 0, no number, no category, no key, no time, a column missing or double), "duplicate" (the
+        number was admitted just now) or "late" (number or time is smaller than the last admitted one's).
+        Equal values are no duplicate. A number or category may be missing where the schema flags it.
+
+        A time is a number, an object that is a date, or a text as ISO 8601 writes dates. All are of the kind
+        of `last_time`, or else of the first: numbers, dates, or dates with a time zone, which become UTC.
     """
-    known = batch.loc[:, ~batch.columns.duplicated(keep=False)].reindex(columns=schema.carried)
-    values = known.assign(**known[list(schema.columns)].apply(_numbers_only))
-    moment = np.zeros(len(batch))
+    single = batch.loc[:, ~batch.columns.duplicated(keep=False)]
+    known = single.reindex(columns=schema.carried)
+    values = known.assign(**known[list(schema.numbers)].apply(_numbers_only))
+    for name in schema.categories:
+        values[name] = codes(known[name])
+    if schema.key:
+        values[schema.key] = known[schema.key].where(are_keys(known[schema.key]))
+    moments = np.zeros(len(batch) + 1)  # that of the last event comes first
     if schema.time:
-        values[schema.time] = _times(known[schema.time])
-        moment = values[schema.time].to_numpy()
+        told = pd.Series([last_time, *known[schema.time]], dtype=object)
+        moments, _ = times(told, _numbers_only(told).to_numpy())
+        values[schema.time] = moments[1:].set_axis(known.index)
+    lacking = values.isna()
+    if schema.missing == "flag" and set(schema.carried) <= set(single):
+        for name in (*schema.numbers, *schema.categories):
+            lacking[name] &= ~blanks(known[name])
     number = _numbers_only(batch.index.to_series()).to_numpy()
     good = (number % 1 == 0) & (np.abs(number) < 2**53)
-    good &= values.notna().all(axis=1).to_numpy()
-    good &= (values[[*schema.counts, *schema.shares]] >= 0).all(axis=1).to_numpy()
+    good &= ~lacking.any(axis=1).to_numpy()
+    good &= ~(values[[*schema.counts, *schema.shares]] < 0).any(axis=1).to_numpy()
     admitted = np.zeros(len(known), dtype=bool)
-    last, latest = last_event, last_time
+    last, (latest, *moment) = last_event, moments
     for row in np.flatnonzero(good):
-        if number[row] > last and (latest is None or moment[row] >= latest):
+        if number[row] > last and not moment[row] < latest:
             admitted[row], last, latest = True, number[row], moment[row]
     twice = np.isin(number, np.r_[last_event, number[admitted]])
     why = np.where(~good, "malformed", np.where(twice, "duplicate", "late"))
@@ -73,18 +91,8 @@ def admit(
 
 def _numbers_only(column: pd.Series) -> pd.Series:
     """float64, NaN in place of whatever is no finite number."""
-    largest = float(np.finfo(np.float64).max)
-    finite = [
-        v if isinstance(v, Real) and not isinstance(v, bool) and abs(v) <= largest else np.nan for v in column
-    ]
-    return pd.Series(finite, column.index, dtype=np.float64)
-
-
-def _times(column: pd.Series) -> pd.Series:
-    """Numbers or, where there is none, dates; missing in place of whatever is neither."""
-    numbers = _numbers_only(column)
-    dates = numbers.isna().all() and not pd.api.types.is_numeric_dtype(column)
-    return pd.to_datetime(column, errors="coerce") if dates else numbers
+    numbers = [np.nan if isinstance(value, bool) else as_float(value) for value in column]
+    return pd.Series(numbers, column.index, dtype=np.float64).replace([np.inf, -np.inf], np.nan)
 
 
 def review(
@@ -115,16 +123,19 @@ class Learner:
 
     Attributes:
         detector: label-free, frozen.
-        memory: the latest events and reviewed older ones, in time order: columns, place (in the stream; 1,000
-            are a block), reconstruction_error and distance, risk (as scored on arrival), alert (1, 0; -1
-            until its block is over) and truth (1, 0; -1 unless reviewed).
+        memory: the latest events, reviewed older ones and open alerts, in time order: columns, place (in the
+            stream; 1,000 are a block), reconstruction_error and distance, risk (as scored on arrival), alert
+            (1, 0; -1 until its block is over), truth (1, 0; -1 unless reviewed) and why (of an alert that
+            people have been told of).
         weights: (k + 1,) the linear judge, a logistic regression on the scaled inputs; last, its bias.
         judge: the judge of trees, which learns from the same labels.
         explore: reviews without any fraud after which one more alert of a block goes to novel events; 0 if
             none ever does. The first confirmed fraud ends it.
         seed: of the judges to come.
-        alerts: the alert budget, of every 1,000 events.
+        alerts: the alert budget, of every 1,000 events; any positive rate, such as 0.5.
         keep: how many of the latest events are remembered; of older ones the latest reviewed (`REVIEWED`).
+        begun: place of the first event that was scored, from which on the budget counts.
+        encoder: what each key has done so far, where the schema has an encoder.
     """
 
     detector: Detector
@@ -133,18 +144,28 @@ class Learner:
     judge: Judge
     explore: int = EXPLORE
     seed: int = 0
-    alerts: int = ALERTS
+    alerts: float = ALERTS
     keep: int = KEEP
+    begun: int = 0
+    encoder: Encoder | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.alerts, Real) and 0 < self.alerts <= BLOCK):
+            raise CourseError(f"The alert budget is a number above 0 of {BLOCK:,}, not {self.alerts!r}.")
 
     @classmethod
     def start(
-        cls, detector: Detector, warm_up: pd.DataFrame, explore: int = EXPLORE, seed: int = 0, **more: int
+        cls, detector: Detector, warm_up: pd.DataFrame, explore: int = EXPLORE, seed: int = 0, **more: Any
     ) -> Learner:
-        """Begin after the events that the detector was fitted on; they are remembered, not scored."""
+        """Begin after the events that the detector was fitted on; they are remembered, not scored. `more` are
+        `alerts` and `keep`."""
         _check_clock(warm_up.index)
-        place = int(warm_up.index[0]) % BLOCK
+        place, encoder = int(warm_up.index[0]) % BLOCK, detector.schema.encoder
+        if encoder:
+            warm_up, encoder = encoder.step(warm_up)
         memory = _described(detector, warm_up, detector.seen(warm_up), place).assign(alert=0)
         weights = np.zeros(len(detector.schema.columns) + 1)
+        more |= {"begun": place + len(warm_up), "encoder": encoder}
         return cls(detector, memory, weights, detector.judge, explore, seed, **more)
 
     @property
@@ -170,7 +191,11 @@ class Learner:
         the reviews count alike: their log-odds are averaged (an opinion pool: Genest and Zidek, 1986), though
         the detector's risk is a rank and no probability. It is the member whom no review can mislead.
         """
-        return self._risk(self.detector.seen(events))
+        return self._risk(self.detector.seen(self._encoded(events)))
+
+    def _encoded(self, events: pd.DataFrame) -> pd.DataFrame:
+        """Events that come next, or remembered ones, with what the past of their keys says."""
+        return self.encoder.encode(events) if self.encoder else events
 
     def _risk(self, seen: np.ndarray) -> np.ndarray:
         unlearned = self.detector.risk(seen).clip(1e-9)  # no event is beyond what reviews can say
@@ -184,9 +209,15 @@ class Learner:
         event of the blocks that are over now: risk and alert (1 or 0)."""
         if len(events):
             _check_clock(events.index, self.now)
+            schema = self.detector.schema
+            fresh = schema.table(events, schema.carried)
+            schema.clock(pd.concat([self.memory[-1:][schema.carried], fresh]))  # refuses a time that falls
+            encoder = self.encoder
+            if encoder:
+                events, encoder = encoder.step(events)
             seen = self.detector.seen(events)
             fresh = _described(self.detector, events, seen, self.place).assign(risk=self._risk(seen))
-            self.memory = pd.concat([self.memory, fresh])
+            self.memory, self.encoder = pd.concat([self.memory, fresh]), encoder
         return self._decide(self.place // BLOCK * BLOCK)
 
     def close(self) -> pd.DataFrame:
@@ -197,7 +228,8 @@ class Learner:
         """Spend the budget of every block before the place `end`, of a part of one in proportion."""
         due = self.memory[(self.memory["alert"] == UNKNOWN) & (self.memory["place"] < end)]
         for _, block in due.groupby(due["place"] // BLOCK):
-            chosen = self._chosen(block, self.alerts * len(block) // BLOCK)
+            first, after = (block["place"].iloc[[0, -1]] - self.begun + [0, 1]).tolist()
+            chosen = self._chosen(block, capacity(after, self.alerts) - capacity(first, self.alerts))
             self.memory.loc[block.index, "alert"] = chosen.astype(int)
         return self.memory.loc[due.index, ["risk", "alert"]]
 
@@ -223,23 +255,26 @@ class Learner:
 
     def learn(self, reviews: pd.Series) -> None:
         """Take in reviews (event -> truth, 1 or 0) and refit both judges on everything so far. Until the
-        first confirmed fraud there is nothing to learn."""
+        first confirmed fraud there is nothing to learn. -1 closes an alert without an answer."""
         told = pd.to_numeric(reviews, errors="coerce")
         for bad, what in (
             (~reviews.index.isin(self.memory.index), "is of an event that the learner has not seen"),
             (reviews.index.duplicated(keep=False), "comes more than once"),
-            (~told.isin([0, 1]).to_numpy(), "is neither 1 nor 0"),
+            (~told.isin([0, 1, CLOSED]).to_numpy(), "is neither 1 nor 0"),
         ):
             if bad.any():
                 raise CourseError(f"The review of event {reviews.index[bad][0]} {what}: correct or drop it.")
-        self.memory.loc[reviews.index, "truth"] = told.astype(int)
+        self.memory.loc[reviews.index[told == CLOSED], "alert"] = 0
+        told = told[told != CLOSED]
+        self.memory.loc[told.index, "truth"] = told.astype(int)
         self._forget()
         if (self.memory["truth"] == 1).any():
             self._refit()
 
     def _forget(self) -> None:
-        """Drop what is neither among the latest, nor the latest reviewed, nor still to be decided."""
-        kept = (self.memory["alert"] == UNKNOWN).to_numpy(copy=True)  # pandas 3 gives arrays to read only
+        """Drop what is neither among the latest, nor the latest reviewed, nor to be decided or reviewed."""
+        undecided = (self.memory["alert"] == UNKNOWN) | self.memory.index.isin(self.pending)
+        kept = undecided.to_numpy(copy=True)  # pandas 3 gives arrays to read only
         kept[-max(self.keep, WINDOW) :] = True  # those that the next event's window reaches, too
         kept[np.flatnonzero(self.memory["truth"] != UNKNOWN)[-REVIEWED:]] = True
         self.memory = self.memory[kept]
@@ -266,10 +301,28 @@ class Learner:
         self.weights = np.append(line.coef_[0], line.intercept_)
         self.judge = Judge(seed=self.seed, names=self.detector.judge.names).fit(seen, labels, weights)
 
+    def refit(self, events: pd.DataFrame) -> Learner:
+        """A learner with a detector that is fitted anew to the latest of the events it has seen, (n, ...);
+        the reviews of these events, the open alerts and the budget go on."""
+        schema = replace(self.detector.schema, encoder=None)
+        detector = Detector.fit(events, self.seed, rules=self.detector.rules, schema=schema)
+        new = Learner.start(detector, events, self.explore, self.seed, alerts=self.alerts, keep=self.keep)
+        if new.now != self.now:
+            raise CourseError(
+                f"A refit needs the latest events, up to event {self.now - 1}, not {new.now - 1}."
+            )
+        kept = ["risk", "alert", "truth", "why", "place"]
+        new.memory["place"] += self.place - new.place
+        shared = new.memory.index.intersection(self.memory.index)
+        new.memory.loc[shared, kept] = self.memory.loc[shared, kept]
+        new.begun = self.begun
+        new.learn(pd.Series(dtype=np.int64))
+        return new
+
     def reasons(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
         """`Detector.reasons` of consecutive events, with the learner's risk and `resembles`: the latest
         confirmed fraud that looks similar, if any."""
-        frauds = self.memory["truth"] == 1
+        frauds, events = self.memory["truth"] == 1, self._encoded(events)
         alike = np.where(self._alike(events, frauds), self.memory.index[frauds], UNKNOWN)
         latest = pd.Series(alike.max(axis=1, initial=UNKNOWN), events.index, dtype="Int64")
         table = self.detector.reasons(events, history).assign(risk=self.score(events))
@@ -280,7 +333,7 @@ class Learner:
         replace_file(Path(path), to_bytes(LEARNER, self))
 
     @classmethod
-    def load(cls, path: Path | str, rules: Sequence[Rule] = RULES) -> Learner:
+    def load(cls, path: Path | str, rules: Sequence[Rule] = EVERY) -> Learner:
         """Read what `save` wrote; it goes on with the same scores. Args, Raises: as `Detector.load`."""
         return load(path, LEARNER, kinds(rules) | {"Learner": cls}, "replay the stream and save it again")
 
@@ -288,8 +341,8 @@ class Learner:
 def _described(detector: Detector, events: pd.DataFrame, seen: np.ndarray, place: int) -> pd.DataFrame:
     """New events as they are remembered: with what the witnesses say, neither alerted nor reviewed."""
     said = dict(zip(WITNESSES, seen.T[-len(WITNESSES) :], strict=True))
-    blank = {"risk": np.nan, "alert": UNKNOWN, "truth": UNKNOWN}
-    return events[detector.schema.carried].assign(place=place + np.arange(len(events)), **said, **blank)
+    blank = {"risk": np.nan, "alert": UNKNOWN, "truth": UNKNOWN, "why": ""}
+    return events[detector.schema.remembered].assign(place=place + np.arange(len(events)), **said, **blank)
 
 
 def _check_clock(numbers: pd.Index, least: int = 0) -> None:

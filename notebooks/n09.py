@@ -238,17 +238,21 @@ def _described(requests: pd.DataFrame, days: int, first: int) -> pd.DataFrame:
 MODELS = {  # as figures and tables call them; a detector keeps its colour
     "heuristics": ("heuristics, by votes", plots.ORANGE),
     "isolation_forest": plots.DETECTORS["isolation_forest"],
+    "neighbours": ("fifth neighbour", plots.GREY),
+    "mixture": ("mixture of 10", plots.GREY),
     "autoencoder": ("autoencoder", plots.BLUE),
     "distance": ("distance alone", plots.BROWN),
     "xgboost": ("XGBoost on heuristic labels", plots.RED),
     "xgboost_smote": ("XGBoost with SMOTE", plots.PINK),
     "xgboost_without": ("XGBoost without leaking columns", plots.VIOLET),
+    "without_past": ("detector on plain numbers", plots.BROWN),
     "detector": ("detector", plots.GREEN),
     "learner": ("learner, with reviews", plots.WINE),
     "told_everything": ("learner, told everything", plots.SKY),
     "oracle": plots.DETECTORS["oracle"],
 }
-TOLD = {"detector": "the detector finds", "distance": "its distance alone", "heuristics": "the heuristics"}
+PLAIN = ("isolation_forest", "neighbours", "mixture")  # see the plain numbers, and no label
+TOLD = {"detector": "the detector finds", "without_past": "on plain numbers", "heuristics": "the heuristics"}
 
 
 def mirror(f1: pd.DataFrame) -> Figure:

@@ -1,8 +1,12 @@
-"""Notebook 10, your own stream: its figures and its checkers."""
+"""Notebook 10, your own stream: what a table can support, its figure and its checkers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import escape
+from itertools import count
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +14,152 @@ from matplotlib.figure import Figure
 
 from checker import as_number, ask, checker, compare
 from helpers import plots
+from helpers.files import CourseError, replace
+from helpers.readers import read_reviews
 from helpers.rules import SUSPICIOUS
-from helpers.settings import BLOCK
+from helpers.schema import ROLES, Schema
+from helpers.settings import BLOCK, WINDOW
+from helpers.stream import Learner, drift
 from n02 import accused, this_is_a_rule
+
+FEW = 10  # frauds below which a test part says nothing
+MOVED = 0.25  # population stability index from which one usually speaks of drift
+
+
+def look(events: pd.DataFrame, n_train: int, schema: Schema) -> pd.DataFrame:
+    """What a table holds, and what it can and cannot support.
+
+    Args:
+        events: (n, ...) with the schema's columns and, where there is one, its label.
+        n_train: how many of them train.
+
+    Returns:
+        One row a question: `found`, and `so`, what follows from it.
+    """
+    rows = {"events": (f"{len(events):,}, of which {n_train:,} train", _enough(n_train))}
+    roles = [f"{len(getattr(schema, role))} {role}" for role in ROLES if getattr(schema, role)]
+    rows["columns"] = ", ".join(roles), "all of them are looked at"
+    rows["order"] = "no time is named", "the rows are taken as they come; is that their order?"
+    if schema.time:
+        span = pd.Series(events[schema.time].to_numpy()).diff(BLOCK).median()
+        rows["order"] = f"{schema.time} never falls", f"{BLOCK:,} events take {span} of it"
+    rows["key"] = "none", f"bursts are counted among {WINDOW:,} events, whoever they are of"
+    if schema.key:
+        each = events.groupby(schema.key, observed=True).size()
+        several = (each == 1).mean() < 0.5
+        rows["key"] = (
+            f"{len(each):,} of {schema.key}, half with {each.median():.0f} events or fewer",
+            "bursts and repeats are counted a key" if several else "too few return to count bursts a key",
+        )
+    constant = schema.constant(events[:n_train])
+    rows["constant"] = _listed(constant), "left out" if constant else "nothing to leave out"
+    varying = events[[name for name in schema.numbers if name not in constant]]
+    gaps = events[list({*schema.carried} - {schema.key, schema.time})].isna().sum()
+    counted = [f"{name} ({many:,})" for name, many in gaps[gaps > 0].sort_values(ascending=False).items()]
+    rows["gaps"] = _listed(counted), "the training median stands for them" if counted else "none"
+    heavy = [name for name in varying if varying[name].value_counts(normalize=True).iloc[0] >= 0.5]
+    measure = "their standard deviation" if heavy else "robust deviations"
+    rows["mostly one value"] = _listed(heavy), f"measured by {measure}"
+    copies = list(varying.columns[np.triu(varying.corr().abs() > 0.999, 1).any(axis=0)])
+    rows["copies"] = _listed(copies), "count once in the distance" if copies else "none counts twice"
+    twice = events[schema.carried].duplicated().mean()
+    rows["repeated rows"] = f"{twice:.1%}", "kept: a repeat is behaviour" if twice else "none"
+    psi = drift(varying[:n_train], varying[n_train:]).get("psi", pd.Series(dtype=float))
+    moved = [f"{name} ({one:.1f})" for name, one in psi.sort_values(ascending=False).items() if one > MOVED]
+    still = "the inputs stand still; whether abuse changes is not tested"
+    so = "the profile will age; review early" if moved else still
+    rows["drift"] = _listed(moved), so
+    rows["truth"] = "no label is named", "no figure of merit; reviews will tell"
+    if schema.label in events:
+        label = events[schema.label].astype(int)
+        early, late = label[:n_train].sum(), label[n_train:].sum()
+        so = "enough to evaluate" if late >= FEW else "too few to evaluate; trust no figure of these"
+        rows["truth"] = f"{early} in the training part, {late} later", so
+    return pd.DataFrame.from_dict(rows, "index", columns=["found", "so"]).rename_axis("question")
+
+
+def _enough(n_train: int) -> str:
+    if n_train < WINDOW:
+        return f"too few: a profile needs {WINDOW:,} that train"
+    return "enough" if n_train >= 5 * WINDOW else "few: expect thresholds and risks to be rough"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 4} more" if names[4:] else ""
+    return ", ".join(names[:4]) + more or "none"
+
+
+def per_thousand(alerts: float, events: pd.DataFrame, schema: Schema, day: float = 1) -> float:
+    """The alert budget, of 1,000 events, that so many alerts a day come to at the pace of these events. `day`
+    is how long a day is where the time is a number, in its unit."""
+    time = events[schema.time]
+    span = (time.iloc[-1] - time.iloc[0]) / (
+        day if pd.api.types.is_numeric_dtype(time) else pd.Timedelta(days=1)
+    )
+    days = max(span, 1.0)
+    return float(f"{alerts * days * BLOCK / len(events):.4g}")
+
+
+def training_rows(events: pd.DataFrame, schema: Schema, train: float | str) -> int:
+    """How many events train: a share of them, a number of rows, or all before a date."""
+    if not isinstance(train, str):
+        return int(train * len(events) if train < 1 else train)
+    if not schema.time or not pd.api.types.is_datetime64_any_dtype(events[schema.time]):
+        raise CourseError(
+            f"TRAIN is the date {train!r}, but the table has no time of dates: give a number of rows."
+        )
+    border = pd.to_datetime(train, utc=getattr(events[schema.time].dtype, "tz", None) is not None)
+    return int((events[schema.time] < border).sum())
+
+
+def put_aside(folder: Path) -> Path | None:
+    """Move a folder out of the way, if there is one, under the next free name; gives this name."""
+    if not folder.exists():
+        return None
+    numbers = (number for number in count(1) if not folder.with_name(f"{folder.name}-{number}").exists())
+    return folder.rename(folder.with_name(f"{folder.name}-{next(numbers)}"))
+
+
+def review_desk(learner: Learner, path: Path | str, show: int = 5) -> Any:
+    """A widget that shows one alert after the other, with its reason and the `show` latest events of its key,
+    and writes each answer to `path` at once. What `path` answers already does not come again."""
+    import ipywidgets as widgets
+    from IPython.display import display
+
+    path, schema, memory = Path(path), learner.detector.schema, learner.memory
+    answers = read_reviews(path).to_dict() if path.exists() else {}
+    riskiest = memory.loc[learner.pending].sort_values("risk", ascending=False, kind="stable").index
+    queue = [event for event in riskiest if event not in answers]
+    said, recent = widgets.HTML(), widgets.Output()
+    buttons = {name: widgets.Button(description=name) for name in ("fraud", "legitimate", "later")}
+
+    def turn() -> None:
+        recent.clear_output()
+        for button in buttons.values():
+            button.disabled = not queue
+        said.value = f"{len(answers)} reviewed, nothing is left; the answers are in {path.name}."
+        if queue:
+            event = memory.loc[queue[0]]
+            said.value = f"<b>Event {queue[0]}</b>, {len(queue)} to go: {escape(event['why'])}"
+            past = memory.loc[: queue[0], schema.carried]
+            past = past[past[schema.key] == event[schema.key]] if schema.key else past
+            with recent:
+                display(past.tail(show))
+
+    def answer(button: widgets.Button) -> None:
+        event = queue.pop(0)
+        if button.description == "later":
+            queue.append(event)
+        else:
+            answers[event] = int(button.description == "fraud")
+            table = pd.Series(answers, name="review").rename_axis("event")
+            replace(path, table.to_csv())
+        turn()
+
+    for button in buttons.values():
+        button.on_click(answer)
+    turn()
+    return widgets.VBox([said, widgets.HBox(list(buttons.values())), recent])
 
 
 def queue(risk: pd.Series, alerted: pd.Series) -> Figure:

@@ -1,6 +1,8 @@
 """helpers/desk.py and notebook 10: look, alert, review, learn, with tables and files as people have them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pandas as pd
 import pytest
 from sandbox import assert_one_sentence
 
+import n10
 from helpers import data, desk
 from helpers.detector import Detector
 from helpers.files import CourseError
@@ -58,15 +61,15 @@ def learner(fitted, sealed) -> Learner:
 
 
 def test_look_says_what_a_table_can_support(table):
-    found = desk.look(table, FIRST, PAYMENTS)["found"].to_dict()
+    found = n10.look(table, FIRST, PAYMENTS)["found"].to_dict()
     frauds = table["confirmed_fraud"].astype(bool)
     told = {"events": "4,000, of which 1,500 train", "order": "no time is named", "key": "none"}
     told |= {"truth": f"{frauds[:FIRST].sum()} in the training part, {frauds[FIRST:].sum()} later"}
     assert told.items() <= found.items() and frauds[:FIRST].any()
     for left, so in ((10, "enough to evaluate"), (9, "too few to evaluate; trust no figure of these")):
-        assert desk.look(table, table.index[frauds][-left], PAYMENTS).loc["truth", "so"] == so
+        assert n10.look(table, table.index[frauds][-left], PAYMENTS).loc["truth", "so"] == so
     for n_train, so in ((999, "too few"), (1_000, "few: "), (4_999, "few: "), (5_000, "enough")):
-        assert desk._enough(n_train).startswith(so)
+        assert n10._enough(n_train).startswith(so)
 
 
 def test_look_names_what_is_constant_heavy_copied_repeated_and_moved(table):
@@ -76,24 +79,24 @@ def test_look_names_what_is_constant_heavy_copied_repeated_and_moved(table):
         component_4=2 * table["component_3"] + 1,
         component_5=table["component_5"] + 5.0 * (np.arange(len(table)) >= FIRST),
     )
-    found = desk.look(odd, FIRST, PAYMENTS)
+    found = n10.look(odd, FIRST, PAYMENTS)
     told = {"constant": "component_1", "mostly one value": "component_2", "copies": "component_4"}
     told |= {"repeated rows": f"{odd[list(PAYMENTS.columns)].duplicated().mean():.1%}"}
     assert told.items() <= found["found"].to_dict().items() and found.loc["constant", "so"] == "left out"
     assert found.loc["drift", "found"].startswith("component_5 (")
     many = table.assign(**{f"component_{i}": 1.0 for i in range(1, 7)})
-    assert desk.look(many, FIRST, PAYMENTS).loc["constant", "found"].endswith("component_4 and 2 more")
+    assert n10.look(many, FIRST, PAYMENTS).loc["constant", "found"].endswith("component_4 and 2 more")
 
 
 def test_look_at_a_key_a_time_and_no_label():
     schema = Schema(axes=("x",), key="who", time="t")
     table = pd.DataFrame({"x": np.random.default_rng(0).normal(size=3_000), "who": range(3_000), "t": 1.0})
     told = {"order": "t never falls", "truth": "no label is named"}
-    found = desk.look(table, 1_800, schema)
+    found = n10.look(table, 1_800, schema)
     assert told.items() <= found["found"].to_dict().items()
     assert found.loc["key", "so"] == "too few return to count bursts a key"
     told = {"key": "bursts and repeats are counted a key", "order": "1,000 events take 1000.0 of it"}
-    found = desk.look(table.assign(who=table["who"] // 2, t=range(3_000)), 1_800, schema)
+    found = n10.look(table.assign(who=table["who"] // 2, t=range(3_000)), 1_800, schema)
     assert told.items() <= found["so"].to_dict().items()
 
 
@@ -103,10 +106,10 @@ def test_alerts_are_the_riskiest_with_reasons_and_the_events_own_columns(learner
     assert set(read.index) == set(written.index) == set(learner.pending) and len(read) == 10
     assert read["risk"].is_monotonic_decreasing and read["review"].isna().all()
     own = learner.memory.loc[read.index]
-    assert np.allclose(read[PAYMENTS.carried], own[PAYMENTS.carried], rtol=1e-5)
-    whole = learner.reasons(sealed[0][FIRST : FIRST + 500], sealed[0][:FIRST])
-    assert set(read) == {"review", *whole, *PAYMENTS.carried}
-    assert (written["burst"] == whole.loc[written.index, "burst"]).all() and written["burst"].any()
+    pd.testing.assert_frame_equal(read[PAYMENTS.carried], own[PAYMENTS.carried], check_exact=True)
+    whole = learner.reasons(sealed[0][FIRST : FIRST + 500], sealed[0][:FIRST]).loc[written.index]
+    assert list(read) == ["review", "risk", "one_in", "why", *PAYMENTS.carried]
+    pd.testing.assert_frame_equal(written[["one_in", "why"]], whole[["one_in", "why"]])
     quiet = desk.write_alerts(Learner.start(fitted, sealed[0][:FIRST]), tmp_path / "alerts.csv")
     header = (tmp_path / "alerts.csv").read_text(encoding="utf-8-sig").strip().split(",")
     assert len(quiet) == 0 and set(header) == {"event", *read}
@@ -152,7 +155,7 @@ def test_a_broken_file_of_reviews_is_one_sentence(learner, tmp_path):
     path = tmp_path / "reviews.csv"
     for text, sentence in (  # what else the reader finds, test_readers.py tests
         ("event,review\n{0},1\n{1},yse\n", "has 'yse' in column review, row 1"),
-        ("event,review\n{0},1\n7,0\n", "reviews event 7, which was never alerted"),
+        ("event,review\n{0},1\n9999,0\n", "reviews event 9999, which has not come yet"),
     ):
         path.write_text(text.format(*learner.pending))
         with pytest.raises(CourseError, match=f"{sentence}.*; nothing was learned") as caught:
@@ -211,3 +214,135 @@ def test_a_broken_table_is_one_sentence(raw, monkeypatch, tmp_path):
         with pytest.raises((ValueError, FileNotFoundError, CourseError), match=sentence) as caught:
             lived(monkeypatch, tmp_path, **OTHER | {"FILE": str(path)} | told)
         assert_one_sentence(str(caught.value))
+
+
+# --- Monday --------------------------------------------------------------------------------------
+
+SHOPS = Schema(
+    amounts=("sum",), counts=("tries",), categories=("land",), missing="flag", key="who", time="ms"
+)
+
+
+@pytest.fixture(scope="module")
+def shops() -> pd.DataFrame:
+    """Sums of many digits, times in epoch milliseconds, gaps, and a customer whose name is a formula."""
+    draw = np.random.default_rng(1)
+    table = pd.DataFrame({"sum": draw.lognormal(9, 2, 2_600).round(2), "tries": draw.poisson(1, 2_600) * 1.0})
+    table.loc[2_000:, "sum"] *= np.where(draw.random(600) < 0.02, 300, 1)
+    table.loc[draw.random(2_600) < 0.1, "tries"] = np.nan
+    table["land"] = draw.choice(["DE", "-FR", None], 2_600)
+    return table.assign(
+        who=draw.choice(["=1+1", "b", "@c"], 2_600), ms=1_730_137_000_000.0 + np.arange(2_600)
+    )
+
+
+@pytest.fixture
+def served(shops) -> Learner:
+    learner = Learner.start(Detector.fit(shops[:1_500], schema=SHOPS), shops[:1_500], alerts=10, keep=1_000)
+    learner.watch(shops[1_500:2_500])
+    learner.close()
+    return learner
+
+
+def test_alerts_hold_columns_as_they_are_and_no_formula(served, shops, tmp_path):
+    desk.write_alerts(served, path := tmp_path / "alerts.csv")
+    raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig").set_index("event")
+    own = shops.loc[raw.index.astype(int)]
+    assert len(raw) == 10 and (raw["ms"] == own["ms"].astype("int64").astype(str).to_numpy()).all()
+    assert (raw["sum"].astype(float).to_numpy() == own["sum"].to_numpy()).all()
+    assert (raw["tries"] == own["tries"].astype("Int64").astype(str).replace("<NA>", "").to_numpy()).all()
+    assert not raw[["who", "land", "why"]].stack().str.startswith(tuple("=+-@")).any()
+    assert raw["who"].str.startswith("'=1+1").any() and (raw["land"] == "'-FR").any()
+
+
+def test_reviews_of_any_event_count_and_open_alerts_wait_until_they_are_closed(
+    served, shops, tmp_path, capsys
+):
+    path, (first, second, *_) = tmp_path / "reviews.csv", served.pending
+    quiet = int(served.memory.index[served.memory["alert"] == 0][-1])
+    served.learn(pd.Series(dtype=int))
+    path.write_text(f"event,review\n{first},closed\n{quiet},1\n3,0\n")
+    told = desk.reviewed(served, path)
+    assert told.to_dict() == {first: -1, quiet: 1}  # a customer's report, and an alert without an answer
+    assert capsys.readouterr().out == "1 of 3 reviews are of events too long ago to learn from.\n"
+    why = desk.write_alerts(served, tmp_path / "alerts.csv")["why"]
+    served.learn(told)
+    assert first not in served.pending and served.memory["truth"][quiet] == 1
+    assert desk.reviewed(served, path).empty
+    for more in range(2):
+        served.watch(
+            shops[-100:]
+            .assign(ms=shops["ms"].iloc[-1])
+            .set_axis(range(3_000 + 2_000 * more, 3_100 + 2_000 * more))
+        )
+    served.learn(pd.Series(dtype=int))
+    assert second in served.pending
+    later = desk.write_alerts(served, tmp_path / "alerts.csv")
+    assert later["why"][second] == why[second] and first not in later.index
+
+
+def test_another_table_budget_or_schema_is_one_sentence(served, shops):
+    desk.check_same(served, shops, SHOPS, 10)
+    for events, schema, alerts, sentence in (
+        (shops, SHOPS, 5, "The learner's budget is 10 of 1,000 events, not 5"),
+        (shops, Schema(amounts=("sum",), key="who", time="ms"), 10, "fitted on another schema: land, tries"),
+        (shops[10:].reset_index(drop=True), SHOPS, 10, "Event 1500 is not what it was when the learner saw"),
+        (shops[:2_000], SHOPS, 10, "Event 2000 is not what it was"),
+    ):
+        with pytest.raises(CourseError, match=sentence) as caught:
+            desk.check_same(served, events, schema, alerts)
+        assert_one_sentence(str(caught.value))
+
+
+def test_a_late_batch_is_refused_and_nothing_of_it_remembered(served, shops, tmp_path):
+    now, late = served.now, shops[2_500:].assign(ms=0.0)
+    with pytest.raises(ValueError, match="ms of event 2500 is before that of the event above it"):
+        served.watch(late)
+    assert served.now == now and len(desk.write_alerts(served, tmp_path / "alerts.csv")) == 10
+    served.watch(shops[2_500:])
+
+
+def test_a_review_desk_saves_every_click_and_goes_on_where_it_was(served, tmp_path):
+    path = tmp_path / "reviews.csv"
+    for clicks in (("fraud", "later", "legitimate"), ("fraud",)):
+        said, buttons, _ = n10.review_desk(served, path).children
+        for name in clicks:
+            next(button for button in buttons.children if button.description == name).click()
+    riskiest = served.memory.loc[served.pending].sort_values("risk", ascending=False, kind="stable").index
+    answers = pd.read_csv(path, index_col="event")["review"]
+    assert answers.to_dict() == {riskiest[0]: 1, riskiest[2]: 0, riskiest[1]: 1}
+    assert said.value.startswith(f"<b>Event {riskiest[3]}</b>, 7 to go: ")
+    assert len(desk.reviewed(served, path)) == 3
+
+
+def test_training_rows_budget_a_day_and_what_is_put_aside(shops, tmp_path):
+    dates = shops.assign(ms=pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(2_600), unit="h"))
+    assert [n10.training_rows(dates, SHOPS, train) for train in (0.5, 700, "2026-01-03")] == [1_300, 700, 48]
+    with pytest.raises(
+        CourseError, match="TRAIN is the date '2026-01-03', but the table has no time of dates"
+    ):
+        n10.training_rows(shops, SHOPS, "2026-01-03")
+    assert n10.per_thousand(0.12, dates, SHOPS) == 4.998 and n10.per_thousand(13, shops, SHOPS, 2_599) == 5
+    folder = tmp_path / "desk"
+    assert n10.put_aside(folder) is None
+    for name in ("desk-1", "desk-2"):
+        (folder / "kept").mkdir(parents=True)
+        assert n10.put_aside(folder) == tmp_path / name and not folder.exists()
+
+
+@pytest.mark.slow
+def test_the_job_goes_on_after_a_call_that_was_killed(tmp_path):
+    """As a job, in processes of its own; the second is killed before it has written its alerts."""
+    folder, table = tmp_path / "desk", ROOT / "data/example_sessions.csv"
+    kill = "import os, runpy, sys; from helpers import desk; desk.write_alerts = lambda *_: os._exit(9); "
+    kill += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    job, said = [ROOT / "notebooks/job.py", table, folder], []
+    for killed in (False, True, False):
+        command = [sys.executable, *(["-c", kill] if killed else []), *job]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, cwd=tmp_path)
+        assert done.returncode == 9 * killed and not done.stderr, done.stderr
+        said.append(done.stdout)
+        pd.read_csv(folder / "alerts.csv").assign(review=1).to_csv(folder / "reviews.csv", index=False)
+    assert said[0] == "0 reviews learned, 1,000 events scored, 5 alerts are open.\n"
+    assert said[2] == "0 reviews learned, 1,000 events scored, 10 alerts are open.\n"
+    assert pd.read_csv(folder / "alerts.csv")["event"].between(7_000, 8_999).all()

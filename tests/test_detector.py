@@ -134,15 +134,24 @@ def test_reasons_are_the_same_for_any_cut_given_the_history_without_which_no_bur
 
 
 def test_reasons_say_what_each_part_says(detector, events, scores, reasons):
-    assert list(reasons) == ["risk", "rules", "burst", "repeats", "farthest", "robust_z"]
+    assert list(reasons) == ["risk", "one_in", "rules", "burst", "repeats", "why"]
     np.testing.assert_array_equal(reasons["risk"], scores)
     counts = behaviour(events, detector.profile)[["burst", "repeats"]]
     pd.testing.assert_frame_equal(reasons[["burst", "repeats"]], counts)
-    z = pd.DataFrame(detector.profile.z_scores(events), events.index, COLUMNS)
-    assert reasons["farthest"].tolist() == z.abs().idxmax(axis=1).tolist()
-    assert (reasons["robust_z"].abs() == z.abs().max(axis=1)).all() and (reasons["robust_z"] < 0).any()
-    (said,) = detector.reasons(events[:1].assign(Amount=25_000.0)).to_dict("records")
-    assert "high_amount" in said["rules"] and said["farthest"] == "Amount" and said["robust_z"] > 3
+    scaled = pd.DataFrame(detector.scaling.transform(events), events.index, COLUMNS)
+    low, half, _ = detector.profile.usual["V3"]
+    for (_, row), why in zip(scaled.iterrows(), reasons["why"], strict=True):
+        first, second = row.abs().sort_values(ascending=False, kind="stable").index[:2]
+        assert 0 <= why.index(f"{first} is ") < why.index(f"{second} is ")
+    (said,) = detector.reasons(events[:1].assign(Amount=25_000.0, V3=-40.25)).to_dict("records")
+    assert (
+        "high_amount" in said["rules"]
+        and "Far more than customers usually spend. V3 is -40.2; " in said["why"]
+    )
+    assert (
+        f"usually it is about {half:.3g}, and 99.9 % of the training events have at least {low:.3g}."
+        in said["why"]
+    )
 
 
 def test_one_seed_one_detector_and_the_truth_is_not_looked_at(detector, train, events, saved, tmp_path):

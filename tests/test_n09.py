@@ -107,15 +107,15 @@ def test_learning_beats_the_heuristic_and_truth_beats_learning():
     assert 1.5 * heuristic < learned < possible < 0.95
 
 
-def test_titles_say_what_the_distance_alone_finds_where_that_was_measured():
-    found = pd.DataFrame({"heuristics": [10, 20], "distance": [29, 31], "detector": [34, 36]})
+def test_titles_say_what_plain_numbers_find_where_that_was_measured():
+    found = pd.DataFrame({"heuristics": [10, 20], "without_past": [29, 31], "detector": [34, 36]})
     figures = (
         n09.found_in_sessions(found.loc[1], 90),
         n09.over_worlds(found),
-        n09.over_worlds(found.drop(columns="distance")),
+        n09.over_worlds(found.drop(columns="without_past")),
     )
     assert [figure.axes[0].get_title(loc="left").replace("\n", " ") for figure in figures] == [
-        "Of 90 abused account-days the detector finds 36, its distance alone 31, the heuristics 20",
-        "On average over 2 worlds the detector finds 35, its distance alone 30, the heuristics 15",
+        "Of 90 abused account-days the detector finds 36, on plain numbers 31, the heuristics 20",
+        "On average over 2 worlds the detector finds 35, on plain numbers 30, the heuristics 15",
         "On average over 2 worlds the detector finds 35, the heuristics 15",
     ]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from course import results, sweep
-from helpers import data, evaluation, settings
+from helpers import data, encoder, evaluation, settings
 from helpers.judge import Judge
 from helpers.settings import ROOT
 
@@ -57,6 +57,8 @@ def test_the_limits_table_holds_the_constants_as_they_are():
     ] == f"{Judge.trees}, {Judge.depth}, {Judge.learning_rate:g}".replace("0.", ".")
     crowds, ring, _ = row["`CROWDS`, `RING`, Fisher's combination"].split(", ")
     assert (int(crowds), float(ring)) == (settings.CROWDS, settings.RING)
+    past = f"{encoder.PRIOR:g} events, {encoder.FAR:g} deviations, {encoder.MANY} values"
+    assert row["`PRIOR`, `FAR`, `MANY` of a key's past"] == past
     assert row["`KEEP`, `REVIEWED`"] == f"{settings.KEEP:,} events, {settings.REVIEWED} reviews"
     assert row["learner: labels, `EXPLORE`, three equal votes"].endswith(f"{settings.EXPLORE} reviews")
 

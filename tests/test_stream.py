@@ -1,6 +1,9 @@
 """helpers/stream.py: what comes in, what the learner may know, and that it goes on after a restart."""
 
+import datetime as dt
+import math
 from dataclasses import replace
+from decimal import Decimal
 from itertools import pairwise
 
 import numpy as np
@@ -131,9 +134,9 @@ def test_risk_is_the_average_of_three_log_odds_with_the_same_bits_for_any_cut(le
 def test_a_foreign_bundle_or_one_of_an_older_version_is_refused_in_one_sentence(cold, tmp_path):
     cold.detector.save(bad := tmp_path / "bad.zip")
     older = to_bytes("domain-driven learner, version 3", cold)
-    for content, stamp in ((bad.read_bytes(), "detector, version 4"), (older, "learner, version 3")):
+    for content, stamp in ((bad.read_bytes(), "detector, version 5"), (older, "learner, version 3")):
         bad.write_bytes(content)
-        said = f"^bad.zip is not a learner .*'domain-driven {stamp}', not .* version 4'.*: replay the stream"
+        said = f"^bad.zip is not a learner .*'domain-driven {stamp}', not .* version 5'.*: replay the stream"
         with pytest.raises(ValueError, match=said):
             Learner.load(bad)
 
@@ -217,7 +220,46 @@ def test_old_events_are_forgotten_and_the_latest_reviewed_ones_are_not(
     assert short.memory["alert"][-1_900:-900].sum() == 5
     monkeypatch.setattr(stream, "REVIEWED", 4)
     short.learn(pd.Series(dtype=int))
+    waiting = short.pending[short.pending < short.now - 1_000]
+    assert (
+        set(short.memory.index[:-1_000]) == {*reviewed[reviewed].index[-4:], *waiting} and len(waiting) == 5
+    )
+    short.learn(pd.Series(stream.CLOSED, waiting))  # without an answer
     assert short.memory.index[:-1_000].tolist() == reviewed[reviewed].index[-4:].tolist()
+
+
+RATES = (0.2, 0.5, 1, 2, 2.5, 5, 12.34, 300)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("cut", [50, 150, 333, 1_000, 2_700])
+def test_any_rate_is_spent_to_the_last_alert_whatever_the_cut_into_rounds(cold, live, rate, cut, monkeypatch):
+    monkeypatch.setattr(Detector, "seen", lambda self, events: np.zeros((len(events), 9)))
+    monkeypatch.setattr(Learner, "_risk", lambda self, seen: np.linspace(0, 0.9, len(seen)))
+    learner = replace(cold, alerts=rate)
+    for begin in range(0, len(live), cut):
+        learner.watch(live[begin : begin + cut])
+        learner.close()
+        scored = min(begin + cut, len(live))
+        assert (learner.memory["alert"][-scored:] == 1).sum() == math.floor(round(rate * scored / 1_000, 9))
+
+
+@pytest.mark.parametrize("rate", [0, -1, 1_001, np.nan, "5"])
+def test_a_budget_that_is_none_is_one_sentence(cold, rate):
+    with pytest.raises(CourseError, match="The alert budget is a number above 0 of 1,000, not"):
+        replace(cold, alerts=rate)
+
+
+def test_a_refit_keeps_reviews_open_alerts_and_the_budget(learner, live):
+    learner = played(replace(learner), live[:0], None)
+    new = learner.refit(live[-2_000:])
+    shared = new.memory.index.intersection(learner.memory.index)
+    kept = ["risk", "alert", "truth", "place"]
+    pd.testing.assert_frame_equal(new.memory.loc[shared, kept], learner.memory.loc[shared, kept])
+    assert (new.now, new.place, new.begun, new.alerts) == (learner.now, learner.place, learner.begun, 5)
+    assert set(new.pending) == set(learner.pending) and new.detector.profile.events == 2_000
+    with pytest.raises(CourseError, match="A refit needs the latest events"):
+        learner.refit(live[:2_000])
 
 
 def test_a_stream_may_begin_with_event_0(fitted, warm_up):
@@ -275,7 +317,8 @@ def test_clean_events_are_admitted_and_numbers_that_come_again_or_late_are_not()
 
 def test_what_is_no_finite_number_is_malformed_and_does_not_move_the_clock():
     no_numbers = [np.nan, np.inf, -np.inf, "1.0", "", None, True, np.bool_(1), b"1", [1], pd.NaT]
-    for value in [*no_numbers, pd.Timestamp(0), 10**400]:
+    no_numbers += [pd.Timestamp(0), 10**400, np.float32(np.inf), np.timedelta64(1), Decimal("sNaN")]
+    for value in no_numbers:
         batch = clean([1, 900, 3]).astype(object)
         batch.at[900, "V3"] = value
         admitted, refused = admit(batch)
@@ -299,8 +342,69 @@ def test_key_and_time_are_needed_and_time_does_not_fall(time):
     assert refused["why"].to_dict() == {3: "late", 5: "malformed"}
     last = admitted["when"].iloc[1]
     assert whys(batch[:2], schema=schema, last_time=last) == ["late"]
-    for name, value in (("n", -1), ("part", -0.1), ("who", None)):
+    for name, value in (
+        ("n", -1),
+        ("part", -0.1),
+        ("who", None),
+        ("who", " Null"),
+        ("who", "-"),
+        ("who", {}),
+    ):
         assert whys(batch[:1].assign(**{name: value}), schema=schema) == ["malformed"]
+
+
+ZONE = dt.timezone(dt.timedelta(hours=2))
+NUMBERS = [1, np.float32(2), Decimal(3)]
+LOCAL = ["2026-01-01", "2026-01-01T00:00:00.5", dt.date(2026, 1, 2), dt.datetime(2026, 1, 3)]
+LOCAL += [pd.Timestamp("2026-01-04"), np.datetime64("2026-01-05"), "2026-01-06 01:00"]
+ZONED = ["2026-10-25T02:59:50+02:00", "2026-10-25 02:00:00+01:00", dt.datetime(2026, 10, 26, tzinfo=ZONE)]
+ODD = [None, pd.NaT, "", "now", "today", "2026", "5", "01.02.2026", "13/01/2026", "2026-02-30", "9999-12-31"]
+ODD += [dt.datetime.min, dt.date.max, np.datetime64("9999-12-31"), np.datetime64("NaT"), True, b"2026-01-01"]
+ODD += [[1], 10**5000, np.inf, Decimal("NaN"), dt.time(1), pd.Timedelta(1), np.timedelta64(1), {}, object()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [(NUMBERS, "float64"), (LOCAL, "datetime64[ns]"), (ZONED, "datetime64[ns, UTC]")],
+)
+def test_times_are_of_the_kind_of_the_last_one_or_the_first_and_the_rest_is_malformed(kind, dtype):
+    schema = Schema(counts=("n",), time="when")
+    others = [time for other in (NUMBERS, LOCAL, ZONED) if other is not kind for time in other]
+    times = [*ODD, *kind, *others, *ODD]
+    batch = pd.DataFrame({"n": 1, "when": pd.Series(times, dtype=object)})
+    admitted, refused = admit(batch, schema=schema)
+    assert admitted.index.tolist() == [*range(len(ODD), len(ODD) + len(kind))]
+    assert set(refused["why"]) == {"malformed"} and admitted["when"].is_monotonic_increasing
+    assert admitted["when"].dtype == dtype
+    turned = batch[::-1].set_axis(batch.index)  # others come first, but the last time tells
+    assert "late" in whys(turned, schema=schema, last_time=kind[-1])
+    assert len(admit(turned, schema=schema, last_time=kind[0])[0])
+    assert whys(turned[: len(ODD)], schema=schema, last_time=kind[0]) == ["malformed"] * len(ODD)
+
+
+@pytest.mark.parametrize("missing", ["refuse", "flag"])
+def test_a_missing_number_or_category_is_malformed_or_flagged(missing):
+    schema = Schema(counts=("n",), categories=("shop",), key="who", missing=missing)
+    good = pd.DataFrame({"n": 1.0, "shop": ["007", 7.0], "who": "a"}).astype(object)
+    assert admit(good, schema=schema)[0]["shop"].tolist() == ["007", "7"]
+    for name, blank in ((n, b) for n in good for b in (None, np.nan, pd.NaT, "", "NULL", " n/a", "NaN", "-")):
+        batch = good.copy()
+        batch[name].array[1] = blank
+        batch = batch.set_axis([1, 2])
+        admitted, refused = admit(batch, schema=schema)
+        flagged = missing == "flag" and name != "who"
+        assert refused["why"].tolist() == ([] if flagged else ["malformed"])
+        assert not flagged or admitted.isna().sum().to_dict() == {"n": 0, "shop": 0, "who": 0} | {name: 1}
+    for name, bad in (
+        ("n", "x"),
+        ("n", Decimal("sNaN")),
+        ("n", np.inf),
+        ("n", -1),
+        ("shop", [1]),
+        ("shop", 1.5),
+    ):
+        assert whys(good.assign(**{name: [bad] * 2}), schema=schema) == ["malformed"] * 2
+    assert whys(good.drop(columns="n"), schema=schema) == ["malformed"] * 2
 
 
 @settings(max_examples=10, deadline=None)

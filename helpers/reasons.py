@@ -1,0 +1,58 @@
+"""Why an event is risky: one sentence in the table's own words and units, the same for every seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from helpers.schema import Schema
+
+TOLD = 2  # rules and columns that a reason names at most, of each
+
+
+def reasons(
+    events: pd.DataFrame, scaled: np.ndarray, says: Sequence[list[str]], known: pd.DataFrame, schema: Schema
+) -> list[str]:
+    """One sentence or some for each of n encoded events.
+
+    Args:
+        events: (n, ...) with the schema's columns and, where it has an encoder, what this adds.
+        scaled: (n, k) scaled inputs; the largest ones are named.
+        says: what the experts say whose rules flag the event.
+        known: `Profile.usual`.
+    """
+    encoder, key = schema.encoder, schema.key
+    derived = {name: name.rpartition("_")[::2] for name in (encoder.derived if encoder else ())}
+    means = encoder.usual(events).to_dict("records") if key and encoder else [{}] * len(events)
+
+    def said(column: str, row: dict[str, Any], mean: dict[str, float]) -> str:
+        name, kind = derived.get(column, (column, ""))
+        value = row[name]
+        if kind == "new":
+            return f"{name} {value} is new for this {key}."
+        if kind == "missing":
+            return f"{name} is missing."
+        if kind == "rarity":
+            count = f"{encoder.count(name, value):,} of {encoder.events:,} training events have it"
+            return f"{name} {value} is rare: {count}."
+        low, half, high = known[name]
+        mostly = (
+            f"this {key} usually has {plain(mean[name])}" if kind else f"usually it is about {plain(half)}"
+        )
+        side = f"at most {plain(high)}" if value >= half else f"at least {plain(low)}"
+        return f"{name} is {plain(value)}; {mostly}, and 99.9 % of the training events have {side}."
+
+    told = []
+    order = np.argsort(-np.abs(scaled), axis=1, kind="stable")[:, :TOLD]
+    for row, mean, words, places in zip(events.to_dict("records"), means, says, order, strict=True):
+        columns = [said(schema.columns[place], row, mean) for place in places]
+        told.append(" ".join([*words[:TOLD], *dict.fromkeys(columns)]))
+    return told
+
+
+def plain(value: float) -> str:
+    """A number as people write it, without exponent, in three digits or as many as its whole part has."""
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

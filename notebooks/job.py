@@ -1,0 +1,74 @@
+"""The loop of notebook 10 as a job: every call is one round.
+
+    python job.py TABLE FOLDER
+
+TABLE grows at its end. FOLDER holds learner.zip, alerts.csv for people, and reviews.csv with their answers.
+After a call that was killed, the next one goes on. Copy this file, and change what stands between the two
+lines.
+"""
+
+import sys
+from pathlib import Path
+
+from helpers import data, desk
+from helpers.detector import Detector
+from helpers.files import CourseError
+from helpers.rules import SUSPICIOUS, Rule, usual_book
+from helpers.schema import Schema
+from helpers.stream import Learner
+
+# ---------------------------------------------------------------------------------------------------
+SCHEMA = Schema(
+    counts=("license_cnt", "dist_dev_id_cnt", "dist_ip_cnt", "dist_country_cnt", "failed_cnt"),
+    shares=("mismatch_pct",),
+    key="account",
+    time="day",
+)
+TRAIN = 6_000  # the first events of the table, which teach
+PER_THOUSAND = 5  # alerts that the team has time for, of 1,000 events
+BATCH = 1_000  # events a round, at most
+
+
+def devices_and_addresses(facts, thresholds):
+    return (facts["dist_dev_id_cnt"] >= 4) & (facts["dist_ip_cnt"] >= 4)
+
+
+MINE = Rule(
+    name="devices_and_addresses",
+    says="Many devices at many addresses in one day.",
+    streaming="a shared or sold account",
+    threshold_from="an expert's number",
+    vote=SUSPICIOUS,
+    test=devices_and_addresses,
+)
+# ---------------------------------------------------------------------------------------------------
+BOOK = (MINE, *usual_book(SCHEMA))
+
+
+def round_of(table: str, folder: Path) -> str:
+    """Learn from the reviews, score what is new, write the alerts; what happened, in one line."""
+    kept, back = folder / "learner.zip", folder / "reviews.csv"
+    events, _ = data.seal(data.load_events(table, None, schema=SCHEMA), SCHEMA)
+    if kept.exists():
+        learner = Learner.load(kept, rules=BOOK)
+        desk.check_same(learner, events, SCHEMA, PER_THOUSAND)
+        told = desk.reviewed(learner, back) if back.exists() else ()
+        if len(told):
+            learner.learn(told)
+    else:
+        train, told = events[:TRAIN], ()
+        learner = Learner.start(Detector.fit(train, rules=BOOK, schema=SCHEMA), train, alerts=PER_THOUSAND)
+    new = events[events.index >= learner.now][:BATCH]
+    learner.watch(new)
+    learner.close()
+    learner.save(kept)  # before people see an alert, and after, with its reasons
+    alerts = desk.write_alerts(learner, folder / "alerts.csv")
+    learner.save(kept)
+    return f"{len(told)} reviews learned, {len(new):,} events scored, {len(alerts)} alerts are open."
+
+
+if __name__ == "__main__":
+    try:
+        print(round_of(sys.argv[1], Path(sys.argv[2])))
+    except (CourseError, OSError, ValueError) as error:
+        sys.exit(str(error))

@@ -1,0 +1,138 @@
+"""helpers/encoder.py and helpers/reasons.py: categories, gaps, what a key did before, and words for it."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import encoder
+from helpers.detector import Detector, score_file
+from helpers.features import behaviour
+from helpers.files import CourseError
+from helpers.schema import Schema
+from helpers.stream import Learner
+
+SHOPS = Schema(
+    amounts=("paid",), counts=("tries",), categories=("land",), missing="flag", key="card", time="day"
+)
+TRAIN, ROWS = 2_000, 3_200
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """60 cards at home in a country, with gaps; the last 30 events of card 7 are of somebody else."""
+    draw = np.random.default_rng(5)
+    card = draw.integers(60, size=ROWS)
+    paid = np.exp(draw.normal(2 + card / 20, 0.3))
+    events = pd.DataFrame({"paid": paid, "tries": draw.poisson(1, ROWS).astype(float), "card": card})
+    events = events.assign(land=np.array(["DE", "fr", "US"], object)[card % 3], day=np.arange(ROWS) // 100)
+    events.loc[draw.random(ROWS) < 0.05, "tries"] = np.nan
+    events.loc[draw.random(ROWS) < 0.05, "land"] = None
+    events.loc[ROWS - 30 :, ["paid", "tries", "card", "land"]] = [900.0, 9.0, 7, "KP"]
+    return events
+
+
+@pytest.fixture(scope="module")
+def schema(table) -> Schema:
+    return SHOPS.varying(table[:TRAIN])
+
+
+@pytest.fixture(scope="module")
+def detector(table) -> Detector:
+    return Detector.fit(table[:TRAIN], schema=SHOPS)
+
+
+def test_each_event_is_compared_with_the_earlier_ones_of_its_key_by_hand(table, schema):
+    made = schema.encoded(table)[0]
+    logs = np.log1p(table["paid"])
+    scaled = ((logs - logs[:TRAIN].mean()) / logs[:TRAIN].std(ddof=0)).clip(-5, 5)
+    own = {}
+    for event, card in enumerate(table["card"]):
+        before = np.flatnonzero(table["card"][:event] == card)
+        own[event] = scaled[event] - scaled[before].sum() / (len(before) + 5)
+    own = pd.Series(own)
+    assert np.allclose(made["paid_own"], own / own[:TRAIN].std(ddof=0))
+    first = made[made["land"] == "KP"].index[0]
+    count = (table["card"][:first] == 7).sum()
+    assert (
+        np.isclose(made["land_new"][first], count / (count + 5)) and made["land_new"][first + 1 :].sum() == 0
+    )
+    assert made["land_rarity"][first] == made["land_rarity"].max() == np.log((TRAIN + 1) / 0.5)
+    assert (made["tries_missing"] == table["tries"].isna()).all()
+    assert made["tries"][table["tries"].isna()].unique() == [table["tries"][:TRAIN].median()]
+
+
+def test_the_past_alone_counts_in_any_cut_after_a_restart_and_in_spite_of_the_future(
+    table, schema, detector, tmp_path
+):
+    derived, whole = schema.encoder.derived, schema.encoded(table)[0]
+    going, parts = schema.encoder, [schema.encoder.encode(table[:TRAIN])]
+    for a, b in pairwise([TRAIN, TRAIN + 1, TRAIN + 2, 2_500, ROWS]):
+        part, going = going.step(table[a:b])
+        parts.append(part)
+    pd.testing.assert_frame_equal(pd.concat(parts)[derived], whole[derived], rtol=1e-9)
+    for history in (table[:2_500], table[1_900:2_500]):  # what trained is not counted twice
+        after = schema.encoded(table[2_500:], history)[0]
+        pd.testing.assert_frame_equal(after[derived], whole[derived][2_500:], rtol=1e-9)
+    other = table.copy()
+    other.loc[2_500:, ["paid", "card"]] = table.loc[2_500:, ["paid", "card"]].to_numpy()[::-1]
+    pd.testing.assert_frame_equal(schema.encoded(other)[0][:2_500], whole[:2_500])
+
+    learner = Learner.start(detector, table[:TRAIN])
+    for a, b in pairwise([TRAIN, TRAIN + 1, 2_100, 2_900]):
+        learner.watch(table[a:b])
+        learner.save(tmp_path / "learner.zip")
+        learner = Learner.load(tmp_path / "learner.zip")
+    learner.watch(table[2_900:])
+    scores = detector.score(table[TRAIN:])
+    np.testing.assert_allclose(learner.memory["risk"][TRAIN:], scores, atol=1e-9)
+    table.assign(key=0, event=table.index).to_parquet(tmp_path / "all.parquet", row_group_size=TRAIN)
+    score_file(detector, tmp_path / "all.parquet", tmp_path / "risks.parquet")
+    risks = pd.read_parquet(tmp_path / "risks.parquet")["risk"]
+    np.testing.assert_allclose(risks[TRAIN:], scores, atol=1e-9)
+
+
+def test_one_value_whatever_its_spelling_and_a_state_that_is_bounded(table, schema, monkeypatch):
+    spelt = table.assign(land=table["land"].map(lambda land: f" {land.title()}", "ignore"))
+    derived = schema.encoder.derived
+    pd.testing.assert_frame_equal(
+        SHOPS.varying(spelt[:TRAIN]).encoded(spelt)[0][derived], schema.encoded(table)[0][derived]
+    )
+    assert encoder.spelt(pd.Series([7.0, 7, "7", " É", None])).tolist() == ["7", "7", "7", "é", ""]
+    monkeypatch.setattr(encoder, "MANY", 4)
+    shops = table[:TRAIN].assign(land=[f"s{i}" for i in np.arange(TRAIN) // 2], card=1)
+    known = SHOPS.varying(shops).encoder
+    assert len(known.had) == 4 and (known.encode(shops)["land_new"] > 0).sum() == 3
+
+
+def test_what_no_encoder_can_learn_from_is_refused_or_left_out_by_name(table):
+    with pytest.raises(CourseError, match="Category land has another value in every event"):
+        SHOPS.varying(table.assign(land=[f"s{i}" for i in range(ROWS)]))
+    with pytest.raises(ValueError, match="Event 3 has no land: repair it, or use missing='flag'"):
+        replace(SHOPS, missing="refuse").varying(
+            table.fillna({"tries": 0, "land": "DE"}).assign(
+                land=lambda events: events["land"].mask(events.index == 3)
+            )
+        )
+    with pytest.warns(UserWarning, match="one value in it: tries"):
+        kept = SHOPS.varying(table.assign(tries=table["tries"].where(table.index % 200 == 0)))
+    assert kept.numbers == ("paid",) and not kept.encoder.gaps
+
+
+def test_who_is_unlike_himself_is_alerted_and_told_in_words(table, detector):
+    reasons = detector.reasons(table[TRAIN:])
+    strange = reasons[ROWS - 30 - TRAIN :]
+    assert strange["risk"][:10].min() > reasons["risk"][: ROWS - 30 - TRAIN].quantile(0.98)
+    signals = behaviour(detector.schema.encoded(table[TRAIN:])[0], detector.profile)
+    assert signals["new_for_it"].max() == signals["new_for_it"][ROWS - 30] > 0.5
+    assert "unlike_itself" in strange["rules"].iloc[0]
+    assert "land KP is new for this card." in strange["why"].iloc[0]
+    paid = Detector.reasons(detector, table[TRAIN : TRAIN + 1].assign(paid=5_000.5))["why"].item()
+    half = detector.schema.encoder.usual(detector.schema.encoded(table[TRAIN : TRAIN + 1])[0])["paid"].item()
+    assert f"paid is 5,000; this card usually has {half:.3g}, and 99.9 % of the training" in paid
+    other = Detector.fit(table[:TRAIN], 1, schema=SHOPS).reasons(table[TRAIN:])
+    assert other["why"].equals(reasons["why"]) and not other["risk"].equals(reasons["risk"])
+    rare = (1 / (1 - reasons["risk"])).clip(upper=TRAIN).round()
+    assert (reasons["one_in"] == rare).all()
