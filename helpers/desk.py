@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,17 @@ import pandas as pd
 
 from helpers.files import CourseError, replace
 from helpers.readers import read_reviews
+from helpers.rules import Rule
 from helpers.schema import Schema
 from helpers.settings import BLOCK, WINDOW
 from helpers.stream import CLOSED, UNKNOWN, Learner
 
 
-def check_same(learner: Learner, events: pd.DataFrame, schema: Schema, alerts: float) -> None:
-    """Raise a CourseError unless schema and budget are the learner's, and the table holds, under the same
-    numbers, what it has seen last."""
+def check_same(
+    learner: Learner, events: pd.DataFrame, schema: Schema, alerts: float, rules: Sequence[Rule] | None = None
+) -> None:
+    """Raise a CourseError unless schema, budget and, where they are given, rules are the learner's, and the
+    table holds, under the same numbers, what it has seen last."""
     own, seen = learner.detector.schema, learner.memory[-WINDOW:]
     own.check_same(schema, "The learner")
     if alerts != learner.alerts:
@@ -24,6 +28,9 @@ def check_same(learner: Learner, events: pd.DataFrame, schema: Schema, alerts: f
             f"The learner's budget is {learner.alerts:g} of {BLOCK:,} events, not {alerts:g}: "
             "give the same one, or begin afresh."
         )
+    names = {rule.name for rule in learner.detector.rules}
+    if rules is not None and (new := [rule.name for rule in rules if rule.name not in names]):
+        raise CourseError(f"The learner was fitted without {', '.join(new)}: refit it, or begin afresh.")
     there = seen.index.isin(events.index)
     if there.all():
         now = own.table(events.loc[seen.index], own.carried)
@@ -49,7 +56,9 @@ def write_alerts(learner: Learner, path: Path | str) -> pd.DataFrame:
     if len(new):
         first = memory.index.get_loc(new[0])
         reasons = learner.reasons(memory[first:], schema.recent(memory[:first])).loc[new]
-        alike = reasons["resembles"].map(lambda event: f" It looks like event {event}, a fraud.", "ignore")
+        alike = reasons["resembles"].map(
+            lambda event: f" It looks like event {int(event)}, a fraud.", "ignore"
+        )
         memory.loc[new, "why"] = reasons["why"] + alike.astype(object).fillna("")
     waiting = memory.loc[pending]
     rare = 1 - learner.detector.risk(learner.detector.seen(waiting))
@@ -59,12 +68,27 @@ def write_alerts(learner: Learner, path: Path | str) -> pd.DataFrame:
     table = table.assign(why=waiting["why"]).join(waiting[schema.carried])
     table.insert(0, "review", "")
     table = table.sort_values("risk", ascending=False, kind="stable")
-    written = table.assign(risk=table["risk"].map("{:.6g}".format))
-    for name in schema.carried:
-        if f"{name}_missing" in waiting:
-            written[name] = written[name].where(waiting[f"{name}_missing"] == 0)
-    replace(Path(path), "\ufeff" + written.apply(_as_people_write).to_csv(index_label="event"))
+    _write(learner, table.assign(risk=table["risk"].map("{:.6g}".format)), path)
     return table
+
+
+def write_audit(learner: Learner, path: Path | str, events: int = 5, seed: int = 0) -> pd.DataFrame:
+    """Write so many of the latest scored events that nobody was alerted to, drawn at random, for people to
+    review as well; gives what was written."""
+    scored = learner.memory[(learner.memory["place"] >= learner.begun) & (learner.memory["alert"] == 0)]
+    drawn = scored.sample(min(events, len(scored)), random_state=seed).sort_index()
+    table = drawn[learner.detector.schema.carried]
+    table.insert(0, "review", "")
+    _write(learner, table, path)
+    return table
+
+
+def _write(learner: Learner, table: pd.DataFrame, path: Path | str) -> None:
+    """Remembered events as a file, with their own columns as they came."""
+    remembered = learner.memory.loc[table.index]
+    for name in table.columns[[f"{name}_missing" in remembered for name in table]]:
+        table = table.assign(**{name: table[name].where(remembered[f"{name}_missing"] == 0)})
+    replace(Path(path), "\ufeff" + table.apply(_as_people_write).to_csv(index_label="event"))
 
 
 def _as_people_write(column: pd.Series) -> pd.Series:

@@ -78,7 +78,7 @@ class Detector:
         error_threshold: reconstruction error that the alert budget's share of the presumed normals exceeds.
         judge: the classifier.
         training: (3, 2, m) the training set's `tail` of the judge's score (out of fold), of the distance, and
-            of both combined; with a key (4, 2, m), third how far an event is from its key's past.
+            of both combined; with a key (5, 2, m), for two more scores (see `score`).
         rules: the rule book.
     """
 
@@ -154,9 +154,10 @@ class Detector:
         return judge_inputs(inputs, self.autoencoder.reconstruction_error(inputs), distance)
 
     def score(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> np.ndarray:
-        """Risk of events, from judge, distance and, with a key, its past; (n,) in [0, 1), the same in any
-        batches. 1 - risk is the share of the training events that are as risky or riskier. With a key,
-        `history` are the events between the training set and these."""
+        """Risk of events; (n,) in [0, 1), the same in any batches. 1 - risk is the share of the training
+        events that are as risky or riskier. It combines judge and distance, and with a key the reconstruction
+        error and the largest deviation from its past; then `history` are the events since the training set.
+        """
         return self.risk(self.seen(self.schema.encoded(events, history)[0]))
 
     def risk(self, seen: np.ndarray) -> np.ndarray:
@@ -222,10 +223,11 @@ class Detector:
 
 
 def _unlabelled(seen: np.ndarray, schema: Schema) -> list[np.ndarray]:
-    """The scores that no label has formed: the distance and, with a key, the largest of what is `_own`."""
+    """The scores that no label has formed: the distance and, with a key, the reconstruction error and the
+    largest of the inputs that compare a key with its past."""
     named = schema.encoder.own if schema.encoder else ()
     own = [place for place, name in enumerate(schema.columns) if name in named]
-    return [seen[:, -1], *([np.abs(seen[:, own]).max(axis=1)] if own else [])]
+    return [seen[:, -1], *([seen[:, -2], np.abs(seen[:, own]).max(axis=1)] if own else [])]
 
 
 def kinds(rules: Sequence[Rule] = EVERY) -> dict[str, Callable[..., Any]]:

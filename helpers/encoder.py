@@ -90,7 +90,7 @@ class Encoder:
             scaling = np.array([inputs.mean(axis=0), spread, np.ones(len(spread))])
             encoder = replace(encoder, scaling=scaling, past=nothing)
             own, after = encoder._own(encoder.filled(events))
-            scaling[2] = own.iloc[:, : len(spread)].std(ddof=0).replace(0, 1)
+            scaling[2] = own[encoder.own].std(ddof=0).replace(0, 1)
             encoder = replace(after, known=encoder._told_apart(encoder.filled(events)))
         return encoder
 
@@ -111,6 +111,12 @@ class Encoder:
         return [*rarity, *(f"{name}_missing" for name in self.gaps), *self.own, *self.new]
 
     @property
+    def made(self) -> list[str]:
+        """What it adds to a table: the `derived` columns and, with a key, how many of its events were
+        `earlier`."""
+        return [*self.derived, *(["earlier"] if self.schema.key else [])]
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The inputs: amounts first, then with a key what is derived alone, because it says what is new."""
         return (*(self.schema.amounts if self.schema.key else self.schema.numbers), *self.derived)
@@ -120,12 +126,16 @@ class Encoder:
         return self.common[name].get(_spelling(value), 0)
 
     def usual(self, events: pd.DataFrame) -> pd.DataFrame:
-        """The mean with which each encoded event was compared, (n, k), in the units of the k numbers."""
-        _, spread, typical = self.scaling
-        means = self.schema.inputs(events) - events[self.own].to_numpy() * typical * spread
+        """Mean of the key's earlier events, (n, k), in the units of the k numbers, and how many there were
+        (`earlier`)."""
+        mean, spread, typical = self.scaling
+        scaled, count = (self.schema.inputs(events) - mean) / spread, events["earlier"].to_numpy()[:, None]
+        sums = (scaled - events[self.own].to_numpy() * typical) * (count + PRIOR)
+        means = mean + spread * sums / np.maximum(count, 1)
         logs = len(self.schema.amounts) + len(self.schema.counts)
         means[:, :logs] = np.copysign(np.expm1(np.abs(means[:, :logs])), means[:, :logs])
-        return pd.DataFrame(means, events.index, list(self.schema.numbers))
+        table = pd.DataFrame(means.round(9), events.index, list(self.schema.numbers))
+        return table.assign(earlier=events["earlier"])
 
     def encode(self, events: pd.DataFrame) -> pd.DataFrame:
         """(n, ...) events and, beside their own columns, the `derived` ones; as they are if they have these.
@@ -136,7 +146,7 @@ class Encoder:
 
     def step(self, events: pd.DataFrame) -> tuple[pd.DataFrame, Encoder]:
         """What `encode` gives, and the encoder of the events after them."""
-        if set(self.derived) <= set(events.columns):
+        if set(self.made) <= set(events.columns):
             return events, self
         table = self.filled(events)
         made = {}
@@ -206,6 +216,7 @@ class Encoder:
         sums = before[codes, 1 : k + 1] + capped.cumsum().to_numpy() - scaled.clip(-FAR, FAR)
         trust = 1 / (count + PRIOR)
         made = dict(zip(self.own, ((scaled - sums * trust[:, None]) / typical).T, strict=True))
+        made["earlier"] = count
 
         after, met = before.copy(), []
         np.add.at(after, (codes, 0), 1)

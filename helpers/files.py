@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 
-class CourseError(RuntimeError):
+class CourseError(RuntimeError, ValueError):
     """One sentence for the reader: what happened and what to do."""
 
     def _render_traceback_(self) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helpers.files import plain
+from helpers.files import CourseError, plain
 from helpers.schema import CARDS, Schema
 
 LARGEST = 1e100  # sums of squares of larger numbers overflow
@@ -30,8 +30,8 @@ _FOREIGN = {  # how files begin that are no table of ours
     b"\xd0\xcf\x11\xe0": "an Excel file of the old kind",
     b"version https://git-lfs": "a pointer of Git LFS, not the file that it points to",
 }
-_TRUTH = dict.fromkeys(("1", "true", "t", "yes", "y", "wahr"), 1)
-_TRUTH |= dict.fromkeys(("0", "false", "f", "no", "n", "falsch"), 0)
+_TRUTH = dict.fromkeys(("1", "true", "t", "yes", "y", "wahr", "ja"), 1)
+_TRUTH |= dict.fromkeys(("0", "false", "f", "no", "n", "falsch", "nein"), 0)
 _REVIEWS = _TRUTH | {"closed": -1}
 _USUAL_LABELS = re.compile(  # without signs between the words
     "class|label|target|truth|groundtruth|anomaly|outlier|abuse|fraud(label|flag|bool)?|fraudulent|txfraud"
@@ -62,7 +62,7 @@ def read_events(
         raw, notes = _read(source, None if sort else stop, schema)
         if len(raw) < start + (rows or 1):
             needed = f"rows={rows} from start={start}"
-            raise ValueError(f"{named} has {len(raw):,} events, too few for {needed}.")
+            raise CourseError(f"{named} has {len(raw):,} events, too few for {needed}.")
         raw = _in_time(raw if sort else raw[start:], schema, sort, notes)
         raw = raw[start:stop] if sort else raw
         events = _numbers(raw[list(schema.numbers)], flag)
@@ -79,7 +79,7 @@ def read_events(
             notes.append(f"it has no column {schema.label}, so there is no truth to read")
     except _WrongError as wrong:
         repair = "repair it" if table else "repair the file or export it again"
-        raise ValueError(f"{named} {wrong}; {repair}.") from None
+        raise CourseError(f"{named} {wrong}; {repair}.") from None
     for name in schema.amounts:
         if refunds := int((events[name] < 0).sum()):
             notes.append(f"{refunds:,} of {name} below zero, which count as refunds")
@@ -106,7 +106,7 @@ def read_reviews(path: Path) -> pd.Series:
             raise _WrongError(f"has two reviews of event {both.idxmax()} that differ")
         return reviews[~reviews.index.duplicated()]
     except _WrongError as wrong:
-        raise ValueError(f"{path.name} {wrong}.") from None
+        raise CourseError(f"{path.name} {wrong}.") from None
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -116,10 +116,10 @@ def _file(source: str | Path) -> Path:
     """The path of a file that may be a table."""
     path, kinds = Path(source).expanduser(), "a .csv, .csv.gz or .parquet file"
     if path.is_dir():
-        raise ValueError(f"'{source}' is a folder: name {kinds} in it.")
+        raise CourseError(f"'{source}' is a folder: name {kinds} in it.")
     if not path.name.lower().endswith(SUFFIXES):
         known = "'auto', 'openml', 'snapshot'"
-        raise ValueError(f"Unknown source '{source}': use {known} or the path of {kinds}.")
+        raise CourseError(f"Unknown source '{source}': use {known} or the path of {kinds}.")
     if not path.exists():
         raise FileNotFoundError(f"There is no file '{source}': check the name or give a full path.")
     return path

@@ -10,6 +10,7 @@ import pandas as pd
 
 from helpers.schema import Schema
 
+RARE = 0.05  # share of the training events up to which a value is called rare
 TOLD = 2  # rules and columns that a reason names at most, of each
 
 
@@ -27,29 +28,36 @@ def reasons(
     encoder, key = schema.encoder, schema.key
     derived = {name: name.rpartition("_")[::2] for name in (encoder.derived if encoder else ())}
     means = encoder.usual(events).to_dict("records") if key and encoder else [{}] * len(events)
+    away = np.abs(scaled)
+    for place, name in enumerate(schema.columns):
+        kind = derived.get(name, ("", "own"))[1]
+        if kind != "own":  # what is common, known or there is no reason
+            away[:, place] = np.where(
+                events[name] > (-np.log(RARE) if kind == "rarity" else 0), away[:, place], -1
+            )
 
     def said(column: str, row: dict[str, Any], mean: dict[str, float]) -> str:
         name, kind = derived.get(column, (column, ""))
         value = row[name]
         if kind == "new":
             return f"{name} {value} is new for this {key}."
-        if kind == "missing":
+        if kind == "missing" or row.get(f"{name}_missing") or pd.isna(value):
             return f"{name} is missing."
         if kind == "rarity":
             count = f"{encoder.count(name, value):,} of {encoder.events:,} training events have it"
             return f"{name} {value} is rare: {count}."
         low, half, high = known[name]
-        mostly = (
-            f"this {key} usually has {plain(mean[name])}" if kind else f"usually it is about {plain(half)}"
-        )
+        mostly = f"usually it is about {plain(half)}"
+        if kind and mean["earlier"]:
+            mostly = f"this {key} usually has about {plain(mean[name])}"
         side = f"at most {plain(high)}" if value >= half else f"at least {plain(low)}"
         return f"{name} is {plain(value)}; {mostly}, and 99.9 % of the training events have {side}."
 
     told = []
-    order = np.argsort(-np.abs(scaled), axis=1, kind="stable")[:, :TOLD]
+    order = np.argsort(-away, axis=1, kind="stable")[:, :TOLD]
     for row, mean, words, places in zip(events.to_dict("records"), means, says, order, strict=True):
         columns = [said(schema.columns[place], row, mean) for place in places]
-        told.append(" ".join([*words[:TOLD], *dict.fromkeys(columns)]))
+        told.append(" ".join([*words[:TOLD], *dict.fromkeys(columns)]).replace("{key}", str(key)))
     return told
 
 

@@ -70,7 +70,8 @@ def repeated_attempts(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd
 
 
 def probing_amount(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
-    return (signals["amount"] <= PROBE_AMOUNT) & (signals["axes_beyond"] >= UNUSUAL_AXES)
+    tiny = signals["amount"].between(0, PROBE_AMOUNT)  # which a refund is not
+    return tiny & (signals["axes_beyond"] >= UNUSUAL_AXES)
 
 
 def unlike_itself(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
@@ -152,7 +153,7 @@ RULES = (
 BY_KEY = (  # and where there is a key
     Rule(
         "unlike_itself",
-        "This account has never done that.",
+        "This {key} has never done that.",
         "an account that streams like another household from one day to the next",
         "the alert budget's quantile of the deviation from the account's own mean",
         SUSPICIOUS,
@@ -176,8 +177,8 @@ def known_rule(rules: Sequence[Rule], name: str, **kept: Any) -> Rule:
     rule = next((rule for rule in rules if rule.name == name), None)
     if rule is None or rule.kept() != {"name": name} | kept:
         raise CourseError(
-            f"The rule {name!r} of this rule book is not among the rules at hand: add it to "
-            "RULES in helpers/rules.py, or give the whole book as `rules`."
+            f"The rule {name!r} of this rule book is not among the rules at hand: give the whole book, with "
+            "which it was fitted, as `rules`."
         )
     return rule
 

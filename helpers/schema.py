@@ -24,7 +24,7 @@ DERIVED = ("_rarity", "_missing", "_own", "_new")  # how the columns end that an
 TAKEN = {  # what the course itself calls what it finds out about an event
     *("amount", "amount_z", "axes_beyond", "distance", "usual", "burst", "repeats", "unlike_itself"),
     *("new_for_it", "reconstruction_error", "label", "event", "risk", "one_in", "place", "alert", "truth"),
-    *("why", "review", "rules", "resembles", "suspicion"),
+    *("why", "review", "rules", "resembles", "suspicion", "earlier"),
 }
 
 
@@ -110,7 +110,7 @@ class Schema:
     @property
     def remembered(self) -> list[str]:
         """The columns of an encoded event: those that it brings, and those that the encoder makes."""
-        return [*self.carried, *(self.encoder.derived if self.encoder else ())]
+        return [*self.carried, *(self.encoder.made if self.encoder else ())]
 
     @property
     def behaviour(self) -> slice:

@@ -301,21 +301,25 @@ class Learner:
         self.weights = np.append(line.coef_[0], line.intercept_)
         self.judge = Judge(seed=self.seed, names=self.detector.judge.names).fit(seen, labels, weights)
 
-    def refit(self, events: pd.DataFrame) -> Learner:
-        """A learner with a detector that is fitted anew to the latest of the events it has seen, (n, ...);
-        the reviews of these events, the open alerts and the budget go on."""
+    def refit(self, events: pd.DataFrame, rules: Sequence[Rule] | None = None) -> Learner:
+        """A learner whose detector is fitted anew, with these rules if they are given, to the latest of the
+        events it has seen, (n, ...). The reviews, the open alerts and the budget go on."""
         schema = replace(self.detector.schema, encoder=None)
-        detector = Detector.fit(events, self.seed, rules=self.detector.rules, schema=schema)
+        detector = Detector.fit(events, self.seed, rules=rules or self.detector.rules, schema=schema)
         new = Learner.start(detector, events, self.explore, self.seed, alerts=self.alerts, keep=self.keep)
         if new.now != self.now:
             raise CourseError(
                 f"A refit needs the latest events, up to event {self.now - 1}, not {new.now - 1}."
             )
-        kept = ["risk", "alert", "truth", "why", "place"]
         new.memory["place"] += self.place - new.place
+        kept = ["risk", "alert", "truth", "why", "place"]
         shared = new.memory.index.intersection(self.memory.index)
         new.memory.loc[shared, kept] = self.memory.loc[shared, kept]
-        new.begun = self.begun
+        waiting = (self.memory["truth"] != UNKNOWN) | self.memory.index.isin(self.pending)
+        older = self.memory[waiting & ~self.memory.index.isin(shared)].reindex(columns=new.memory.columns)
+        older = older.fillna(dict.fromkeys(detector.schema.remembered, 0.0))  # what it did not know then
+        older[list(WITNESSES)] = detector.seen(older)[:, -len(WITNESSES) :]
+        new.memory, new.begun = pd.concat([older, new.memory]).astype(new.memory.dtypes), self.begun
         new.learn(pd.Series(dtype=np.int64))
         return new
 

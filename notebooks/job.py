@@ -51,12 +51,14 @@ def round_of(table: str, folder: Path) -> str:
     events, _ = data.seal(data.load_events(table, None, schema=SCHEMA), SCHEMA)
     if kept.exists():
         learner = Learner.load(kept, rules=BOOK)
-        desk.check_same(learner, events, SCHEMA, PER_THOUSAND)
+        desk.check_same(learner, events, SCHEMA, PER_THOUSAND, BOOK)
         told = desk.reviewed(learner, back) if back.exists() else ()
         if len(told):
             learner.learn(told)
     else:
         train, told = events[:TRAIN], ()
+        if len(events) < TRAIN:
+            raise CourseError(f"{table} has {len(events):,} events, fewer than the {TRAIN:,} that teach.")
         learner = Learner.start(Detector.fit(train, rules=BOOK, schema=SCHEMA), train, alerts=PER_THOUSAND)
     new = events[events.index >= learner.now][:BATCH]
     learner.watch(new)
@@ -68,6 +70,8 @@ def round_of(table: str, folder: Path) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     try:
         print(round_of(sys.argv[1], Path(sys.argv[2])))
     except (CourseError, OSError, ValueError) as error:

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from checker import as_number, ask, checker, compare
 from helpers import plots
 from helpers.files import CourseError, replace
-from helpers.readers import read_reviews
+from helpers.readers import read_reviews, times
 from helpers.rules import SUSPICIOUS
 from helpers.schema import ROLES, Schema
 from helpers.settings import BLOCK, WINDOW
-from helpers.stream import Learner, drift
+from helpers.stream import CLOSED, Learner, drift
 from n02 import accused, this_is_a_rule
 
 FEW = 10  # frauds below which a test part says nothing
@@ -49,14 +49,14 @@ def look(events: pd.DataFrame, n_train: int, schema: Schema) -> pd.DataFrame:
         several = (each == 1).mean() < 0.5
         rows["key"] = (
             f"{len(each):,} of {schema.key}, half with {each.median():.0f} events or fewer",
-            "bursts and repeats are counted a key" if several else "too few return to count bursts a key",
+            "bursts and repeats are counted per key" if several else "too few return to count bursts per key",
         )
     constant = schema.constant(events[:n_train])
     rows["constant"] = _listed(constant), "left out" if constant else "nothing to leave out"
     varying = events[[name for name in schema.numbers if name not in constant]]
     gaps = events[list({*schema.carried} - {schema.key, schema.time})].isna().sum()
     counted = [f"{name} ({many:,})" for name, many in gaps[gaps > 0].sort_values(ascending=False).items()]
-    rows["gaps"] = _listed(counted), "the training median stands for them" if counted else "none"
+    rows["gaps"] = _listed(counted), "a number gets the training median" if counted else "none"
     heavy = [name for name in varying if varying[name].value_counts(normalize=True).iloc[0] >= 0.5]
     measure = "their standard deviation" if heavy else "robust deviations"
     rows["mostly one value"] = _listed(heavy), f"measured by {measure}"
@@ -97,19 +97,33 @@ def per_thousand(alerts: float, events: pd.DataFrame, schema: Schema, day: float
         day if pd.api.types.is_numeric_dtype(time) else pd.Timedelta(days=1)
     )
     days = max(span, 1.0)
+    if alerts * days > len(events):
+        raise CourseError(
+            f"{alerts:g} alerts a day are more than its {len(events) / days:.3g} events: lower them, or set "
+            f"DAY to the length of a day in the unit of {schema.time}."
+        )
     return float(f"{alerts * days * BLOCK / len(events):.4g}")
 
 
 def training_rows(events: pd.DataFrame, schema: Schema, train: float | str) -> int:
     """How many events train: a share of them, a number of rows, or all before a date."""
-    if not isinstance(train, str):
-        return int(train * len(events) if train < 1 else train)
-    if not schema.time or not pd.api.types.is_datetime64_any_dtype(events[schema.time]):
-        raise CourseError(
-            f"TRAIN is the date {train!r}, but the table has no time of dates: give a number of rows."
+    if isinstance(train, str):
+        border = times(pd.Series([train]), np.array([np.nan]))[0].iloc[0]
+        if pd.isna(border) or not schema.time or pd.api.types.is_numeric_dtype(events[schema.time]):
+            raise CourseError(
+                f"TRAIN is a share, a number of rows or, beside dates, 2026-12-31, not {train!r}."
+            )
+        zone = getattr(events[schema.time].dtype, "tz", None)
+        rows = int(
+            (events[schema.time] < (border.tz_localize(zone) if zone and not border.tz else border)).sum()
         )
-    border = pd.to_datetime(train, utc=getattr(events[schema.time].dtype, "tz", None) is not None)
-    return int((events[schema.time] < border).sum())
+    else:
+        rows = int(train * len(events) if 0 < train < 1 else train)
+    if not 0 < rows < len(events) or rows != (rows if isinstance(train, str) or 0 < train < 1 else train):
+        raise CourseError(
+            f"TRAIN is {train!r}, and of the {len(events):,} events some must train, and some be scored."
+        )
+    return rows
 
 
 def put_aside(folder: Path) -> Path | None:
@@ -130,6 +144,7 @@ def review_desk(learner: Learner, path: Path | str, show: int = 5) -> Any:
     answers = read_reviews(path).to_dict() if path.exists() else {}
     riskiest = memory.loc[learner.pending].sort_values("risk", ascending=False, kind="stable").index
     queue = [event for event in riskiest if event not in answers]
+    spelt = {1: "1", 0: "0", CLOSED: "closed"}
     said, recent = widgets.HTML(), widgets.Output()
     buttons = {name: widgets.Button(description=name) for name in ("fraud", "legitimate", "later")}
 
@@ -152,7 +167,7 @@ def review_desk(learner: Learner, path: Path | str, show: int = 5) -> Any:
             queue.append(event)
         else:
             answers[event] = int(button.description == "fraud")
-            table = pd.Series(answers, name="review").rename_axis("event")
+            table = pd.Series(answers, name="review").map(spelt).rename_axis("event")
             replace(path, table.to_csv())
         turn()
 
@@ -162,14 +177,20 @@ def review_desk(learner: Learner, path: Path | str, show: int = 5) -> Any:
     return widgets.VBox([said, widgets.HBox(list(buttons.values())), recent])
 
 
-def queue(risk: pd.Series, alerted: pd.Series) -> Figure:
-    """How rare every event of a round is, and which of them are on the desk."""
-    rare = (1 - risk).clip(lower=1e-6)
-    least = rare[alerted].max() if alerted.any() else np.nan
-    desk = f"{alerted.sum()} of {len(risk):,} events are on the desk"
-    title = f"{desk}: of the training events at most {least:.2%} are as odd"
-    y = "1 - risk (log scale):\nso many are as odd"
-    figure, axes = plots.single(title, plots.CLOCK, y, height=3.4, yscale="log")
+def queue(rare: pd.Series, alerted: pd.Series) -> Figure:
+    """How rare every event of a round is among the training events, and which of them are alerts."""
+    rare = rare.clip(lower=1e-6)
+    title = f"No alert among {len(rare):,} events"
+    if alerted.any():
+        most = f"at most {rare[alerted].max():.2%} of the training events are as rare"
+        title = f"{alerted.sum()} of {len(rare):,} events are alerts: {most}"
+    figure, axes = plots.single(
+        title,
+        plots.CLOCK,
+        "share of the training events\nthat are as rare (log scale)",
+        height=3.4,
+        yscale="log",
+    )
     parts = ((~alerted, plots.GREY, 6, "left alone"), (alerted, plots.RED, 36, "alert"))
     for mask, colour, size, label in parts:
         axes.scatter(rare.index[mask], rare[mask], s=size, color=colour, label=label, lw=0)

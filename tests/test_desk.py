@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,8 +95,8 @@ def test_look_at_a_key_a_time_and_no_label():
     told = {"order": "t never falls", "truth": "no label is named"}
     found = n10.look(table, 1_800, schema)
     assert told.items() <= found["found"].to_dict().items()
-    assert found.loc["key", "so"] == "too few return to count bursts a key"
-    told = {"key": "bursts and repeats are counted a key", "order": "1,000 events take 1000.0 of it"}
+    assert found.loc["key", "so"] == "too few return to count bursts per key"
+    told = {"key": "bursts and repeats are counted per key", "order": "1,000 events take 1000.0 of it"}
     found = n10.look(table.assign(who=table["who"] // 2, t=range(3_000)), 1_800, schema)
     assert told.items() <= found["so"].to_dict().items()
 
@@ -253,6 +254,11 @@ def test_alerts_hold_columns_as_they_are_and_no_formula(served, shops, tmp_path)
     assert (raw["tries"] == own["tries"].astype("Int64").astype(str).replace("<NA>", "").to_numpy()).all()
     assert not raw[["who", "land", "why"]].stack().str.startswith(tuple("=+-@")).any()
     assert raw["who"].str.startswith("'=1+1").any() and (raw["land"] == "'-FR").any()
+    drawn = desk.write_audit(served, tmp_path / "audit.csv", 300)
+    audit = pd.read_csv(tmp_path / "audit.csv", encoding="utf-8-sig", index_col="event")
+    assert len(audit) == 300 and not set(audit.index) & set(served.pending) and audit.index.min() >= 1_500
+    assert (audit["tries"].isna() == shops["tries"][audit.index].isna()).all() and audit["tries"].isna().any()
+    assert drawn.index.equals(desk.write_audit(served, tmp_path / "audit.csv", 300).index)
 
 
 def test_reviews_of_any_event_count_and_open_alerts_wait_until_they_are_closed(
@@ -282,7 +288,10 @@ def test_reviews_of_any_event_count_and_open_alerts_wait_until_they_are_closed(
 
 
 def test_another_table_budget_or_schema_is_one_sentence(served, shops):
-    desk.check_same(served, shops, SHOPS, 10)
+    book = served.detector.rules
+    desk.check_same(served, shops, SHOPS, 10, book)
+    with pytest.raises(CourseError, match="was fitted without mine: refit it, or begin afresh"):
+        desk.check_same(served, shops, SHOPS, 10, (*book, replace(book[0], name="mine")))
     for events, schema, alerts, sentence in (
         (shops, SHOPS, 5, "The learner's budget is 10 of 1,000 events, not 5"),
         (shops, Schema(amounts=("sum",), key="who", time="ms"), 10, "fitted on another schema: land, tries"),
@@ -304,24 +313,35 @@ def test_a_late_batch_is_refused_and_nothing_of_it_remembered(served, shops, tmp
 
 def test_a_review_desk_saves_every_click_and_goes_on_where_it_was(served, tmp_path):
     path = tmp_path / "reviews.csv"
+    path.write_text(f"event,review\n{served.pending[-1]},closed\n")
     for clicks in (("fraud", "later", "legitimate"), ("fraud",)):
         said, buttons, _ = n10.review_desk(served, path).children
         for name in clicks:
             next(button for button in buttons.children if button.description == name).click()
     riskiest = served.memory.loc[served.pending].sort_values("risk", ascending=False, kind="stable").index
-    answers = pd.read_csv(path, index_col="event")["review"]
-    assert answers.to_dict() == {riskiest[0]: 1, riskiest[2]: 0, riskiest[1]: 1}
-    assert said.value.startswith(f"<b>Event {riskiest[3]}</b>, 7 to go: ")
-    assert len(desk.reviewed(served, path)) == 3
+    closed = served.pending[-1]
+    first, second, third, fourth = [event for event in riskiest if event != closed][:4]
+    answers = pd.read_csv(path, index_col="event", dtype={"review": str})["review"].to_dict()
+    assert answers == {closed: "closed", first: "1", third: "0", second: "1"}
+    assert said.value.startswith(f"<b>Event {fourth}</b>, 6 to go: ")
+    assert desk.reviewed(served, path).to_dict() == {closed: -1, first: 1, third: 0, second: 1}
 
 
 def test_training_rows_budget_a_day_and_what_is_put_aside(shops, tmp_path):
     dates = shops.assign(ms=pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(2_600), unit="h"))
     assert [n10.training_rows(dates, SHOPS, train) for train in (0.5, 700, "2026-01-03")] == [1_300, 700, 48]
-    with pytest.raises(
-        CourseError, match="TRAIN is the date '2026-01-03', but the table has no time of dates"
+    for events, train in (
+        (shops, "2026-01-03"),
+        (dates, "05.04.2026"),
+        *((dates, n) for n in (-5, 1.5, 2_600)),
     ):
-        n10.training_rows(shops, SHOPS, "2026-01-03")
+        with pytest.raises(CourseError, match=r"^TRAIN is ") as caught:
+            n10.training_rows(events, SHOPS, train)
+        assert_one_sentence(str(caught.value))
+    with pytest.raises(
+        CourseError, match=r"50 alerts a day are more than its 1 events: .* set DAY to the length"
+    ):
+        n10.per_thousand(50, shops, SHOPS)
     assert n10.per_thousand(0.12, dates, SHOPS) == 4.998 and n10.per_thousand(13, shops, SHOPS, 2_599) == 5
     folder = tmp_path / "desk"
     assert n10.put_aside(folder) is None

@@ -60,6 +60,7 @@ def test_each_event_is_compared_with_the_earlier_ones_of_its_key_by_hand(table, 
         np.isclose(made["land_new"][first], count / (count + 5)) and made["land_new"][first + 1 :].sum() == 0
     )
     assert made["land_rarity"][first] == made["land_rarity"].max() == np.log((TRAIN + 1) / 0.5)
+    assert (made["earlier"] == table.groupby("card").cumcount()).all()
     assert (made["tries_missing"] == table["tries"].isna()).all()
     assert made["tries"][table["tries"].isna()].unique() == [table["tries"][:TRAIN].median()]
 
@@ -130,8 +131,11 @@ def test_who_is_unlike_himself_is_alerted_and_told_in_words(table, detector):
     assert "unlike_itself" in strange["rules"].iloc[0]
     assert "land KP is new for this card." in strange["why"].iloc[0]
     paid = Detector.reasons(detector, table[TRAIN : TRAIN + 1].assign(paid=5_000.5))["why"].item()
-    half = detector.schema.encoder.usual(detector.schema.encoded(table[TRAIN : TRAIN + 1])[0])["paid"].item()
-    assert f"paid is 5,000; this card usually has {half:.3g}, and 99.9 % of the training" in paid
+    earlier = np.log1p(table["paid"][:TRAIN][table["card"] == table["card"][TRAIN]])
+    assert f"paid is 5,000; this card usually has about {np.expm1(earlier.mean()):.3g}, and 99.9 %" in paid
+    assert "This card has never done that." in paid
+    common = reasons["why"].str.extract(r"land (\w+) is rare: (\d+) of").dropna()
+    assert set(common[0]) == {"KP"} and set(common[1]) == {"0"}
     other = Detector.fit(table[:TRAIN], 1, schema=SHOPS).reasons(table[TRAIN:])
     assert other["why"].equals(reasons["why"]) and not other["risk"].equals(reasons["risk"])
     rare = (1 / (1 - reasons["risk"])).clip(upper=TRAIN).round()

@@ -89,12 +89,12 @@ def known(window) -> dict[str, dict]:
     opened["alerts"] = {"rules": evaluation.choose_alerts(suspicion, start=n_train)}
 
     days, abuse = n09.simulate(1_000, 10)
-    known = features.behaviour(days, features.Profile.fit(days, n09.SESSIONS, crowds=1))
+    known = features.behaviour(days, features.Profile.fit(days, n09.SESSIONS.varying(days), crowds=1))
     facts = features.facts(known, days, n09.SESSIONS)[:2_000]
     thresholds = rules.fit_thresholds(facts)
     votes = rules.apply_rules(facts, thresholds, rules.usual_book(n09.SESSIONS))
     said = abuse.assign(any=abuse.any(axis=1).astype(int))[:2_000]
-    sessions = {"facts": facts.iloc[:, :13], "thresholds": thresholds, "said": said, "votes": votes}
+    sessions = {"facts": facts.iloc[:, :16], "thresholds": thresholds, "said": said, "votes": votes}
     sessions |= {"n_train": 2_000, "second": "dist_title_cnt"}
     first = dict.fromkeys("123", described) | {"4": rebuilt, "5": judged, "6": described | opened}
     return first | dict.fromkeys(["9", "10"], sessions)

@@ -235,7 +235,8 @@ def test_another_table_and_another_book(another_table):
     learner = Learner.load(folder / "artifacts/learner.zip")
     names = [rule.name for rule in usual_book(ABUSE) if rule.name != "repeated_attempts"]
     assert [[r.name for r in book.rules] for book in (detector, learner.detector)] == [names, names]
-    assert detector.judge.names == [*SESSIONS.columns, "reconstruction_error", "distance"]
+    own = [f"{name}_own" for name in SESSIONS.numbers]
+    assert detector.judge.names == [*own, "reconstruction_error", "distance"]
     events = pd.read_parquet(folder / "artifacts/events.parquet")
     assert list(events) == SESSIONS.carried  # and no truth
     scores = pd.read_parquet(folder / "artifacts/scores.parquet")

@@ -45,6 +45,7 @@ def test_every_rule_has_its_words_and_its_name_in_a_traceback():
         ("burst", "burst", 4, 5, SUSPICIOUS),
         ("repeated_attempts", "repeats", 2, 3, SUSPICIOUS),
         ("probing_amount", "amount", 1.01, 1.0, SUSPICIOUS),
+        ("probing_amount", "amount", -0.01, 0.0, SUSPICIOUS),
         ("probing_amount", "axes_beyond", 1, 2, SUSPICIOUS),
         ("familiar_crowd", "usual", 0.999, 1.0, NORMAL),
         ("ordinary_profile", "axes_beyond", 2, 1, NORMAL),
@@ -84,7 +85,7 @@ def test_a_saved_rule_is_found_among_those_at_hand_or_named():
     saved = json.loads(json.dumps(BOOK["burst"].kept()))
     assert rules.known_rule(RULES, **saved) is BOOK["burst"]
     for other in ({"name": "mine"}, {"weight": None}):
-        with pytest.raises(CourseError, match=r"^The rule '\w+' of this rule book .* add it to RULES in"):
+        with pytest.raises(CourseError, match=r"^The rule '\w+' of this rule book .* give the whole book"):
             rules.known_rule(RULES, **(saved | other))
 
 

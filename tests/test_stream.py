@@ -17,6 +17,7 @@ from helpers import data, evaluation, features, stream
 from helpers.detector import Detector
 from helpers.files import CourseError, to_bytes
 from helpers.judge import Judge
+from helpers.rules import RULES
 from helpers.schema import Schema
 from helpers.settings import COLUMNS, RADIUS
 from helpers.stream import Learner, admit, drift, oracle_prequential, replay, review
@@ -258,6 +259,10 @@ def test_a_refit_keeps_reviews_open_alerts_and_the_budget(learner, live):
     pd.testing.assert_frame_equal(new.memory.loc[shared, kept], learner.memory.loc[shared, kept])
     assert (new.now, new.place, new.begun, new.alerts) == (learner.now, learner.place, learner.begun, 5)
     assert set(new.pending) == set(learner.pending) and new.detector.profile.events == 2_000
+    old = learner.pending[0]
+    short = learner.refit(live[-1_500:][live[-1_500:].index > old], RULES[:2] + RULES[5:])
+    assert old in short.pending and short.memory["reconstruction_error"].notna().all()
+    assert set(short.pending) == set(learner.pending) and len(short.detector.rules) == len(RULES) - 3
     with pytest.raises(CourseError, match="A refit needs the latest events"):
         learner.refit(live[:2_000])
 
