@@ -146,7 +146,7 @@ class Encoder:
 
     def step(self, events: pd.DataFrame) -> tuple[pd.DataFrame, Encoder]:
         """What `encode` gives, and the encoder of the events after them."""
-        if set(self.made) <= set(events.columns):
+        if self.made and set(self.made) <= set(events.columns):
             return events, self
         table = self.filled(events)
         made = {}

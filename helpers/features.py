@@ -77,6 +77,8 @@ class Profile:
         centre = np.median(values, axis=0)
         scale = 1.4826 * np.median(np.abs(values - centre), axis=0)
         scale = np.where(scale > 0, scale, values.std(axis=0))
+        if schema.encoder:  # what no training event did, such as a new country, is far out when it comes
+            scale = np.where(scale > 0, scale, len(values) ** -0.5)
         if not (scale > 0).all():
             column = schema.columns[int(np.argmin(scale > 0))]
             raise ValueError(

@@ -122,6 +122,20 @@ def test_what_no_encoder_can_learn_from_is_refused_or_left_out_by_name(table):
     assert kept.numbers == ("paid",) and not kept.encoder.gaps
 
 
+def test_what_nobody_has_done_in_the_training_set_is_odd_when_it_comes_and_a_first_gap_is_filled(table):
+    calm = table.assign(tries=1.0 + table.index % 3, land=np.array(["DE", "FR"])[table["card"] % 2])
+    detector = Detector.fit(calm[:TRAIN], schema=SHOPS)
+    assert not detector.schema.encoded(calm[:TRAIN])[0]["land_new"].any() and not detector.schema.encoder.gaps
+    card = calm["card"][TRAIN + 9]
+    land = calm["land"].mask(calm.index == TRAIN + 9, "FR" if card % 2 == 0 else "DE")
+    moved = calm.assign(land=land, tries=calm["tries"].mask(calm.index == TRAIN + 20))
+    scores = detector.score(moved[TRAIN:])
+    assert scores[9] > np.quantile(scores, 0.95) and np.isfinite(scores).all()  # 30 are of somebody else
+    lone = replace(SHOPS, categories=(), key=None, time=None)
+    filled = lone.varying(calm[:TRAIN]).inputs(moved[TRAIN:])
+    assert filled[20, 1] == np.log1p(2)
+
+
 def test_who_is_unlike_himself_is_alerted_and_told_in_words(table, detector):
     reasons = detector.reasons(table[TRAIN:])
     strange = reasons[ROWS - 30 - TRAIN :]
