@@ -54,10 +54,13 @@ def reasons(
         return f"{name} is {plain(value)}; {mostly}, and 99.9 % of the training events have {side}."
 
     told = []
-    order = np.argsort(-away, axis=1, kind="stable")[:, :TOLD]
+    order = np.argsort(-away, axis=1, kind="stable")
     for row, mean, words, places in zip(events.to_dict("records"), means, says, order, strict=True):
-        columns = [said(schema.columns[place], row, mean) for place in places]
-        told.append(" ".join([*words[:TOLD], *dict.fromkeys(columns)]).replace("{key}", str(key)))
+        columns = [schema.columns[place] for place in places]
+        farthest = {derived.get(name, (name,))[0]: name for name in reversed(columns)}  # one of each column
+        first = sorted(farthest.values(), key=columns.index)[:TOLD]
+        sentences = [*words[:TOLD], *(said(name, row, mean) for name in first)]
+        told.append(" ".join(sentences).replace("{key}", str(key)))
     return told
 
 
