@@ -49,6 +49,7 @@ class Encoder:
         past: one row a key: its events so far, the sum of each scaled number, the values of each category.
         had: every category, key and value that came together so far, each as one text.
         events: size of the training set.
+        first: number of its first event, if it has one.
         known: (n,) what tells its n events from others.
     """
 
@@ -60,6 +61,7 @@ class Encoder:
     past: pd.DataFrame = field(default_factory=pd.DataFrame)
     had: frozenset[str] = frozenset()
     events: int = 0
+    first: int | None = None
     known: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     def __post_init__(self) -> None:
@@ -82,7 +84,9 @@ class Encoder:
                     "or name it as the key."
                 )
         common = {name: column.value_counts().to_dict() for name, column in values.items()}
-        encoder = cls(schema, numbers.median().to_dict(), gaps, common, events=len(events))
+        first = int(events.index[0]) if pd.api.types.is_integer_dtype(events.index) else None
+        fill = numbers.median().to_dict()
+        encoder = cls(schema, fill, gaps, common, events=len(events), first=first)
         if schema.key:
             inputs = schema.inputs(encoder.filled(events))
             spread = np.where(inputs.std(axis=0) > 0, inputs.std(axis=0), 1)
@@ -192,7 +196,9 @@ class Encoder:
 
     def _before(self, table: pd.DataFrame) -> Encoder:
         """This encoder; without any past, if the table begins with the first event of the training set."""
-        if not len(table) or self._told_apart(table[:1])[0] != self.known[0]:
+        if not len(table) or (self.first is not None and table.index[0] != self.first):
+            return self
+        if self._told_apart(table[:1])[0] != self.known[0]:
             return self
         return replace(self, past=self.past[:0], had=frozenset())
 

@@ -131,6 +131,10 @@ def test_what_nobody_has_done_in_the_training_set_is_odd_when_it_comes_and_a_fir
     moved = calm.assign(land=land, tries=calm["tries"].mask(calm.index == TRAIN + 20))
     scores = detector.score(moved[TRAIN:])
     assert scores[9] > np.quantile(scores, 0.95) and np.isfinite(scores).all()  # 30 are of somebody else
+    named = calm.set_axis([f"e{i}" for i in calm.index])  # events that nobody has numbered
+    assert np.array_equal(
+        SHOPS.varying(named[:TRAIN]).inputs(named[:TRAIN]), detector.schema.inputs(calm[:TRAIN])
+    )
     lone = replace(SHOPS, categories=(), key=None, time=None)
     filled = lone.varying(calm[:TRAIN]).inputs(moved[TRAIN:])
     assert filled[20, 1] == np.log1p(2)
