@@ -61,10 +61,8 @@ def write_alerts(learner: Learner, path: Path | str) -> pd.DataFrame:
         )
         memory.loc[new, "why"] = reasons["why"] + alike.astype(object).fillna("")
     waiting = memory.loc[pending]
-    rare = 1 - learner.detector.risk(learner.detector.seen(waiting))
-    table = waiting[["risk"]].assign(
-        one_in=np.rint(1 / rare.clip(1 / learner.detector.profile.events)).astype(int)
-    )
+    detector = learner.detector
+    table = waiting[["risk"]].assign(one_in=detector.one_in(detector.risk(detector.seen(waiting))))
     table = table.assign(why=waiting["why"]).join(waiting[schema.carried])
     table.insert(0, "review", "")
     table = table.sort_values("risk", ascending=False, kind="stable")

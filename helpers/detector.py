@@ -166,6 +166,10 @@ class Detector:
         scores = self.judge.risk(seen), *_unlabelled(seen, self.schema)
         return calibrate(combine(scores[: len(members)], members), combined, len(members))
 
+    def one_in(self, risk: np.ndarray) -> np.ndarray:
+        """Of so many training events one is as risky, (n,) int64; of all of them, where none is."""
+        return np.rint(1 / (1 - risk).clip(1 / self.profile.events)).astype(np.int64)
+
     def reasons(
         self, events: pd.DataFrame, history: pd.DataFrame | None = None, above: float = -np.inf
     ) -> pd.DataFrame:
@@ -183,9 +187,10 @@ class Detector:
         """
         events, history = self.schema.encoded(events, history)
         seen = self.seen(events)
-        told = self.risk(seen) > above
+        risk = self.risk(seen)
+        told = risk > above
         signals = behaviour(events, self.profile, history)[told]
-        events, seen, risk = events[told], seen[told], self.risk(seen[told])
+        events, seen, risk = events[told], seen[told], risk[told]
 
         def flags(**changed: float) -> list[list[str]]:
             known = facts(signals.assign(**changed), events, self.schema)
@@ -198,7 +203,7 @@ class Detector:
         why = words.reasons(events, scaled, spoken, self.profile.usual, self.schema)
         table = {
             "risk": risk,
-            "one_in": np.rint(1 / (1 - risk).clip(1 / self.profile.events)).astype(np.int64),
+            "one_in": self.one_in(risk),
             "rules": np.array([", ".join(names) for names in flags()], dtype=object),
             "burst": signals["burst"],
             "repeats": signals["repeats"],

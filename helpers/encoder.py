@@ -5,13 +5,15 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from helpers.files import CourseError
-from helpers.schema import Schema
+
+if TYPE_CHECKING:
+    from helpers.schema import Schema
 
 PRIOR = 5.0  # events that the mean of all keys counts for in the mean of one
 FAR = 5.0  # standard deviations: no event moves the mean of its key as if it were farther off
@@ -88,14 +90,15 @@ class Encoder:
         fill = numbers.median().to_dict()
         encoder = cls(schema, fill, gaps, common, events=len(events), first=first)
         if schema.key:
-            inputs = schema.inputs(encoder.filled(events))
+            table = encoder.filled(events)
+            inputs = schema.inputs(table)
             spread = np.where(inputs.std(axis=0) > 0, inputs.std(axis=0), 1)
             nothing = pd.DataFrame(0.0, pd.Index([], dtype=object), ["events", *numbers, *schema.categories])
             scaling = np.array([inputs.mean(axis=0), spread, np.ones(len(spread))])
             encoder = replace(encoder, scaling=scaling, past=nothing)
-            own, after = encoder._own(encoder.filled(events))
+            own, after = encoder._own(table)
             scaling[2] = own[encoder.own].std(ddof=0).replace(0, 1)
-            encoder = replace(after, known=encoder._told_apart(encoder.filled(events)))
+            encoder = replace(after, known=encoder._told_apart(table))
         return encoder
 
     @property
@@ -213,20 +216,20 @@ class Encoder:
         scaled, keys = (self.schema.inputs(table) - mean) / spread, spelt(table[self.schema.key])
         codes, names = pd.factorize(keys)
         known = self.past.index.get_indexer(names)
-        before = np.where(known[:, None] >= 0, self.past.to_numpy()[known], 0) if len(self.past) else 0.0
-        before = np.zeros((len(names), self.past.shape[1])) + before
+        before = self.past.reindex(names, fill_value=0.0).to_numpy()
 
-        capped = pd.DataFrame(scaled.clip(-FAR, FAR)).groupby(codes)
-        count = before[codes, 0] + capped.cumcount().to_numpy()
+        capped = scaled.clip(-FAR, FAR)
+        each = pd.DataFrame(capped).groupby(codes)
+        count = before[codes, 0] + each.cumcount().to_numpy()
         k = scaled.shape[1]
-        sums = before[codes, 1 : k + 1] + capped.cumsum().to_numpy() - scaled.clip(-FAR, FAR)
+        sums = before[codes, 1 : k + 1] + each.cumsum().to_numpy() - capped
         trust = 1 / (count + PRIOR)
         made = dict(zip(self.own, ((scaled - sums * trust[:, None]) / typical).T, strict=True))
         made["earlier"] = count
 
         after, met = before.copy(), []
         np.add.at(after, (codes, 0), 1)
-        np.add.at(after[:, 1 : k + 1], codes, scaled.clip(-FAR, FAR))
+        np.add.at(after[:, 1 : k + 1], codes, capped)
         for place, name in enumerate(self.schema.categories, k + 1):
             values = spelt(table[name])
             texts = np.array(

@@ -38,9 +38,9 @@ def choose_alerts(score: ArrayLike, start: int = 0, per: float = ALERTS, of: int
     """
     score = _score(score)
     block = (start + np.arange(len(score))) // of - start // of
-    size = np.bincount(block)
-    spent = [capacity(events, per, of) for events in (size if per == int(per) else size.cumsum())]
-    share = np.array(spent) if per == int(per) else np.diff(spent, prepend=0)
+    size, whole = np.bincount(block), per == int(per)
+    spent = np.array([capacity(events, per, of) for events in (size if whole else size.cumsum())])
+    share = spent if whole else np.diff(spent, prepend=0)
     rank = pd.Series(-score).groupby(block).rank(method="first")
     return (rank <= share[block]).to_numpy()
 

@@ -27,7 +27,7 @@ from helpers.settings import (
     WINDOW,
 )
 
-RARE = 0.001  # share of the training events beyond what reasons say that 99.9 % have
+EXTREME = 0.001  # share of the training events beyond what reasons say that 99.9 % have
 DWARFED = 1e6  # a variance in robust units that no sound column reaches: a standard deviation of 1,000
 
 
@@ -98,7 +98,7 @@ class Profile:
         usual = (
             schema.table(events)
             .astype(float)
-            .quantile([RARE, 0.5, 1 - RARE])
+            .quantile([EXTREME, 0.5, 1 - EXTREME])
             .set_axis(["low", "half", "high"])
         )
         usual.attrs = {}  # which a file would keep

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from helpers.schema import CARDS
+from helpers.schema import CARDS, for_xgboost
 
 if TYPE_CHECKING:
     import xgboost
@@ -57,7 +57,7 @@ class Judge:
                     f"{len(labels):,} none is {name}: ask for more rows or choose another window."
                 )
         rows = xgboost.DMatrix(
-            inputs, labels, weight=weights, feature_names=_spelt(self.names), nthread=self.threads
+            inputs, labels, weight=weights, feature_names=for_xgboost(self.names), nthread=self.threads
         )
         settings = {
             "objective": "binary:logistic",
@@ -129,8 +129,3 @@ class Judge:
         judge = cls(names=names, model=xgboost.Booster(model_file=bytearray(model)))
         judge.model.set_param({"nthread": judge.threads})
         return judge
-
-
-def _spelt(names: list[str]) -> list[str]:
-    """Names as XGBoost takes them: without the signs of its own language."""
-    return [name.translate(str.maketrans("[]<", "()(")) for name in names]

@@ -7,16 +7,14 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from helpers.encoder import Encoder
 from helpers.files import CourseError
 from helpers.settings import AXES, UNUSUAL_AXES, WINDOW
-
-if TYPE_CHECKING:
-    from helpers.encoder import Encoder
 
 ROLES = ("amounts", "counts", "shares", "axes", "categories")
 GONE = 0.99  # share of gaps from which a column says nothing
@@ -74,7 +72,7 @@ class Schema:
             if not isinstance(name, str | None) or name == "":
                 raise CourseError(f"{role} of a schema is the name of one column, not {name!r}.")
         named = [*self.carried, *filter(None, [self.label])]
-        alike = [name.translate(str.maketrans("[]<", "()(")) for name in named]  # which XGBoost cannot spell
+        alike = for_xgboost(named)
         twice = sorted({name for name, spelt in zip(named, alike, strict=True) if alike.count(spelt) > 1})
         made = {f"{name}{end}" for name in self.carried for end in DERIVED}
         taken = [name for name in self.carried[self.amounts[:1] == ("amount",) :] if name in TAKEN | made]
@@ -183,8 +181,6 @@ class Schema:
             kept = {role: tuple(n for n in getattr(self, role) if n not in constant) for role in ROLES}
             schema = replace(self, **kept)
         if schema.key or schema.categories or schema.missing == "flag":
-            from helpers.encoder import Encoder
-
             schema = replace(schema, encoder=Encoder.fit(events, schema))
         return schema
 
@@ -278,6 +274,11 @@ class Schema:
             raise CourseError(f"The schema {path} cannot be read: {error.strerror or error}.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise CourseError(f"The schema {path} is not TOML: {' '.join(str(error).split())}.") from None
+
+
+def for_xgboost(names: Sequence[str]) -> list[str]:
+    """Names as XGBoost takes them: without the signs of its own language."""
+    return [name.translate(str.maketrans("[]<", "()(")) for name in names]
 
 
 def _no_numbers(column: pd.Series) -> np.ndarray:

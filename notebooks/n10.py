@@ -114,16 +114,15 @@ def training_rows(events: pd.DataFrame, schema: Schema, train: float | str) -> i
                 f"TRAIN is a share, a number of rows or, beside dates, 2026-12-31, not {train!r}."
             )
         zone = getattr(events[schema.time].dtype, "tz", None)
-        rows = int(
-            (events[schema.time] < (border.tz_localize(zone) if zone and not border.tz else border)).sum()
-        )
+        zoned = zone and not border.tz
+        rows = int((events[schema.time] < (border.tz_localize(zone) if zoned else border)).sum())
     else:
-        rows = int(train * len(events) if 0 < train < 1 else train)
-    if not 0 < rows < len(events) or rows != (rows if isinstance(train, str) or 0 < train < 1 else train):
+        rows = int(train * len(events)) if 0 < train < 1 else train
+    if not 0 < rows < len(events) or rows != int(rows):
         raise CourseError(
             f"TRAIN is {train!r}, and of the {len(events):,} events some must train, and some be scored."
         )
-    return rows
+    return int(rows)
 
 
 def put_aside(folder: Path) -> Path | None:
