@@ -32,7 +32,7 @@ OURS, NAIVE = "ours", "naive rule"
 TABLE = RESULTS / "benchmark.csv"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "xgboost", "pyod", "river")
 
-# A peer is fitted on the training part and gives the scores of the test part.
+# A peer is fitted on the training set and gives the scores of the test set.
 Peer = Callable[[pd.DataFrame, pd.DataFrame], np.ndarray]
 
 
@@ -133,16 +133,16 @@ def run(
                     found[name] = {"error": str(error)}
                 bar.update()
             (train, later), (_, truth) = data.split(events), data.split(truth)
-            axes = Profile.fit(train, crowds=1).axes(later)
-            table = _figures(found, truth, evaluation.episodes(truth, axes, radius=RADIUS))
+            axes = Profile.fit(train, clusters=1).axes(later)
+            table = _figures(found, truth, evaluation.campaigns(truth, axes, radius=RADIUS))
             tables.append(table.assign(start=start, frauds=truth.sum()))
     return pd.concat(tables, ignore_index=True)
 
 
-def _figures(found: dict[str, dict[str, Any]], truth: pd.Series, episode: np.ndarray) -> pd.DataFrame:
-    """What each peer's scores are worth on the test part, a row each."""
+def _figures(found: dict[str, dict[str, Any]], truth: pd.Series, campaign: np.ndarray) -> pd.DataFrame:
+    """What each peer's scores are worth on the test set, a row each."""
     scores = {name: one["scores"] for name, one in found.items() if "scores" in one}
-    boot = evaluation.bootstrap_ap(truth, scores, evaluation.episode_draws(episode))
+    boot = evaluation.bootstrap_ap(truth, scores, evaluation.campaign_draws(campaign))
     observed = {name: average_precision_score(truth, score) for name, score in scores.items()}
     rows = []
     for name, one in found.items():
@@ -162,7 +162,7 @@ def _figures(found: dict[str, dict[str, Any]], truth: pd.Series, episode: np.nda
 
 
 def _measure(one: Peer, rows: int, start: int) -> dict[str, Any]:
-    """In the child: the scores of the test part, and the seconds from raw events to them."""
+    """In the child: the scores of the test set, and the seconds from raw events to them."""
     train, test = data.split(data.seal(data.load_events("snapshot", rows, start))[0])
     for _ in range(2):  # the first round, with its imports and compilers, does not count
         started = time.perf_counter()
@@ -181,7 +181,7 @@ alone in a process of its own on one core, with its package's defaults and seed 
 requirements-bench.txt and constraints.txt pin, and is timed from raw events to scores, imports not counted.
 IsolationForest and OneClassSVM are scikit-learn's; HalfSpaceTrees is River's, and scores each event of the
 window before it learns it; the other peers are PyOD's.
-AP is average precision with an interval from a bootstrap over episodes; "cannot tell" means that the
+AP is average precision with an interval from a bootstrap over campaigns; "cannot tell" means that the
 interval of the difference to ours spans zero. The budget is {BUDGET_IN_WORDS}.
 """
 

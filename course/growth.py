@@ -95,7 +95,7 @@ def _xgboost_alone(path: Path, source: Path) -> float:
     for group in np.unique(np.linspace(0, last, GROUPS).astype(int)):
         seen = detector.seen(_group(source, group))
         begun = time.perf_counter()
-        detector.judge.risk(seen)
+        detector.classifier.probability(seen)
         seconds += time.perf_counter() - begun
         events += len(seen)
     return events / seconds

@@ -73,7 +73,7 @@ def summary_markdown(summary: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in summary["versions"].items())
     return (
         f"# Results\n\nEvents {data['start']:,} to {last:,} (source: {data['source']}); "
-        f"{data['frauds_train']} frauds in the training part, {data['frauds_test']} in the test "
+        f"{data['frauds_train']} frauds in the training set, {data['frauds_test']} in the test "
         f"part, on which everything below is measured.\n\n{results_table(summary)}\n\n"
         f"Seconds per notebook: {seconds}.\n\nVersions: {versions}.\n"
     )
@@ -124,12 +124,12 @@ def results_block(summary: dict[str, Any]) -> str:
     tested = data["rows"] - int(TRAIN_SHARE * data["rows"])
     return (
         f"{results_table(summary)}\n\n"
-        f"*Test part of the first window: {tested:,} events, "
-        f"{data['frauds_test']} frauds in some twenty episodes, so intervals are wide. AP is average "
-        f"precision with a 95 % interval from a bootstrap over episodes; the budget is {BUDGET_IN_WORDS}, "
+        f"*Test set of the first window: {tested:,} events, "
+        f"{data['frauds_test']} frauds in some twenty campaigns, so intervals are wide. AP is average "
+        f"precision with a 95 % interval from a bootstrap over campaigns; the budget is {BUDGET_IN_WORDS}, "
         f"{int(tested * BUDGET)} alerts. The naive rule is the one line that this course's predecessor "
-        "used; the oracle is trained on true labels and is a yardstick, not a product. Written by `make "
-        "reference`.*"
+        "used; the fully supervised reference is trained on true labels, which nobody would have. "
+        "Written by `make reference`.*"
     )
 
 

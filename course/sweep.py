@@ -19,19 +19,19 @@ from sklearn.neighbors import NearestNeighbors
 
 from course import jobs, results
 from helpers import data, evaluation, headless, plots, rules, stream
+from helpers.classifier import CLASSIFIER_INPUTS, Classifier
 from helpers.detector import Detector, combine, tail
 from helpers.features import Profile, behaviour
 from helpers.files import CourseError, load_json
-from helpers.judge import JUDGE_INPUTS, Judge
 from helpers.rules import NORMAL, RULES, SUSPICIOUS, UNDECIDED
 from helpers.schema import CARDS
 from helpers.settings import (
     BLOCK,
-    COMPLAINED,
     DELAY,
     DOUBT,
     KEEP,
     RADIUS,
+    REPORTED,
     RESULTS,
     WARM_UP,
     WINDOW_ROWS,
@@ -52,19 +52,19 @@ FULL = "detector"  # what every other variant is compared with
 WRONG = 0.1  # share of the reviews
 TELLING = {  # when customers report what nobody reviewed, and which share of the reviews is wrong
     "stream": (None, 0.0),
-    "complaints": (COMPLAINED, 0.0),
-    "complaints_20000": (20_000, 0.0),
-    "complaints_30000": (30_000, 0.0),
-    "told_everything": (DELAY, 0.0),
+    "reports": (REPORTED, 0.0),
+    "reports_20000": (20_000, 0.0),
+    "reports_30000": (30_000, 0.0),
+    "every_label": (DELAY, 0.0),
     "wrong_reviews": (None, WRONG),
-    "wrong_reviews_and_complaints": (COMPLAINED, WRONG),
+    "wrong_reviews_and_reports": (REPORTED, WRONG),
 }
 SLIPS = tuple(range(10))  # seeds of the wrong reviews
 ERRING = {  # when customers report, and shares of wrong reviews, of legitimate events and of frauds
     "reviews": (None, (WRONG, WRONG)),
-    "wrong on honest events alone": (None, (WRONG, 0.0)),
+    "wrong on legitimate events alone": (None, (WRONG, 0.0)),
     "wrong on frauds alone": (None, (0.0, WRONG)),
-    "reviews and complaints": (COMPLAINED, (WRONG, WRONG)),
+    "reviews and reports": (REPORTED, (WRONG, WRONG)),
 }
 UNSEEN = RESULTS / "unseen.csv"
 UNSEEN_STARTS = tuple(range(70_000, 231_000, 20_000))  # of windows whose test sets nobody had looked at
@@ -84,7 +84,7 @@ class Study:
         self.votes = rules.apply_rules(self.signals, self.fitted.thresholds)
         self.seen = self.fitted.seen(self.events)
         self.inputs, self.errors, self.distance = self.seen[:, :-2], self.seen[:, -2], self.seen[:, -1]
-        shown = pd.DataFrame(self.seen, self.events.index, JUDGE_INPUTS)
+        shown = pd.DataFrame(self.seen, self.events.index, CLASSIFIER_INPUTS)
         shown = shown.join(self.signals.drop(columns="distance"))
         self.shown = shown.join(self.votes.add_prefix("vote: "))
         self.known = self.votes[: self.n]
@@ -106,21 +106,21 @@ class Study:
         errors = self.errors[: self.n]
         return rules.refine_labels(labels, self.known, errors, self.fitted.error_threshold)
 
-    def judged(
+    def by_classifier(
         self,
         labels: np.ndarray,
-        names: Iterable[str] = JUDGE_INPUTS,
+        names: Iterable[str] = CLASSIFIER_INPUTS,
         doubt: float = DOUBT,
     ) -> np.ndarray:
-        """All events by a judge that sees these columns, combined with the distance as `Detector` does."""
+        """Scores of a classifier that sees these columns, combined with the distance as in `Detector`."""
         seen, suspicious = self.shown[list(names)].to_numpy(), labels == SUSPICIOUS
         weights = np.where(labels == UNDECIDED, doubt, 1)
-        judge = Judge(seed=self.seed, names=list(names)).fit(seen[: self.n], suspicious, weights)
-        known = judge.out_of_fold(seen[: self.n], suspicious, weights), self.distance[: self.n]
-        return combine((judge.risk(seen), self.distance), [tail(score) for score in known])
+        classifier = Classifier(seed=self.seed, names=list(names)).fit(seen[: self.n], suspicious, weights)
+        known = classifier.out_of_fold(seen[: self.n], suspicious, weights), self.distance[: self.n]
+        return combine((classifier.probability(seen), self.distance), [tail(score) for score in known])
 
-    def one_crowd(self) -> np.ndarray:
-        profile = Profile.fit(self.train, seed=self.seed, crowds=1)
+    def one_cluster(self) -> np.ndarray:
+        profile = Profile.fit(self.train, seed=self.seed, clusters=1)
         return profile.distance(profile.z_scores(self.events))
 
     def forest(self) -> np.ndarray:
@@ -143,65 +143,64 @@ class Study:
         book = [kept for kept in RULES if kept.name != rule]
         return Detector.fit(self.train, self.seed, rules=book, profile=self.profile).score(self.events)
 
-    def oracle(self) -> np.ndarray:
-        """The judge, taught the true labels of the training set."""
+    def supervised(self) -> np.ndarray:
+        """The classifier, taught the true labels of the training set."""
         known, labels = self.seen[: self.n], self.truth.to_numpy()[: self.n]
-        return Judge(seed=self.seed).fit(known, labels).risk(self.seen)
+        return Classifier(seed=self.seed).fit(known, labels).probability(self.seen)
 
     def majority(self) -> np.ndarray:
-        """The judge, taught what more rules call suspicious than normal."""
+        """The classifier, taught what more rules call suspicious than normal."""
         suspicious, normal = ((self.known == vote).sum(axis=1).to_numpy() for vote in (SUSPICIOUS, NORMAL))
-        return self.judged(self.relabelled(suspicious > normal))
-
-    def agreement(self) -> np.ndarray:
-        """The judge, taught what the rules' agreement makes likely."""
-        return self.judged(self.relabelled(rules.agreement_model(self.known) > 0.5))
+        return self.by_classifier(self.relabelled(suspicious > normal))
 
 
 VARIANTS: dict[str, Callable[[Study], np.ndarray]] = {
     FULL: lambda study: study.fitted.score(study.events),
-    "judge alone": lambda study: study.fitted.judge.risk(study.seen),
+    "classifier alone": lambda study: study.fitted.classifier.probability(study.seen),
     "distance only": lambda study: study.distance,
-    "distance, rings included": lambda study: study.profile.distance(study.profile.z_scores(study.events)),
-    "distance from one crowd": Study.one_crowd,
+    "distance, contaminated clusters included": lambda study: study.profile.distance(
+        study.profile.z_scores(study.events)
+    ),
+    "distance from one cluster": Study.one_cluster,
     "mixture of 10 Gaussians": Study.mixture,
     "kNN, 5 neighbours": Study.neighbours,
     "isolation forest": Study.forest,
     "naive rule": lambda study: rules.naive_rule(study.events).astype(float),
-    "rules only": lambda study: rules.suspicion(study.signals),
-    "burst only": lambda study: ((1 + study.signals["burst"]) / (1 + study.signals["usual"])).to_numpy(),
+    "rules only": lambda study: rules.rule_score(study.signals),
+    "burst only": lambda study: (
+        (1 + study.signals["burst"]) / (1 + study.signals["background_rate"])
+    ).to_numpy(),
     "autoencoder only": lambda study: study.errors,
-    "without autoencoder": lambda study: study.judged(study.labels, [*CARDS.columns, "distance"]),
-    "no refinement": lambda study: study.judged(study.labels),
-    "undecided left out": lambda study: study.judged(study.refined, doubt=0),
-    "undecided counts as normal": lambda study: study.judged(study.refined, doubt=1),
-    "judge without witnesses": lambda study: study.judged(study.refined, CARDS.columns),
-    "judge with votes": lambda study: study.judged(study.refined, study.shown),
+    "without autoencoder": lambda study: study.by_classifier(study.labels, [*CARDS.columns, "distance"]),
+    "no refinement": lambda study: study.by_classifier(study.labels),
+    "undecided left out": lambda study: study.by_classifier(study.refined, doubt=0),
+    "undecided counts as normal": lambda study: study.by_classifier(study.refined, doubt=1),
+    "classifier without score features": lambda study: study.by_classifier(study.refined, CARDS.columns),
+    "classifier with votes": lambda study: study.by_classifier(study.refined, study.shown),
     "labels by majority": Study.majority,
-    "labels by agreement": Study.agreement,
     **{
         f"without rule {rule.name}": lambda study, name=rule.name: study.without(name)
         for rule in RULES
         if not rule.clears
     },
-    "oracle": Study.oracle,
+    "supervised": Study.supervised,
 }
 
 
 def measure(start: int, seed: int, rows: int = WINDOW_ROWS, source: str = "snapshot") -> list[dict]:
     """All variants on one window with one seed; one row each, on the test set.
 
-    Columns: start, seed, variant, average_precision, without_largest (episode), found (frauds among the
-    alerts), and the difference to the full detector with its paired bootstrap interval over episodes.
+    Columns: start, seed, variant, average_precision, without_largest (campaign), found (frauds among the
+    alerts), and the difference to the full detector with its paired bootstrap interval over campaigns.
     """
     study, here = Study(start, seed, rows, source), {"start": start, "seed": seed}
     n, truth = study.n, study.truth.to_numpy()[study.n :]
     scores = {name: score(study)[n:] for name, score in VARIANTS.items()}
-    episode = evaluation.episodes(truth, study.fitted.profile.axes(study.events)[n:], radius=RADIUS)
-    boot = evaluation.bootstrap_ap(truth, scores, evaluation.episode_draws(episode))
+    campaign = evaluation.campaigns(truth, study.fitted.profile.axes(study.events)[n:], radius=RADIUS)
+    boot = evaluation.bootstrap_ap(truth, scores, evaluation.campaign_draws(campaign))
     observed = {name: average_precision_score(truth, score) for name, score in scores.items()}
     against = {name: evaluation.compare(boot, observed, name, FULL) for name in scores}
-    rest = evaluation.without_largest(episode, truth)
+    rest = evaluation.without_largest(campaign, truth)
     return [
         {
             **here,
@@ -228,11 +227,11 @@ class Stream:
         self.detector = Detector.fit(self.events[: self.warm], seed)
         self.live, self.lived = self.events[self.warm :], self.truth.to_numpy()[self.warm :]
 
-    def told(self, complained: int | None, wrong: stream.Wrong, slip: int = 0) -> pd.DataFrame:
+    def told(self, reported: int | None, wrong: stream.Wrong, slip: int = 0) -> pd.DataFrame:
         """Risk and alert of every live event by a learner; `slip` is the seed of its wrong reviews."""
-        keep = max(KEEP, (complained or 0) + 2 * BLOCK)
+        keep = max(KEEP, (reported or 0) + 2 * BLOCK)
         learner = stream.Learner.start(self.detector, self.events[: self.warm], seed=self.seed, keep=keep)
-        decided = stream.replay(learner, self.live, self.truth, wrong=wrong, complained=complained, seed=slip)
+        decided = stream.replay(learner, self.live, self.truth, wrong=wrong, reported=reported, seed=slip)
         return pd.concat([*decided, learner.close()])
 
     def by_score(self, score: np.ndarray) -> pd.DataFrame:
@@ -252,11 +251,11 @@ def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS, source: str =
     """
     one = Stream(start, seed, rows, source)
     seen, truth = one.detector.seen(one.events), one.truth.to_numpy()
-    reference = stream.oracle_prequential(seen, truth, one.warm, seed=seed, start=start)
+    reference = stream.full_feedback(seen, truth, one.warm, seed=seed, start=start)
     logs = {name: one.told(*way) for name, way in TELLING.items()} | {
         "detector": one.by_score(one.detector.score(one.live)),
         "seed_rules": one.by_score(rules.naive_rule(one.live).astype(float)),
-        "oracle_prequential": one.by_score(reference),
+        "full_feedback": one.by_score(reference),
     }
     best = one.found(one.by_score(one.lived.astype(float)))
     return [
@@ -279,8 +278,8 @@ def measure_wrong(start: int, slip: int, rows: int = WINDOW_ROWS) -> list[dict]:
     and stopped (those of them that the reviews did not wave through).
     """
     one, found = Stream(start, SEEDS[0], rows), []
-    for told, (complained, shares) in ERRING.items():
-        log = one.told(complained, shares, slip)
+    for told, (reported, shares) in ERRING.items():
+        log = one.told(reported, shares, slip)
         alerted = log.index[(log["alert"] == 1) & (one.lived == 1)]
         said = stream.review(one.truth, alerted, one.live.index[-1], 0, shares, slip)
         row = {"start": start, "slip": slip, "wrong": WRONG, "told": told}
@@ -337,7 +336,7 @@ def unseen_block(table: pd.DataFrame) -> str:
     learner = table["possible"].notna()
     free = evaluation.verdicts(table[~learner].rename(columns={"detector": "variant"}))
     found = table[learner].groupby("detector")["found"].sum().sort_values(kind="stable")
-    share = (found / found["oracle_prequential"]).map("{:.0%}".format)
+    share = (found / found["full_feedback"]).map("{:.0%}".format)
     told = {"frauds found": found.astype(str), "of the full-feedback reference": share}
     named = f"of version {table['version'].iloc[0]}, {table['start'].nunique()} starts"
     free = free.rename_axis(f"without a label, {named}")

@@ -1,4 +1,4 @@
-"""The whole method on one screen: profile, rules, pseudo-labels, autoencoder, judge."""
+"""The whole method on one screen: profile, rules, pseudo-labels, autoencoder, classifier."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pandas as pd
 
 from helpers import reasons as words
 from helpers.autoencoder import Autoencoder
-from helpers.crowds import Crowds
+from helpers.classifier import Classifier, classifier_inputs
+from helpers.clusters import Clusters
 from helpers.encoder import Encoder
 from helpers.features import Profile, Scaling, behaviour, budget_threshold, facts
 from helpers.files import load, replace, to_bytes
-from helpers.judge import Judge, judge_inputs
 from helpers.rules import (
     EVERY,
     NORMAL,
@@ -30,13 +30,13 @@ from helpers.rules import (
     known_rule,
     pseudo_labels,
     refine_labels,
-    usual_book,
-    without_rings,
+    rules_for,
+    without_contaminated,
 )
 from helpers.schema import CARDS, Schema
 from helpers.settings import DOUBT
 
-BUNDLE = "domain-driven detector, version 5"  # the stamp of a saved detector
+BUNDLE = "domain-driven detector, version 6"  # the stamp of a saved detector
 TAIL = 400  # scores of the training set that are kept, at most
 
 
@@ -68,7 +68,7 @@ def tail(scores: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Detector:
-    """Everything that was learned from one training part, without a true label.
+    """Everything that was learned from one training set, without a true label.
 
     Attributes:
         profile: ordinary behaviour.
@@ -76,9 +76,9 @@ class Detector:
         scaling: mean and standard deviation of the inputs.
         autoencoder: rebuilds presumed normal events.
         error_threshold: reconstruction error that the alert budget's share of the presumed normals exceeds.
-        judge: the classifier.
-        training: (3, 2, m) the training set's `tail` of the judge's score (out of fold), of the distance, and
-            of both combined; with a key (5, 2, m), for two more scores (see `score`).
+        classifier: what XGBoost has learned from the refined labels.
+        training: (3, 2, m) the training set's `tail` of the classifier's score (out of fold), of the
+            distance, and of both combined; with a key (5, 2, m), for two more scores (see `score`).
         rules: the rule book.
     """
 
@@ -87,7 +87,7 @@ class Detector:
     scaling: Scaling
     autoencoder: Autoencoder
     error_threshold: float
-    judge: Judge
+    classifier: Classifier
     training: np.ndarray
     rules: Sequence[Rule] = RULES
 
@@ -109,20 +109,20 @@ class Detector:
         schema: Schema = CARDS,
         profile: Profile | None = None,
     ) -> Detector:
-        """Learn from a training part, without a true label.
+        """Learn from a training set, without a true label.
 
         Args:
             events: (n, ...) with the schema's columns, in time order, some thousands or more.
-            seed, device: of the crowds, the autoencoder and the judge; of the autoencoder alone.
+            seed, device: of the clusters, the autoencoder and the classifier; of the autoencoder alone.
             rules: the rule book; without one, those of the course's rules that the schema has columns for.
             schema: what the columns are; those with one value in all these events are left out.
             profile: what `Profile.fit` learned of the same events, if several rule books are to share it.
         """
         schema = profile.schema if profile else schema.varying(events)
-        rules = usual_book(schema) if rules is None else tuple(rules)
+        rules = rules_for(schema) if rules is None else tuple(rules)
         events, _ = schema.encoded(events)
         inputs = schema.inputs(events)
-        profile = without_rings(profile or Profile.fit(events, schema, seed), events, rules)
+        profile = without_contaminated(profile or Profile.fit(events, schema, seed), events, rules)
         signals = behaviour(events, profile)
         known = facts(signals, events, schema)
         thresholds = fit_thresholds(known, rules)
@@ -136,34 +136,35 @@ class Detector:
         error_threshold = budget_threshold(errors[labels == NORMAL])
         labels = refine_labels(labels, votes, errors, error_threshold)
 
-        seen = judge_inputs(inputs, errors, signals["distance"].to_numpy())
+        seen = classifier_inputs(inputs, errors, signals["distance"].to_numpy())
         suspicious = labels == SUSPICIOUS
         weights = np.where(labels == UNDECIDED, DOUBT, 1)  # normal, most likely
-        judge = Judge(seed=seed, names=schema.inputs_of_judge).fit(seen, suspicious, weights)
-        scores = judge.out_of_fold(seen, suspicious, weights), *_unlabelled(seen, schema)
+        classifier = Classifier(seed=seed, names=schema.classifier_inputs).fit(seen, suspicious, weights)
+        scores = classifier.out_of_fold(seen, suspicious, weights), *_unlabelled(seen, schema)
         tails = [tail(score) for score in scores]
         training = np.array([*tails, tail(combine(scores, tails))])
-        return cls(profile, thresholds, scaling, autoencoder, error_threshold, judge, training, rules)
+        return cls(profile, thresholds, scaling, autoencoder, error_threshold, classifier, training, rules)
 
     def seen(self, events: pd.DataFrame) -> np.ndarray:
-        """What the judge sees of events: k scaled inputs, reconstruction error and distance; (n, k + 2).
+        """What the classifier sees of events: k scaled inputs, reconstruction error and distance; (n, k + 2).
         With a key they follow on the training set, or are encoded already."""
         inputs = self.schema.inputs(events)
         distance = self.profile.distance(self.profile.z_scores(inputs))
         inputs = self.scaling.transform(inputs)
-        return judge_inputs(inputs, self.autoencoder.reconstruction_error(inputs), distance)
+        return classifier_inputs(inputs, self.autoencoder.reconstruction_error(inputs), distance)
 
     def score(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> np.ndarray:
         """Risk of events; (n,) in [0, 1), the same in any batches. 1 - risk is the share of the training
-        events that are as risky or riskier. It combines judge and distance, and with a key the reconstruction
-        error and the largest deviation from its past; then `history` are the events since the training set.
+        events that are as risky or riskier. It combines classifier and distance, and with a key the
+        reconstruction error and the largest deviation from its past; then `history` are the events since the
+        training set.
         """
         return self.risk(self.seen(self.schema.encoded(events, history)[0]))
 
     def risk(self, seen: np.ndarray) -> np.ndarray:
-        """The risk of what the judge sees, (n, k + 2) -> (n,)."""
+        """The risk of what the classifier sees, (n, k + 2) -> (n,)."""
         *members, combined = self.training
-        scores = self.judge.risk(seen), *_unlabelled(seen, self.schema)
+        scores = self.classifier.probability(seen), *_unlabelled(seen, self.schema)
         return calibrate(combine(scores[: len(members)], members), combined, len(members))
 
     def one_in(self, risk: np.ndarray) -> np.ndarray:
@@ -237,8 +238,11 @@ def _unlabelled(seen: np.ndarray, schema: Schema) -> list[np.ndarray]:
 
 def kinds(rules: Sequence[Rule] = EVERY) -> dict[str, Callable[..., Any]]:
     """What a saved file may hold, and how each is made anew."""
-    plain = (Schema, Encoder, Crowds, Profile, Scaling, Autoencoder, Detector)
-    return {kind.__name__: kind for kind in plain} | {"Judge": Judge.made, "Rule": partial(known_rule, rules)}
+    plain = (Schema, Encoder, Clusters, Profile, Scaling, Autoencoder, Detector)
+    return {kind.__name__: kind for kind in plain} | {
+        "Classifier": Classifier.made,
+        "Rule": partial(known_rule, rules),
+    }
 
 
 def score_file(detector: Detector, source: Path, target: Path) -> int:

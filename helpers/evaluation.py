@@ -1,4 +1,4 @@
-"""How good is a score? Metrics, the alert budget, intervals and episodes; last, two tables to show.
+"""How good is a score? Metrics, the alert budget, intervals and campaigns; last, two tables to show.
 
 Knows no stage of the course. Everywhere `truth` is (n,) of 0 and 1 (1 = fraud), `score` (n,) finite
 numbers, higher = more suspicious, both in time order; `start` is the number of the first event.
@@ -71,13 +71,13 @@ def budget_report(truth: ArrayLike, score: ArrayLike, start: int = 0) -> dict[st
 
 
 def check_parts(truth: ArrayLike, n_train: int) -> None:
-    """Before any work: both parts hold frauds and honest events, or a ValueError names what is missing."""
+    """Both sets hold frauds and legitimate events; otherwise a ValueError names what is missing."""
     truth = _binary(truth)
     for part, name in ((truth[:n_train], "training"), (truth[n_train:], "test")):
-        for found, what in ((part, "a fraud"), (~part, "honest")):
+        for found, what in ((part, "a fraud"), (~part, "legitimate")):
             if not found.any():
                 raise ValueError(
-                    f"None of the {len(part):,} events of the {name} part is {what}, so nothing can be "
+                    f"None of the {len(part):,} events of the {name} set is {what}, so nothing can be "
                     "compared: choose another window, or more rows."
                 )
 
@@ -86,7 +86,7 @@ def at_recall(truth: ArrayLike, score: ArrayLike, recall: float) -> dict[str, in
     """False positives at the highest threshold that reaches at least this recall (0 to 1).
 
     Events with tied scores are taken all together, so the recall reached may be larger. false_positives are
-    the honest events at or above the threshold.
+    the legitimate events at or above the threshold.
     """
     truth, score = _pair(truth, score)
     false_rate, reached, _ = roc_curve(truth, score, drop_intermediate=False)
@@ -97,35 +97,35 @@ def at_recall(truth: ArrayLike, score: ArrayLike, recall: float) -> dict[str, in
     }
 
 
-def episode_draws(episode: np.ndarray, draws: int = 1_000, seed: int = 0) -> np.ndarray:
-    """Draw the resamples of a bootstrap (Efron, 1979) over episodes.
+def campaign_draws(campaign: np.ndarray, draws: int = 1_000, seed: int = 0) -> np.ndarray:
+    """Draw the resamples of a bootstrap (Efron, 1979) over campaigns.
 
-    The frauds of an episode are one trick, not independent evidence, so whole episodes are drawn with
-    replacement, as many as there are. Honest events are so many that they are taken as they are.
+    The frauds of a campaign are one trick, not independent evidence, so whole campaigns are drawn with
+    replacement, as many as there are. Legitimate events are so many that they are taken as they are.
 
-    `episode` is (frauds,) int, from `episodes`. Gives (draws, frauds) int: how often each fraud is drawn.
+    `campaign` is (frauds,) int, from `campaigns`. Gives (draws, frauds) int: how often each fraud is drawn.
     """
-    many = int(episode.max()) + 1
-    return np.random.default_rng(seed).multinomial(many, np.full(many, 1 / many), size=draws)[:, episode]
+    many = int(campaign.max()) + 1
+    return np.random.default_rng(seed).multinomial(many, np.full(many, 1 / many), size=draws)[:, campaign]
 
 
 def bootstrap_ap(truth: ArrayLike, scores: Mapping[str, ArrayLike], draws: np.ndarray) -> pd.DataFrame:
     """Average precision of every detector on the same resamples; one row per draw, one column per detector.
 
-    `scores` are detector -> (n,) score; `draws` (draws, frauds) int, from `episode_draws`.
+    `scores` are detector -> (n,) score; `draws` (draws, frauds) int, from `campaign_draws`.
     """
     frauds = _binary(truth).sum()
     if draws.shape[1] != frauds:
         raise ValueError(
             f"The draws are of {draws.shape[1]} frauds, but there are {frauds}: make them with "
-            "episode_draws for these events."
+            "campaign_draws for these events."
         )
     return pd.DataFrame({name: _resampled_ap(*_pair(truth, score), draws) for name, score in scores.items()})
 
 
 def _resampled_ap(truth: np.ndarray, score: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """Average precision of every draw, without building one: at a fraud's score lie so many drawn frauds and
-    honest events, those of the same score included."""
+    legitimate events, those of the same score included."""
     honest, order = np.sort(score[~truth]), np.argsort(-score[truth], kind="stable")
     fraud, drawn = score[truth][order], draws[:, order]
     ties_end = np.searchsorted(-fraud, -fraud, side="right") - 1
@@ -134,10 +134,10 @@ def _resampled_ap(truth: np.ndarray, score: np.ndarray, draws: np.ndarray) -> np
     return (drawn * above / np.maximum(alerted, 1)).sum(axis=1) / drawn.sum(axis=1)
 
 
-def without_largest(episode: np.ndarray, truth: ArrayLike) -> np.ndarray:
-    """(n,) bool: all events but the frauds of the largest episode."""
+def without_largest(campaign: np.ndarray, truth: ArrayLike) -> np.ndarray:
+    """(n,) bool: all events but the frauds of the largest campaign."""
     keep = np.ones(len(truth), dtype=bool)
-    keep[_binary(truth)] = episode != np.bincount(episode).argmax()
+    keep[_binary(truth)] = campaign != np.bincount(campaign).argmax()
     return keep
 
 
@@ -164,14 +164,14 @@ def compare(boot: pd.DataFrame, observed: Mapping[str, float], a: str, b: str) -
     return {"difference": observed[a] - observed[b], "lo": lo, "hi": hi, "verdict": verdict}
 
 
-def episodes(truth: ArrayLike, axes: ArrayLike, window: int = 1_000, *, radius: float) -> np.ndarray:
-    """Group frauds into episodes: runs of similar frauds close in time.
+def campaigns(truth: ArrayLike, axes: ArrayLike, window: int = 1_000, *, radius: float) -> np.ndarray:
+    """Group frauds into campaigns: runs of similar frauds close in time.
 
     Two frauds are linked when at most `window` events apart and no farther from each other than
     `radius` times the later one's own length, the similarity of `features.burst_count`.
-    An episode is everything that links connect.
+    A campaign is everything that links connect.
 
-    `axes` are (n, k) robust z-scores. Gives (frauds,) int: the episode of each fraud, numbered from 0 by
+    `axes` are (n, k) robust z-scores. Gives (frauds,) int: the campaign of each fraud, numbered from 0 by
     first event.
     """
     truth = _binary(truth)
@@ -183,26 +183,26 @@ def episodes(truth: ArrayLike, axes: ArrayLike, window: int = 1_000, *, radius: 
 
 
 def evaluate(
-    truth: ArrayLike, scores: Mapping[str, ArrayLike], episode: np.ndarray, start: int = 0, seed: int = 0
+    truth: ArrayLike, scores: Mapping[str, ArrayLike], campaign: np.ndarray, start: int = 0, seed: int = 0
 ) -> dict[str, dict]:
     """Measure every detector: the `detectors` of summary.json, plain unrounded numbers.
 
     Args:
         scores: detector -> (n,) score, or (n,) bool for one that only says yes or no, as `seed_rules` does,
             whose recall the others are held to.
-        episode: (frauds,) int, from `episodes`.
+        campaign: (frauds,) int, from `campaigns`.
         seed: of the bootstrap.
 
     Returns:
         detector -> average_precision, average_precision_ci [lo, hi], without_largest (without the largest
-        episode; None if there is no other), roc_auc, budget (None for a yes/no detector, which ranks
+        campaign; None if there is no other), roc_auc, budget (None for a yes/no detector, which ranks
         nothing), at_seed_recall.
     """
     truth = _binary(truth)
     if truth.all() or not truth.any():
         raise ValueError(f"Nothing can be measured, because all {len(truth):,} events are of one class.")
-    boot = bootstrap_ap(truth, scores, episode_draws(episode, seed=seed))
-    rest = without_largest(episode, truth)
+    boot = bootstrap_ap(truth, scores, campaign_draws(campaign, seed=seed))
+    rest = without_largest(campaign, truth)
     others = truth[rest].any()
     seed_recall = float(np.asarray(scores["seed_rules"])[truth].mean())
 
@@ -231,7 +231,7 @@ def results_table(detectors: Mapping[str, dict]) -> pd.DataFrame:
         rows[name] = {
             "AP": f"{entry['average_precision']:.3f}",
             "95 % interval": f"{low:.3f} to {high:.3f}",
-            "AP without the largest episode": "-" if rest is None else f"{rest:.3f}",
+            "AP without the largest campaign": "-" if rest is None else f"{rest:.3f}",
             "ROC-AUC": f"{entry['roc_auc']:.3f}",
             "precision at the budget": f"{budget['precision']:.3f}" if budget else "-",
             "recall at the budget": f"{budget['recall']:.3f}" if budget else "-",
@@ -272,7 +272,7 @@ def over_windows(table: pd.DataFrame, by: str, column: str) -> pd.DataFrame:
         )
     sides[f"{'geometric mean' if ratio else 'mean'} over {each.shape[1]} starts"] = middle.map(rounded.format)
     ahead = (each >= each.loc["detector"]).sum(axis=1)
-    sides["not behind the detector"] = [f"{count} of {each.shape[1]}" for count in ahead]
+    sides["ties or beats the detector"] = [f"{count} of {each.shape[1]}" for count in ahead]
     return pd.DataFrame(sides, each.index).loc[middle.sort_values(kind="stable").index]
 
 

@@ -1,6 +1,6 @@
 """What describes an event: the profile, trailing-window behaviour and the scaled inputs.
 
-After the training part, which the profile knows as a whole, everything here looks at the past only; it is
+After the training set, which the profile knows as a whole, everything here looks at the past only; it is
 the same in one pass, in batches, or one event at a time.
 """
 
@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import KDTree
 
-from helpers.crowds import Crowds
+from helpers.clusters import Clusters
 from helpers.rows import row_sums
 from helpers.schema import CARDS, Schema
 from helpers.settings import (
     BUDGET,
-    CROWDS,
+    CLUSTERS,
     RADIUS,
     REPEAT_RADIUS,
     UNUSUAL_AXES,
@@ -32,31 +32,31 @@ DWARFED = 1e6  # a variance in robust units that no sound column reaches: a stan
 
 
 def budget_threshold(values: np.ndarray) -> float:
-    """The value that the alert budget's share of the training part exceeds."""
+    """The value that the alert budget's share of the training set exceeds."""
     return float(np.quantile(values, 1 - BUDGET))
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Ordinary behaviour, learned from the training part, of k columns and d axes; for the cards 7 and 6.
+    """Ordinary behaviour, learned from the training set, of k columns and d axes; for the cards 7 and 6.
 
     Attributes:
         centre: (k,) medians of the inputs, such as log(1 + Amount), V1..V6.
         scale: (k,) robust standard deviations, 1.4826 times the median absolute deviation; where that is 0
             (most events have one value), the standard deviation.
-        crowds: the groups that the training part's events form, by their robust z-scores.
-        oddities: (m, d) z-scores of the axes of the training part's unusual events.
-        events: size of the training part.
-        usual: (3, k) what all but a thousandth of the training part have at least, the half, and all but a
+        clusters: the groups that the training set's events form, by their robust z-scores.
+        oddities: (m, d) z-scores of the axes of the training set's unusual events.
+        events: size of the training set.
+        usual: (3, k) what all but a thousandth of the training set have at least, the half, and all but a
             thousandth at most, in the units of the columns; for the reasons of an alert.
         schema: what the columns are.
         beyond: robust standard deviations beyond which an axis is out of the ordinary: 3, or as many as it
-            takes for the unusual to be a tenth of the training part at most, the alert budget's at least.
+            takes for the unusual to be a tenth of the training set at most, the alert budget's at least.
     """
 
     centre: np.ndarray
     scale: np.ndarray
-    crowds: Crowds
+    clusters: Clusters
     oddities: np.ndarray
     events: int
     usual: pd.DataFrame
@@ -65,10 +65,10 @@ class Profile:
 
     @classmethod
     def fit(
-        cls, events: pd.DataFrame, schema: Schema = CARDS, seed: int = 0, crowds: int = CROWDS
+        cls, events: pd.DataFrame, schema: Schema = CARDS, seed: int = 0, clusters: int = CLUSTERS
     ) -> Profile:
-        """Learn the profile from the training part, (n, ...); no label is needed. `seed` is where the search
-        for crowds begins, and `crowds` how many there may be."""
+        """Learn the profile from the training set, (n, ...); no label is needed. `seed` is where the search
+        for clusters begins, and `clusters` how many there may be."""
         if len(events) < WINDOW:
             raise ValueError(
                 f"A profile needs {WINDOW:,} training events or more, not {len(events):,}: ask for more rows."
@@ -102,7 +102,9 @@ class Profile:
             .set_axis(["low", "half", "high"])
         )
         usual.attrs = {}  # which a file would keep
-        return cls(centre, scale, Crowds.fit(z, seed, crowds), oddities, len(events), usual, schema, beyond)
+        return cls(
+            centre, scale, Clusters.fit(z, seed, clusters), oddities, len(events), usual, schema, beyond
+        )
 
     def z_scores(self, events: pd.DataFrame) -> np.ndarray:
         """Robust z-scores of the inputs; (n, k) in robust standard deviations."""
@@ -113,11 +115,11 @@ class Profile:
         return self.z_scores(events)[:, self.schema.behaviour]
 
     def distance(self, z: np.ndarray) -> np.ndarray:
-        """How far (n, k) robust z-scores lie from all crowds; (n,)."""
-        return self.crowds.distance(z)
+        """How far (n, k) robust z-scores lie from all clusters; (n,)."""
+        return self.clusters.distance(z)
 
-    def usual_rate(self, z: np.ndarray) -> np.ndarray:
-        """How many events like these (n, d) the training part holds, per 1,000 of its events; (n,)."""
+    def background_rate(self, z: np.ndarray) -> np.ndarray:
+        """How many events like these (n, d) the training set holds, per 1,000 of its events; (n,)."""
         reach = RADIUS * np.sqrt(row_sums(z**2))
         return self._tree.query_ball_point(z, reach, return_length=True) * (WINDOW / self.events)
 
@@ -182,17 +184,17 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
 
     Args:
         events: (n, ...) with the schema's columns, in time order.
-        profile: ordinary behaviour of the training part.
+        profile: ordinary behaviour of the training set.
         history: the events just before, as far as the window reaches: the last 1,000 where so many exist.
 
     Returns:
-        (n, 7) one row an event: amount (the first one, as charged), amount_z (robust standard deviations of
-        the amount that lies highest), axes_beyond (count), distance (from the crowds), usual (similar
-        unusual events per 1,000 of the training part), burst (similar ones within the window) and repeats
-        (near-identical ones, amounts included); the last three are 0 for ordinary events. Without amounts
-        the first two are missing. With a key there are unlike_itself (how far the event lies from the mean of
-        its key's earlier events, in the column where it lies farthest, in standard deviations) and new_for_it
-        (how many of its categories have values that its key never had).
+        (n, 7) one row per event: amount (the first one, as charged), amount_z (robust standard deviations of
+        the amount that lies highest), axes_beyond (count), distance (from the clusters), background_rate
+        (similar unusual events per 1,000 of the training set), burst (similar ones within the window) and
+        repeats (near-identical ones, amounts included); the last three are 0 for ordinary events. Without
+        amounts the first two are missing. With a key there are unlike_itself (how far the event lies from
+        the mean of its key's earlier events, in the column where it lies farthest, in standard deviations)
+        and new_for_it (how many of its categories have values that its key never had).
     """
     schema = profile.schema
     events, history = schema.encoded(events, history)
@@ -204,7 +206,7 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
     keys, moments, window = schema.clock(together)
     unusual = is_unusual(axes, profile.beyond)
     usual = np.zeros(len(z))
-    usual[unusual] = profile.usual_rate(axes[unusual])
+    usual[unusual] = profile.background_rate(axes[unusual])
     amounts = {}
     if schema.amounts:
         amounts["amount"] = events[schema.amounts[0]].to_numpy()
@@ -212,7 +214,7 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
     columns = {
         "axes_beyond": count_axes_beyond(axes[past:], profile.beyond),
         "distance": profile.distance(z[past:]),
-        "usual": usual[past:],
+        "background_rate": usual[past:],
         "burst": burst_count(unusual, axes, window, RADIUS, moments, keys)[past:],
         "repeats": burst_count(unusual, z, window, REPEAT_RADIUS, moments, keys)[past:],
     }
@@ -229,7 +231,7 @@ def facts(signals: pd.DataFrame, events: pd.DataFrame, schema: Schema = CARDS) -
 
 @dataclass(frozen=True)
 class Scaling:
-    """Mean and standard deviation of the inputs in the training part, and what the columns are."""
+    """Mean and standard deviation of the inputs in the training set, and what the columns are."""
 
     mean: np.ndarray
     scale: np.ndarray
@@ -237,12 +239,12 @@ class Scaling:
 
     @classmethod
     def fit(cls, events: pd.DataFrame, schema: Schema = CARDS) -> Scaling:
-        """Learn the scaling from the training part, with scikit-learn's StandardScaler."""
+        """Learn the scaling from the training set, with scikit-learn's StandardScaler."""
         from sklearn.preprocessing import StandardScaler
 
         scaler = StandardScaler().fit(schema.inputs(events))
         return cls(scaler.mean_, scaler.scale_, schema)
 
     def transform(self, events: pd.DataFrame) -> np.ndarray:
-        """(n, k) scaled inputs, without unit: 0 is the training part's mean, 1 its standard deviation."""
+        """(n, k) scaled inputs, without unit: 0 is the training set's mean, 1 its standard deviation."""
         return (self.schema.inputs(events) - self.mean) / self.scale

@@ -20,7 +20,7 @@ from helpers.settings import BLOCK, BUDGET
 
 GREY, ORANGE, SKY, GREEN = "#666666", "#e69f00", "#56b4e9", "#009e73"
 BLUE, RED, PINK, YELLOW = "#0072b2", "#d55e00", "#cc79a7", "#c6d045"
-BROWN, VIOLET = "#602000", "#6000e0"  # of the two opinions that the detector pools
+BROWN, VIOLET = "#602000", "#6000e0"  # of the two scores that the detector combines
 WINE, OLIVE = "#882255", "#999933"  # Paul Tol's
 DETECTORS = {
     "seed_rules": ("naive rule", GREY),
@@ -29,25 +29,25 @@ DETECTORS = {
     "pca": ("PCA reconstruction", PINK),
     "autoencoder_all_rows": ("autoencoder, all events", SKY),
     "autoencoder": ("autoencoder, presumed normals", BLUE),
-    "judge_circular": ("judge that sees the rules", RED),
-    "crowds": ("distance from the crowds", BROWN),
-    "judge": ("judge", VIOLET),
-    "detector": ("detector (judge and crowds)", GREEN),
-    "oracle": ("oracle (true labels)", "#000000"),
+    "classifier_circular": ("classifier that sees the rules", RED),
+    "clusters": ("distance from the clusters", BROWN),
+    "classifier": ("classifier", VIOLET),
+    "detector": ("detector (classifier and density)", GREEN),
+    "supervised": ("fully supervised reference", "#000000"),
 }
 STREAM = {  # label, colour, line
     "stream": ("learns from its reviews", WINE, "-"),
-    "complaints": ("learns from reviews and complaints", OLIVE, "-"),
-    "complaints_20000": ("the same, complaints after 20,000 events", OLIVE, "-."),
-    "complaints_30000": ("the same, complaints after 30,000 events", OLIVE, ":"),
-    "told_everything": ("learns from its reviews, told everything", WINE, ":"),
+    "reports": ("learns from reviews and reports", OLIVE, "-"),
+    "reports_20000": ("the same, reports after 20,000 events", OLIVE, "-."),
+    "reports_30000": ("the same, reports after 30,000 events", OLIVE, ":"),
+    "every_label": ("learns from every label", WINE, ":"),
     "wrong_reviews": ("a tenth of its reviews wrong", WINE, "--"),
-    "wrong_reviews_and_complaints": ("a tenth wrong, and complaints", OLIVE, "--"),
+    "wrong_reviews_and_reports": ("a tenth wrong, and reports", OLIVE, "--"),
     "detector": ("label-free detector", GREEN, "-"),
     "seed_rules": ("naive rule", GREY, "-"),
-    "oracle": ("oracle, trained once", "#000000", "-"),
-    "oracle_prequential": ("oracle, told every older label", "#000000", "--"),
-    "perfect": ("perfect ranking", "#000000", ":"),
+    "supervised": ("fully supervised reference", "#000000", "-"),
+    "full_feedback": ("full-feedback reference", "#000000", "--"),
+    "perfect": ("ceiling of the budget", "#000000", ":"),
 }
 LABELS = {1: ("suspicious", RED), -1: ("undecided", GREY), 0: ("presumed normal", BLUE)}
 WITHIN = f"{100 * (1 - BUDGET):g}%"  # what the alert budget leaves
@@ -97,6 +97,14 @@ def headed(figure: Figure, title: str) -> None:
 
 def percent(axis: Axis, decimals: int | None = None) -> None:
     axis.set_major_formatter(PercentFormatter(1, decimals))
+
+
+def guessed(axes: plt.Axes, guess: float | None, upright: bool = True) -> None:
+    """The learner's guess, if there is one, as a line at a value of the horizontal (or vertical) axis."""
+    if guess is not None:
+        line = axes.axvline if upright else axes.axhline
+        line(guess, color=RED, ls=":", lw=2.5, label=f"your guess: {guess:g}")
+        axes.legend()
 
 
 def rows(axes: plt.Axes, names: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from helpers.features import Profile, behaviour, budget_threshold, facts
 from helpers.files import CourseError
 from helpers.schema import CARDS, Schema
-from helpers.settings import BUDGET, UNUSUAL_AXES, UNUSUAL_SD
+from helpers.settings import UNUSUAL_AXES, UNUSUAL_SD
 
 SUSPICIOUS, NORMAL, ABSTAIN = 1, 0, -1  # a vote, as Snorkel codes it
 UNDECIDED = -1  # a pseudo-label that is neither suspicious nor presumed normal
@@ -32,8 +32,8 @@ class Rule:
         vote: what it says of the events it fires on, SUSPICIOUS or NORMAL; it abstains elsewhere.
         test: (facts, thresholds) -> (n,) bool, where it fires; facts are the signals and the table's own
             columns, so that an expert's sentence can name what the table names.
-        clears: whether its NORMAL vote alone, where nobody accuses, makes an event presumed normal.
-        weight: a signal that counts events per 1,000: the suspicion is multiplied by 1 + its value (divided,
+        clears: whether its NORMAL vote alone, where nobody flags, makes an event presumed normal.
+        weight: a signal that counts events per 1,000: the rule score is multiplied by 1 + its value (divided,
             where the rule votes NORMAL); the 1 is the event itself.
         needs: the signals that its test looks at, where not every table has them.
     """
@@ -78,8 +78,8 @@ def unlike_itself(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Ser
     return signals["unlike_itself"] > thresholds["unlike_itself"]
 
 
-def familiar_crowd(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
-    return signals["usual"] >= 1
+def familiar_pattern(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
+    return signals["background_rate"] >= 1
 
 
 def ordinary_profile(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.Series:
@@ -131,13 +131,13 @@ RULES = (
         needs=("amount",),
     ),
     Rule(
-        "familiar_crowd",
+        "familiar_pattern",
         "Odd, but always around: a popular shop, not an attack.",
         "an uncommon device that many households own",
         "one look-alike per 1,000 training events (1,000 is the window)",
         NORMAL,
-        familiar_crowd,
-        weight="usual",
+        familiar_pattern,
+        weight="background_rate",
     ),
     Rule(
         "ordinary_profile",
@@ -165,7 +165,7 @@ BY_KEY = (  # and where there is a key
 EVERY = (*RULES, *BY_KEY)  # among which a saved detector's rules are looked up
 
 
-def usual_book(schema: Schema) -> tuple[Rule, ...]:
+def rules_for(schema: Schema) -> tuple[Rule, ...]:
     """Those of the course's rules that this schema has the columns for."""
     lacking = set() if schema.amounts else {"amount", "amount_z"}
     book = EVERY if schema.key else RULES
@@ -194,10 +194,11 @@ def naive_rule(events: pd.DataFrame, train: pd.DataFrame | None = None, schema: 
     return (events[first] > train[first].quantile(0.95)).any(axis=1).to_numpy()
 
 
-def suspicion(signals: pd.DataFrame, rules: Sequence[Rule] = RULES) -> np.ndarray:
+def rule_score(signals: pd.DataFrame, rules: Sequence[Rule] = RULES) -> np.ndarray:
     """How far outside the profile, times how much busier than usual; (n,) without unit.
 
-    With the course's rules distance * (1 + burst) / (1 + usual): a rule with a `weight` brings a factor.
+    With the course's rules distance * (1 + burst) / (1 + background_rate); a rule with a `weight`
+    brings a factor.
     """
     total = signals["distance"]
     for rule in rules:
@@ -208,10 +209,10 @@ def suspicion(signals: pd.DataFrame, rules: Sequence[Rule] = RULES) -> np.ndarra
 
 
 def fit_thresholds(signals: pd.DataFrame, rules: Sequence[Rule] = RULES) -> dict[str, float]:
-    """The alert budget's threshold of every signal or column and of the suspicion; from the training part."""
+    """The alert budget's threshold of every signal or column and of the rule score; from the training set."""
     numbers = signals.select_dtypes(["number", "bool"]).astype(float)
     thresholds = {name: budget_threshold(numbers[name]) for name in numbers}
-    return thresholds | {"suspicion": budget_threshold(suspicion(signals, rules))}
+    return thresholds | {"rule_score": budget_threshold(rule_score(signals, rules))}
 
 
 def apply_rules(
@@ -237,16 +238,16 @@ def apply_rules(
     return pd.DataFrame(votes, index=signals.index, dtype=np.int8)
 
 
-def without_rings(profile: Profile, events: pd.DataFrame, rules: Sequence[Rule] = RULES) -> Profile:
-    """The profile without the crowds that the rules accuse: an attack that goes on is a ring, not a crowd.
+def without_contaminated(profile: Profile, events: pd.DataFrame, rules: Sequence[Rule] = RULES) -> Profile:
+    """The profile without contaminated clusters: those that are attacks, because the rules flag their events.
 
-    `events` are the training part that the profile was learned from. What the rules say of the distance from
-    the crowds does not count here.
+    `events` are the training set that the profile was learned from. What the rules say of the distance from
+    the clusters does not count here.
     """
     known = facts(behaviour(events, profile), events, profile.schema).assign(distance=0.0)
     votes = apply_rules(known, fit_thresholds(known, rules), rules)
-    accused = (votes == SUSPICIOUS).any(axis=1).to_numpy()
-    return replace(profile, crowds=profile.crowds.without_rings(profile.z_scores(events), accused))
+    flagged = (votes == SUSPICIOUS).any(axis=1).to_numpy()
+    return replace(profile, clusters=profile.clusters.without_contaminated(profile.z_scores(events), flagged))
 
 
 def rule_summary(votes: pd.DataFrame) -> pd.DataFrame:
@@ -276,9 +277,9 @@ def pseudo_labels(
 ) -> np.ndarray:
     """What the rule book concludes; (n,) int8.
 
-    Suspicious (1): more suspicious votes than normal ones, and a suspicion above the budget's threshold.
+    Suspicious (1): more suspicious votes than normal ones, and a rule score above the budget's threshold.
     Presumed normal (0): no suspicious vote, and that of a rule that `clears`, such as ordinary_profile; a
-    familiar crowd weighs against an accusation but clears nobody. Everything else stays undecided (-1).
+    familiar pattern speaks for an event but clears nobody. Everything else stays undecided (-1).
     """
     clearing = [rule.name for rule in rules if rule.clears]
     if not clearing:
@@ -286,12 +287,12 @@ def pseudo_labels(
             "No rule of this book says what is ordinary, so nothing could be presumed normal: "
             "keep ordinary_profile, or set clears=True for a rule that votes NORMAL."
         )
-    accusations, defences = ((votes == vote).sum(axis=1).to_numpy() for vote in (SUSPICIOUS, NORMAL))
+    flags, defences = ((votes == vote).sum(axis=1).to_numpy() for vote in (SUSPICIOUS, NORMAL))
     ordinary = (votes[clearing] == NORMAL).any(axis=1).to_numpy()
-    extreme = suspicion(signals, rules) > thresholds["suspicion"]
+    extreme = rule_score(signals, rules) > thresholds["rule_score"]
     labels = np.full(len(votes), UNDECIDED, dtype=np.int8)
-    labels[ordinary & (accusations == 0)] = NORMAL
-    labels[(accusations > defences) & extreme] = SUSPICIOUS
+    labels[ordinary & (flags == 0)] = NORMAL
+    labels[(flags > defences) & extreme] = SUSPICIOUS
     return labels
 
 
@@ -301,15 +302,15 @@ def refine_labels(
     """Let the autoencoder correct the rule book.
 
     Suspicious but well rebuilt, or presumed normal but badly rebuilt: undecided. Undecided, well rebuilt
-    and accused by no rule: presumed normal. Where it would acquit every suspicious event, it acquits none:
-    it has learned the trick itself, and a judge needs examples. Where the rules suspect nobody, a warning
-    says so, and what is badly rebuilt is suspicious.
+    and flagged by no rule: presumed normal. Where it would clear every suspicious event, it clears none:
+    it has learned the trick itself, and a classifier needs examples. Where the rules suspect nobody, a
+    warning says so, and what is badly rebuilt is suspicious.
 
     `labels` are (n,) int8 as `pseudo_labels` gives them, `votes` (n, rules), `errors` (n,) reconstruction
     errors, and `threshold` the error that the alert budget's share of the presumed normals exceeds.
     """
     badly_rebuilt = errors > threshold
-    accused = (votes == SUSPICIOUS).any(axis=1).to_numpy()
+    flagged = (votes == SUSPICIOUS).any(axis=1).to_numpy()
     refined = labels.copy()
     suspicious = labels == SUSPICIOUS
     if badly_rebuilt[suspicious].any():
@@ -318,23 +319,5 @@ def refine_labels(
         warnings.warn("The rules suspect nobody here, so what is badly rebuilt is suspicious.", stacklevel=2)
         refined[badly_rebuilt] = SUSPICIOUS
     refined[(refined == NORMAL) & badly_rebuilt] = UNDECIDED
-    refined[(labels == UNDECIDED) & ~badly_rebuilt & ~accused] = NORMAL
+    refined[(labels == UNDECIDED) & ~badly_rebuilt & ~flagged] = NORMAL
     return refined
-
-
-def agreement_model(votes: pd.DataFrame, rounds: int = 25) -> np.ndarray:
-    """Weigh rules by how they agree with one another, without labels (Dawid and Skene, 1979).
-
-    Expectation maximisation over two classes whose shares are the alert budget's: the votes give each
-    event a probability, the probabilities give each rule its habits, and so on. Gives (n,) probability.
-    """
-    cast = votes.to_numpy()[:, :, None] == np.array([SUSPICIOUS, NORMAL, ABSTAIN])
-    suspicious, normal = cast[:, :, 0].sum(1), cast[:, :, 1].sum(1)
-    probability = np.where(suspicious > normal, 1 - BUDGET, BUDGET)
-    for _ in range(rounds):
-        log_odds = np.log(BUDGET / (1 - BUDGET))
-        for weight, sign in ((probability, 1), (1 - probability, -1)):
-            habits = (np.einsum("n,nrv->rv", weight, cast) + 1) / (weight.sum() + 3)
-            log_odds = log_odds + sign * np.einsum("nrv,rv->n", cast, np.log(habits))
-        probability = 1 / (1 + np.exp(-log_odds))
-    return probability

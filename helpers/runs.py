@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 sys.path.append(str(NOTEBOOKS))  # what one notebook alone needs lies beside it
 
-DPI = 100
+DPI = 200  # twice the pixels that a plain screen shows
 MODEL = "domain-driven part, version 1"  # the stamp of what is handed over
 STAGES = {  # every notebook, and the numbers of those from which it reads
     "01_data_loading": "",
     "02_heuristic_labels": "01",
     "03_behavioral_features": "01 02",
     "04_autoencoder": "01 02 03",
-    "05_supervised_judge": "01 02 03 04",
+    "05_supervised_classifier": "01 02 03 04",
     "06_evaluation": "01 02 03 04 05",
     "07_streaming_simulation": "01 02",
     "08_scaling_out": "01 02 03 04 05",
@@ -218,7 +218,9 @@ class Run:
         titles = [title.replace("\n", " ") for title in (figure.get_suptitle(), *titles) if title]
         alt = " ".join([drawn, *(f"{title}." for title in titles)])
         shown = {"image/png": png.getvalue(), "text/plain": drawn}
-        display(shown, metadata={"image/png": {"alt": alt}}, raw=True)
+        width, height = (int.from_bytes(shown["image/png"][at : at + 4]) // 2 for at in (16, 20))
+        size = {"alt": alt, "width": width, "height": height}
+        display(shown, metadata={"image/png": size}, raw=True)
 
     def checkpoint(self, *, tolerance: float = 0, **values: float | int | str) -> None:
         """Compare values with the reference run, print the verdict, and record both.

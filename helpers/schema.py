@@ -20,9 +20,18 @@ ROLES = ("amounts", "counts", "shares", "axes", "categories")
 GONE = 0.99  # share of gaps from which a column says nothing
 DERIVED = ("_rarity", "_missing", "_own", "_new")  # how the columns end that an encoder makes
 TAKEN = {  # what the course itself calls what it finds out about an event
-    *("amount", "amount_z", "axes_beyond", "distance", "usual", "burst", "repeats", "unlike_itself"),
+    *(
+        "amount",
+        "amount_z",
+        "axes_beyond",
+        "distance",
+        "background_rate",
+        "burst",
+        "repeats",
+        "unlike_itself",
+    ),
     *("new_for_it", "reconstruction_error", "label", "event", "risk", "one_in", "place", "alert", "truth"),
-    *("why", "review", "rules", "resembles", "suspicion", "earlier"),
+    *("why", "review", "rules", "resembles", "rule_score", "earlier"),
 }
 
 
@@ -122,8 +131,8 @@ class Schema:
         return list(self.columns[self.behaviour])
 
     @property
-    def inputs_of_judge(self) -> list[str]:
-        """The names of what the judge sees."""
+    def classifier_inputs(self) -> list[str]:
+        """The names of what the classifier sees."""
         return [*self.columns, "reconstruction_error", "distance"]
 
     def inputs(self, events: pd.DataFrame | np.ndarray) -> np.ndarray:

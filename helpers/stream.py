@@ -1,6 +1,6 @@
 """The stream: admit events, score first, spend the alert budget, learn from reviews.
 
-Only `review` and `complaints` read the truth: of alerted events early, of the other frauds late.
+Only `review` and `reports` read the truth: of alerted events early, of the other frauds late.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 from scipy.special import expit, logit
 
+from helpers.classifier import SCORE_FEATURES, Classifier, classifier_inputs
 from helpers.detector import Detector, kinds
 from helpers.encoder import Encoder
 from helpers.evaluation import capacity
 from helpers.features import is_unusual
 from helpers.files import CourseError, load, to_bytes
 from helpers.files import replace as replace_file
-from helpers.judge import WITNESSES, Judge, judge_inputs
 from helpers.readers import are_keys, as_float, blanks, codes, times
 from helpers.rows import row_sums
 from helpers.rules import EVERY, Rule
@@ -32,10 +32,12 @@ from helpers.settings import ALERTS, BLOCK, DELAY, DOUBT, EXPLORE, KEEP, RADIUS,
 
 UNKNOWN = -1  # an alert not yet decided, a truth not yet learned
 CLOSED = -1  # a review that closes an alert without an answer
-LEARNER = "domain-driven learner, version 5"  # the stamp of a saved learner
+LEARNER = "domain-driven learner, version 6"  # the stamp of a saved learner
 DRIFT_BINS = 10  # tenths of the reference: the usual choice for the population stability index
 
-Wrong = float | tuple[float, float]  # share of reviews that say the opposite, or of the honest and the frauds
+Wrong = (
+    float | tuple[float, float]
+)  # share of reviews that say the opposite, or of the legitimate events and the frauds
 
 
 def admit(
@@ -100,7 +102,7 @@ def review(
 ) -> pd.Series:
     """What analysts say of alerted events, `delay` events after each: their truth, and nobody else's.
 
-    `wrong` is the share of reviews that say the opposite, or two shares, of the honest events and of the
+    `wrong` is the share of reviews that say the opposite, or two shares, of the legitimate events and of the
     frauds. Seed and event decide which ones.
     """
     told, share = truth.loc[alerted[alerted + delay <= now]], np.broadcast_to(wrong, 2)
@@ -108,7 +110,7 @@ def review(
     return told.where(np.array(draws) >= share[told.astype(int)], 1 - told)
 
 
-def complaints(truth: pd.Series, unknown: pd.Index, now: int, delay: int) -> pd.Series:
+def reports(truth: pd.Series, unknown: pd.Index, now: int, delay: int) -> pd.Series:
     """What customers say: `delay` events later, a long time, every fraud that nobody has reviewed.
 
     Dal Pozzolo et al. (2015, 2018) call these delayed samples, and reviews feedback.
@@ -127,11 +129,11 @@ class Learner:
             stream; 1,000 are a block), reconstruction_error and distance, risk (as scored on arrival), alert
             (1, 0; -1 until its block is over), truth (1, 0; -1 unless reviewed) and why (of an alert that
             people have been told of).
-        weights: (k + 1,) the linear judge, a logistic regression on the scaled inputs; last, its bias.
-        judge: the judge of trees, which learns from the same labels.
+        weights: (k + 1,) the linear classifier, a logistic regression on the scaled inputs; last, its bias.
+        classifier: the classifier of trees, which learns from the same labels.
         explore: reviews without any fraud after which one more alert of a block goes to novel events; 0 if
             none ever does. The first confirmed fraud ends it.
-        seed: of the judges to come.
+        seed: of the classifiers to come.
         alerts: the alert budget, of every 1,000 events; any positive rate, such as 0.5.
         keep: how many of the latest events are remembered; of older ones the latest reviewed (`REVIEWED`).
         begun: place of the first event that was scored, from which on the budget counts.
@@ -141,7 +143,7 @@ class Learner:
     detector: Detector
     memory: pd.DataFrame
     weights: np.ndarray
-    judge: Judge
+    classifier: Classifier
     explore: int = EXPLORE
     seed: int = 0
     alerts: float = ALERTS
@@ -166,7 +168,7 @@ class Learner:
         memory = _described(detector, warm_up, detector.seen(warm_up), place).assign(alert=0)
         weights = np.zeros(len(detector.schema.columns) + 1)
         more |= {"begun": place + len(warm_up), "encoder": encoder}
-        return cls(detector, memory, weights, detector.judge, explore, seed, **more)
+        return cls(detector, memory, weights, detector.classifier, explore, seed, **more)
 
     @property
     def now(self) -> int:
@@ -187,9 +189,10 @@ class Learner:
     def score(self, events: pd.DataFrame) -> np.ndarray:
         """Risk of (n, k) events; (n,) in [0, 1], bit for bit the same for any cut into batches.
 
-        The detector's risk, until a fraud is confirmed. From then on it and the two judges that learn from
-        the reviews count alike: their log-odds are averaged (an opinion pool: Genest and Zidek, 1986), though
-        the detector's risk is a rank and no probability. It is the member whom no review can mislead.
+        The detector's risk, until a fraud is confirmed. From then on the log-odds of three scores are
+        averaged (logarithmic pooling: Genest and Zidek, 1986): the detector's risk and those of two
+        classifiers that learn from the reviews. The risk is a rank and no probability; it is in because no
+        review misleads it.
         """
         return self._risk(self.detector.seen(self._encoded(events)))
 
@@ -201,8 +204,8 @@ class Learner:
         unlearned = self.detector.risk(seen).clip(1e-9)  # no event is beyond what reviews can say
         if not (self.memory["truth"] == 1).any():
             return unlearned
-        line = row_sums(seen[:, : -len(WITNESSES)] * self.weights[:-1]) + self.weights[-1]
-        return expit((line + self.judge.log_odds(seen) + logit(unlearned)) / 3)
+        line = row_sums(seen[:, : -len(SCORE_FEATURES)] * self.weights[:-1]) + self.weights[-1]
+        return expit((line + self.classifier.log_odds(seen) + logit(unlearned)) / 3)
 
     def watch(self, events: pd.DataFrame) -> pd.DataFrame:
         """Score a micro-batch of new events, remember it, and alert where a block is over; gives one row an
@@ -254,7 +257,7 @@ class Learner:
         return cdist(z, others) <= RADIUS * cdist(z, np.zeros((1, z.shape[1])))
 
     def learn(self, reviews: pd.Series) -> None:
-        """Take in reviews (event -> truth, 1 or 0) and refit both judges on everything so far. Until the
+        """Take in reviews (event -> truth, 1 or 0) and refit both classifiers on everything so far. Until the
         first confirmed fraud there is nothing to learn. -1 closes an alert without an answer."""
         told = pd.to_numeric(reviews, errors="coerce")
         for bad, what in (
@@ -280,7 +283,7 @@ class Learner:
         self.memory = self.memory[kept]
 
     def labels(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the judges are taught of every remembered event: (n,) of 0 and 1, and (n,) weights.
+        """What the classifiers are taught of every remembered event: (n,) of 0 and 1, and (n,) weights.
 
         Reviewed events: their truth. Unusual ones that look like more confirmed frauds than false alarms are
         suspicious. The rest counts as normal, because frauds are rare, what is unusual with little weight.
@@ -296,10 +299,12 @@ class Learner:
         from sklearn.linear_model import LogisticRegression
 
         (labels, weights), inputs = self.labels(), self.detector.scaling.transform(self.memory)
-        seen = judge_inputs(inputs, *(self.memory[name].to_numpy() for name in WITNESSES))
+        seen = classifier_inputs(inputs, *(self.memory[name].to_numpy() for name in SCORE_FEATURES))
         line = LogisticRegression(solver="newton-cholesky").fit(inputs, labels, weights)
         self.weights = np.append(line.coef_[0], line.intercept_)
-        self.judge = Judge(seed=self.seed, names=self.detector.judge.names).fit(seen, labels, weights)
+        self.classifier = Classifier(seed=self.seed, names=self.detector.classifier.names).fit(
+            seen, labels, weights
+        )
 
     def refit(self, events: pd.DataFrame, rules: Sequence[Rule] | None = None) -> Learner:
         """A learner whose detector is fitted anew, with these rules if they are given, to the latest of the
@@ -318,7 +323,7 @@ class Learner:
         waiting = (self.memory["truth"] != UNKNOWN) | self.memory.index.isin(self.pending)
         older = self.memory[waiting & ~self.memory.index.isin(shared)].reindex(columns=new.memory.columns)
         older = older.fillna(dict.fromkeys(detector.schema.remembered, 0.0))  # what it did not know then
-        older[list(WITNESSES)] = detector.seen(older)[:, -len(WITNESSES) :]
+        older[list(SCORE_FEATURES)] = detector.seen(older)[:, -len(SCORE_FEATURES) :]
         new.memory, new.begun = pd.concat([older, new.memory]).astype(new.memory.dtypes), self.begun
         new.learn(pd.Series(dtype=np.int64))
         return new
@@ -343,8 +348,8 @@ class Learner:
 
 
 def _described(detector: Detector, events: pd.DataFrame, seen: np.ndarray, place: int) -> pd.DataFrame:
-    """New events as they are remembered: with what the witnesses say, neither alerted nor reviewed."""
-    said = dict(zip(WITNESSES, seen.T[-len(WITNESSES) :], strict=True))
+    """New events as they are remembered: with what the score features say, neither alerted nor reviewed."""
+    said = dict(zip(SCORE_FEATURES, seen.T[-len(SCORE_FEATURES) :], strict=True))
     blank = {"risk": np.nan, "alert": UNKNOWN, "truth": UNKNOWN, "why": ""}
     return events[detector.schema.remembered].assign(place=place + np.arange(len(events)), **said, **blank)
 
@@ -365,7 +370,7 @@ def replay(
     truth: pd.Series,
     batch: int = BLOCK,
     delay: int = DELAY,
-    complained: int | None = None,
+    reported: int | None = None,
     wrong: Wrong = 0.0,
     seed: int = 0,
 ) -> Iterator[pd.DataFrame]:
@@ -374,16 +379,16 @@ def replay(
     Args:
         learner: it learns as the stream goes.
         events: what follows on what it has seen.
-        truth: of these and earlier events; read by `review` and `complaints` alone.
-        batch: events at a time. Between the ends of blocks the judge is frozen, so no score depends on it.
+        truth: of these and earlier events; read by `review` and `reports` alone.
+        batch: events at a time. No score depends on it, because it learns at the ends of blocks only.
         delay: events between an event and the review of its alert.
-        complained: events until customers complain of what nobody reviewed; None if they never do.
+        reported: events until customers complain of what nobody reviewed; None if they never do.
         wrong, seed: share of the reviews that are wrong, and which ones; see `review`.
 
     Yields:
         After each batch what `watch` decided; stop early to interrupt the stream.
     """
-    latest = max(delay, complained or 0)
+    latest = max(delay, reported or 0)
     if latest > learner.keep:
         raise CourseError(
             f"The truth may come {latest:,} events late, and the learner remembers "
@@ -394,20 +399,20 @@ def replay(
         decided = learner.watch(part)
         if learner.place % BLOCK == 0:
             told = review(truth, learner.pending, learner.now, delay, wrong, seed)
-            if complained is not None:
+            if reported is not None:
                 unknown = learner.memory.index[learner.memory["truth"] == UNKNOWN].difference(told.index)
-                told = pd.concat([told, complaints(truth, unknown, learner.now, complained)])
+                told = pd.concat([told, reports(truth, unknown, learner.now, reported)])
             learner.learn(told)
         yield decided
 
 
-def oracle_prequential(
+def full_feedback(
     inputs: np.ndarray, truth: np.ndarray, warm_up: int, delay: int = DELAY, seed: int = 0, start: int = 0
 ) -> np.ndarray:
-    """Risk from the same judge, refitted before every block on all labels older than the delay.
+    """Risk from the same classifier, refitted before every block on all labels older than the delay.
 
-    `inputs` are (n, k + 2) what the judge sees and `truth` (n,) 0 and 1. Blocks follow the stream's clock, on
-    which the first event has the number `start`. Gives (n - warm_up,) risk, 0 while no fraud is known.
+    `inputs` are (n, k + 2) features and `truth` (n,) 0 and 1. Blocks follow the stream's clock, on which the
+    first event has the number `start`. Gives (n - warm_up,) risk, 0 while no fraud is known.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -415,8 +420,8 @@ def oracle_prequential(
         block, known = inputs[begin : begin + BLOCK - (start + begin) % BLOCK], max(begin - delay, 0)
         if not truth[:known].any():
             return np.zeros(len(block), dtype=np.float32)
-        judge = Judge(seed=seed, names=[f"input {i}" for i in range(inputs.shape[1])])
-        return judge.fit(inputs[:known], truth[:known]).risk(block)
+        classifier = Classifier(seed=seed, names=[f"input {i}" for i in range(inputs.shape[1])])
+        return classifier.fit(inputs[:known], truth[:known]).probability(block)
 
     begins = [warm_up, *range(warm_up + BLOCK - (start + warm_up) % BLOCK, len(inputs), BLOCK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -10,10 +10,10 @@ lines.
 import sys
 from pathlib import Path
 
-from helpers import data, desk
+from helpers import case_queue, data
 from helpers.detector import Detector
 from helpers.files import CourseError
-from helpers.rules import SUSPICIOUS, Rule, usual_book
+from helpers.rules import SUSPICIOUS, Rule, rules_for
 from helpers.schema import Schema
 from helpers.stream import Learner
 
@@ -42,7 +42,7 @@ MINE = Rule(
     test=devices_and_addresses,
 )
 # ---------------------------------------------------------------------------------------------------
-BOOK = (MINE, *usual_book(SCHEMA))
+BOOK = (MINE, *rules_for(SCHEMA))
 
 
 def round_of(table: str, folder: Path) -> str:
@@ -51,8 +51,8 @@ def round_of(table: str, folder: Path) -> str:
     events, _ = data.seal(data.load_events(table, None, schema=SCHEMA), SCHEMA)
     if kept.exists():
         learner = Learner.load(kept, rules=BOOK)
-        desk.check_same(learner, events, SCHEMA, PER_THOUSAND, BOOK)
-        told = desk.reviewed(learner, back) if back.exists() else ()
+        case_queue.check_same(learner, events, SCHEMA, PER_THOUSAND, BOOK)
+        told = case_queue.reviewed(learner, back) if back.exists() else ()
         if len(told):
             learner.learn(told)
     else:
@@ -64,7 +64,7 @@ def round_of(table: str, folder: Path) -> str:
     learner.watch(new)
     learner.close()
     learner.save(kept)  # before people see an alert, and after, with its reasons
-    alerts = desk.write_alerts(learner, folder / "alerts.csv")
+    alerts = case_queue.write_alerts(learner, folder / "alerts.csv")
     learner.save(kept)
     return f"{len(told)} reviews learned, {len(new):,} events scored, {len(alerts)} alerts are open."
 

@@ -47,7 +47,7 @@ def behaviour_axes(axes_values: pd.DataFrame) -> Figure:
 
 
 def chronological_split(events: pd.DataFrame, n_train: int) -> Figure:
-    """Median of the first column per block over the stream's clock, training and test part shaded."""
+    """Median of the first column per block over the stream's clock, training and test set shaded."""
     title = f"The first {n_train:,} events teach, the last {len(events) - n_train:,} test"
     shown = events.iloc[:, 0]
     what = f"{_in_words(shown)[0]},\nmedian of {BLOCK:,} events"
@@ -55,7 +55,7 @@ def chronological_split(events: pd.DataFrame, n_train: int) -> Figure:
     medians = shown.groupby(events.index.to_numpy() // BLOCK * BLOCK).median()
     plots.by_block(axes, medians, color="black")
     first, border, end = events.index[0], events.index[0] + n_train, events.index[-1] + 1
-    parts = ((first, border, plots.BLUE, "training part"), (border, end, plots.ORANGE, "test part"))
+    parts = ((first, border, plots.BLUE, "training set"), (border, end, plots.ORANGE, "test set"))
     for left, right, colour, label in parts:
         axes.axvspan(left, right, color=colour, alpha=0.15, lw=0)
         axes.annotate(label, ((left + right) / 2, 0.92), xycoords=("data", "axes fraction"), ha="center")
@@ -65,13 +65,13 @@ def chronological_split(events: pd.DataFrame, n_train: int) -> Figure:
 
 @checker
 def check_1a(attempt: float, events: pd.DataFrame, train: pd.DataFrame) -> str:
-    """The share of the training part that costs more than 200 euro."""
+    """The share of the training set that costs more than 200 euro."""
     large, in_all = train["Amount"] > 200, (events["Amount"] > 200).mean()
     slips = {
         "This counts 200 euro itself, too; the question is who pays more.": (train["Amount"] >= 200).mean(),
         "This is how many they are; divide by the number of events.": large.sum(),
         "This is the share of the others, those that cost 200 euro or less.": 1 - large.mean(),
-        "This is the share in the whole window; the question is about the training part.": in_all,
+        "This is the share in the whole window; the question is about the training set.": in_all,
     }
     compare(as_number(attempt), large.mean(), slips)
     honest = "the publication counts 0.17 % frauds: nearly everybody above 200 euro is honest."

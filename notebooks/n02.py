@@ -83,33 +83,33 @@ def bursts(burst: pd.Series, threshold: float) -> Figure:
     return figure
 
 
-def suspicion_by_label(suspicion: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
-    """Suspicion on a log axis, split by pseudo-label, and the budget's threshold."""
-    beyond = f"{(suspicion > threshold).sum():,} events beyond the threshold are suspicious"
+def rule_score_by_label(rule_score: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
+    """Rule score on a log axis, split by pseudo-label, and the budget's threshold."""
+    beyond = f"{(rule_score > threshold).sum():,} events beyond the threshold are suspicious"
     undecided = f"{(labels == -1).sum():,} of all {len(labels):,} stay undecided"
     title = f"{(labels == 1).sum():,} of the {beyond}; {undecided}"
-    return plots.by_label(title, "suspicion (log scale)", suspicion, labels, threshold)
+    return plots.by_label(title, "rule score (log scale)", rule_score, labels, threshold)
 
 
 def rule_coverage(signal: pd.Series, threshold: float) -> Figure:
-    """How many events of a block a rule accuses at every threshold of its signal, and at this one."""
-    accused = (signal > threshold).mean() * BLOCK
-    found = f"accuses {accused:.1f} of {BLOCK:,} events; the budget is {ALERTS}"
-    x, y = f"threshold of {signal.name}", f"accused of {BLOCK:,} events\n(log scale)"
+    """How many events of a block a rule flags at every threshold of its signal, and at this one."""
+    flagged = (signal > threshold).mean() * BLOCK
+    found = f"flags {flagged:.1f} of {BLOCK:,} events; the budget is {ALERTS}"
+    x, y = f"threshold of {signal.name}", f"flagged of {BLOCK:,} events\n(log scale)"
     figure, axes = plots.single(f"{signal.name} > {threshold:g} {found}", x, y, height=3, yscale="log")
     values = np.sort(signal.to_numpy())
     beyond = (len(values) - np.searchsorted(values, values, side="right")) * BLOCK / len(values)
     drawn = np.where(beyond > 0, beyond, np.nan)
     axes.step(values, drawn, where="post", color="black", label="every threshold")
     axes.axhline(ALERTS, color="black", ls="--", lw=2, label="alert budget")
-    axes.plot(threshold, accused, "o", ms=9, color=plots.BLUE, label="this threshold", clip_on=False)
+    axes.plot(threshold, flagged, "o", ms=9, color=plots.BLUE, label="this threshold", clip_on=False)
     axes.legend()
     return figure
 
 
-TOO_MANY = 10 * BUDGET  # share of events beyond which a rule does not accuse, it complains
-CUTS = 30  # a rule is asked again about the events before, and up to, so many that it accuses,
-LOUD = 10  # and up to so many that stand out in a signal and are not accused
+TOO_MANY = 10 * BUDGET  # share of events beyond which a rule does not flag, it complains
+CUTS = 30  # a rule is asked again about the events before, and up to, so many that it flags,
+LOUD = 10  # and up to so many that stand out in a signal and are not flagged
 BACK = "Look back only, and take numbers from `thresholds`, or write them down."
 LATER = f"your rule says something else about them: it uses events that come later. {BACK}"
 
@@ -118,9 +118,9 @@ LATER = f"your rule says something else about them: it uses events that come lat
 def check_2a(attempt: Callable, votes: pd.DataFrame) -> str:
     """A rule's coverage: the share of events on which it does not abstain."""
     for name, vote in votes.items():
-        accused = (vote == rules.SUSPICIOUS).mean()
+        flagged = (vote == rules.SUSPICIOUS).mean()
         slips = {
-            "leaves out the votes for the defence: 0 is a vote, only -1 abstains.": accused,
+            "leaves out the votes for the defence: 0 is a vote, only -1 abstains.": flagged,
             "counts the abstentions: -1 is no vote, and 0 is one.": (vote != 0).mean(),
             "is how many events; coverage is a share of all.": (vote != rules.ABSTAIN).sum(),
             "is the share of the abstentions.": (vote == rules.ABSTAIN).mean(),
@@ -143,7 +143,7 @@ def check_2b(attempt: Callable, values: pd.Series) -> str:
     hints = {
         " You are at the other end of the list.": share > 0.9,
         f" {ALERTS} of {BLOCK:,} is {100 * BUDGET:g} %, not {1_000 * BUDGET:g} %.": ten_times,
-        " Nobody would ever be accused.": share == 0,
+        " Nobody would ever be flagged.": share == 0,
     }
     hint = "".join(hint for hint, fits in hints.items() if fits)
     found = f"{share * BLOCK:.1f} of {BLOCK:,} events exceed {threshold:.4g}; the budget is {ALERTS}.{hint}"
@@ -151,11 +151,11 @@ def check_2b(attempt: Callable, values: pd.Series) -> str:
     others = 2 * values[: len(values) // 2] + 1
     exceed = (others > as_number(ask(attempt, others))).sum()
     still_right(abs(exceed - BUDGET * len(others)) <= 1, True)
-    few = f"{ALERTS} of {BLOCK:,} events of the training part"
+    few = f"{ALERTS} of {BLOCK:,} events of the training set"
     return f"right. {few} are farther from the profile than {threshold:.1f}."
 
 
-def accused(rule: Callable, signals: pd.DataFrame, thresholds: dict, most: float = TOO_MANY) -> np.ndarray:
+def flagged(rule: Callable, signals: pd.DataFrame, thresholds: dict, most: float = TOO_MANY) -> np.ndarray:
     """Where a learner's rule fires, after the checks that every rule must pass; `most` is a share."""
 
     def says(events: pd.DataFrame) -> np.ndarray:
@@ -165,10 +165,10 @@ def accused(rule: Callable, signals: pd.DataFrame, thresholds: dict, most: float
         work = "It should work with the signals that it is given; take numbers from `thresholds`, or write"
         raise Off(f"Your rule reads `{outside}`, a table from outside. {work} them down.")
     fires = says(signals)
-    off_if(not fires.any(), "Your rule accuses nobody. Lower what it asks for.")
-    many = f"Your rule accuses {fires.mean() * BLOCK:.0f} of {BLOCK:,} events. Analysts can look at {ALERTS};"
+    off_if(not fires.any(), "Your rule flags nobody. Lower what it asks for.")
+    many = f"Your rule flags {fires.mean() * BLOCK:.0f} of {BLOCK:,} events. Analysts can look at {ALERTS};"
     off_if(fires.mean() > most, f"{many} ask for something rarer, {most * BLOCK:.0f} at most.")
-    again = "Asked twice, your rule accuses others. An accusation must not depend on chance."
+    again = "Asked twice, your rule flags others. What it flags must not depend on chance."
     off_if((says(signals) != fires).any(), again)
     first = np.flatnonzero(fires)[:CUTS]
     quiet = signals.select_dtypes("number")[~fires]
@@ -184,21 +184,21 @@ def accused(rule: Callable, signals: pd.DataFrame, thresholds: dict, most: float
 
 
 def only_if_new(fires: np.ndarray, said: pd.DataFrame, twice: str) -> None:
-    """Tell off a rule that accuses the same events as a column of `said`."""
+    """Tell off a rule that flags the same events as a column of `said`."""
     for name in said:
         off_if((said[name] == fires).all(), twice.format(name))
 
 
 def this_is_a_rule(fires: np.ndarray, said: pd.DataFrame) -> str:
-    """Praise for a new rule: how many it accuses, and how many of these no other rule does."""
+    """Praise for a new rule: how many it flags, and how many of these no other rule does."""
     only_if_new(fires, said, "Your rule says exactly what `{}` says; a vote cast twice is no second opinion.")
-    alone = f"no other rule accuses {fires[~said.any(axis=1)].sum() / fires.sum():.0%} of these."
-    return f"this is a rule. It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} events; {alone}"
+    alone = f"no other rule flags {fires[~said.any(axis=1)].sum() / fires.sum():.0%} of these."
+    return f"this is a rule. It flags {fires.mean() * BLOCK:.1f} of {BLOCK:,} events; {alone}"
 
 
 @checker
 def check_2c(attempt: Callable, signals: pd.DataFrame, thresholds: dict[str, float]) -> str:
-    """A rule of the learner's own; any that accuses few, looks back only and is new."""
-    fires = accused(attempt, signals, thresholds)
+    """A rule of the learner's own; any that flags few, looks back only and is new."""
+    fires = flagged(attempt, signals, thresholds)
     said = rules.apply_rules(signals, thresholds) == rules.SUSPICIOUS
     return f"{this_is_a_rule(fires, said)} Notebook 6 measures it."

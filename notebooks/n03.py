@@ -15,12 +15,12 @@ from helpers import plots
 from helpers.settings import ALERTS, BLOCK, BUDGET, UNUSUAL_SD, WINDOW
 
 
-def crowds(z: pd.DataFrame, means: np.ndarray, covariances: np.ndarray, distance: np.ndarray) -> Figure:
-    """Crowds, and one crowd for all, as ellipses of two standard deviations, on the two inputs along which
-    the crowds stand farthest apart."""
+def clusters(z: pd.DataFrame, means: np.ndarray, covariances: np.ndarray, distance: np.ndarray) -> Figure:
+    """Clusters, and one cluster for all, as ellipses of two standard deviations, on the two inputs that
+    separate the clusters most."""
     pair = np.sort(np.argsort(means.var(axis=0))[-2:])
     far, out = (values > np.quantile(values, 1 - BUDGET) for values in (distance, np.linalg.norm(z, axis=1)))
-    title = "of the events farthest from all crowds are not among those farthest out"
+    title = "of the events farthest from all clusters are not among those farthest out"
     names = (f"{name} (robust standard deviations)" for name in z.columns[pair])
     figure, axes = plots.single(f"{1 - out[far].mean():.0%} {title}", *names, height=5, width=8)
     both = z.iloc[:, pair].to_numpy()
@@ -30,8 +30,8 @@ def crowds(z: pd.DataFrame, means: np.ndarray, covariances: np.ndarray, distance
     for mean, spread in zip(means[:, pair], covariances[:, pair][:, :, pair], strict=True):
         _ellipse(axes, mean, spread, color=plots.BLUE)
     _ellipse(axes, both.mean(axis=0), np.cov(both, rowvar=False), color="black", ls="--")
-    axes.patches[0].set_label("a crowd")
-    axes.patches[-1].set_label("one crowd for all")
+    axes.patches[0].set_label("a cluster")
+    axes.patches[-1].set_label("one cluster for all")
     everyday, rare = np.quantile(both, [0.002, 0.998], axis=0), np.quantile(both[far], [0.05, 0.95], axis=0)
     low, high = np.minimum(everyday[0], rare[0]), np.maximum(everyday[1], rare[1])
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
@@ -173,4 +173,4 @@ def check_3c(attempt: Callable, z: np.ndarray) -> str:
         "Take the covariance that is given; this is the rows' own.": by(np.linalg.inv(own)),
     }
     compare(as_column(answer, len(z)), by(inverse), slips)
-    return "right. If ordinary events were one crowd, this would be the signal `distance`."
+    return "right. If ordinary events were one cluster, this would be the signal `distance`."

@@ -164,15 +164,15 @@ def check_4c(attempt: Callable) -> str:
     """How rules and network correct each other, one event at a time."""
     said = {label: name for label, (name, _) in plots.LABELS.items()}
     cases = list(product(said, (True, False), (True, False)))
-    label, bad, accused = np.array(cases).T
-    votes = pd.DataFrame({"rule": np.where(accused, rules.SUSPICIOUS, rules.ABSTAIN)})
+    label, bad, flagged = np.array(cases).T
+    votes = pd.DataFrame({"rule": np.where(flagged, rules.SUSPICIOUS, rules.ABSTAIN)})
     for case, right in zip(cases, rules.refine_labels(label, votes, bad, 0.5), strict=True):
         answer = ask(attempt, *case)
         known = answer in said and not isinstance(answer, bool)
         off_if(not known, f"It should give 1, 0 or -1, but gives {answer!r}.")
-        label, bad, accused = case
-        rule = "a rule" if accused else "no rule"
+        label, bad, flagged = case
+        rule = "a rule" if flagged else "no rule"
         event = f"{said[label]}, {'badly' if bad else 'well'} rebuilt"
-        sentence = f"An event that is {event} and accused by {rule} should not become {said[int(answer)]};"
+        sentence = f"An event that is {event} and flagged by {rule} should not become {said[int(answer)]};"
         off_if(answer != right, f"{sentence} read the three sentences above again.")
     return "right. All twelve cases."

@@ -1,4 +1,4 @@
-"""Notebook 5, train a judge: its figures and its checkers."""
+"""Notebook 5, train a classifier: its figures and its checkers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from checker import Off, as_column, as_flags, as_number, ask, checker, compare, off_if, still_right
 from helpers import plots, rules
-from helpers.judge import Judge
+from helpers.classifier import Classifier
 from helpers.schema import CARDS
 
 
@@ -54,14 +54,14 @@ def one_tree(tree: Any, names: Sequence[str]) -> Figure:
 
 
 def reasons(contributions: pd.Series, values: pd.Series, risk: float, event: int) -> Figure:
-    """What pushed one event's probability up or down: from the bias, bar by bar, to its log-odds."""
-    pushes = contributions.drop("bias").sort_values(key=np.abs, ascending=False, kind="stable")
-    steps = pd.concat([contributions[["bias"]], pushes])
+    """What pushed one event's probability up or down: from the base value, bar by bar, to its log-odds."""
+    pushes = contributions.drop("base_value").sort_values(key=np.abs, ascending=False, kind="stable")
+    steps = pd.concat([contributions[["base_value"]], pushes])
     ends = steps.cumsum()
     title = f"Event {event:,}: {pushes.index[0]} is the strongest reason for a probability of {risk:.3f}"
     x = f"log-odds: {ends.iloc[0]:.1f} before any input, {ends.iloc[-1]:.1f} in the end"
     figure, axes = plots.single(title, x, "input and its value", height=3.8)
-    names = ["bias", *(f"{name} = {values[name]:.1f}" for name in pushes.index)]
+    names = ["base_value", *(f"{name} = {values[name]:.1f}" for name in pushes.index)]
     axes.barh(names, steps, left=ends - steps, color=np.where(steps > 0, plots.RED, plots.BLUE))
     axes.axvline(
         ends.iloc[-1], color="black", ls="--", label=f"{ends.iloc[-1]:.1f}: a probability of {risk:.3f}"
@@ -89,41 +89,45 @@ def copied_votes(f1: pd.DataFrame) -> Figure:
 
 
 def circularity(scores: Mapping[str, float]) -> Figure:
-    """F1 of judges against the labels that they were taught; `seed_rules` is a judge of the naive rule."""
+    """F1 of classifiers against the labels that they were taught; `seed_rules` has learned the naive rule."""
     best = max(scores.values())
-    title = f"Against its own labels a judge reaches an F1 of {best:.2f}; that says nothing of fraud"
+    title = f"Against its own labels a classifier reaches an F1 of {best:.2f}; that says nothing of fraud"
     what = "F1 on the test set, against the labels it was taught"
     figure, axes = plots.single(title, what, height=2.8, xlim=(0, 1.1))
-    named = plots.DETECTORS | {"seed_rules": ("judge of the naive rule", plots.GREY)}
+    named = plots.DETECTORS | {"seed_rules": ("classifier of the naive rule", plots.GREY)}
     plots.bars(axes, scores, "%.2f", named)
     return figure
 
 
 @checker
-def check_5a(attempt: Callable, judge: Judge, seen: np.ndarray) -> str:
+def check_5a(attempt: Callable, classifier: Classifier, seen: np.ndarray) -> str:
     """From SHAP contributions to the probability."""
-    reasons = judge.reasons(seen).astype(float)
+    reasons = classifier.reasons(seen).astype(float)
     middling = reasons * 0 + np.random.default_rng(0).normal(size=reasons.shape)  # made up, not near 0 or 1
     for _, row in middling.iterrows():
         total = row.sum()
         slips = {
             "These are log-odds; one step is missing on the way to a probability.": total,
-            "The bias is missing, the answer before any input was seen.": expit(total - row["bias"]),
-            "The first contribution is missing; the bias is one of them, too.": expit(total - row.iloc[0]),
+            "The base value is missing, the answer before any feature is seen.": expit(
+                total - row["base_value"]
+            ),
+            "The first contribution is missing; the base value is one of them, too.": expit(
+                total - row.iloc[0]
+            ),
             "These are odds; a probability is odds / (1 + odds).": np.exp(total),
             "This is the chance of the opposite; mind the sign.": expit(-total),
             "This averages the contributions; they add up.": expit(row.mean()),
             "The logarithm is the natural one: its base is e, not 10.": expit(total * np.log(10)),
         }
         compare(as_number(ask(attempt, row)), expit(total), slips, "As a probability,")
-    for (_, row), risk in zip(reasons.iterrows(), judge.risk(seen), strict=True):
+    for (_, row), risk in zip(reasons.iterrows(), classifier.probability(seen), strict=True):
         still_right(as_number(ask(attempt, row)), risk, tol=1e-4)
-    return "right. The contributions explain the judge completely: nothing is left over."
+    return "right. The contributions explain the classifier completely: nothing is left over."
 
 
 @checker
 def check_5b(attempt: Callable, events: pd.DataFrame, inputs: np.ndarray, n_train: int) -> str:
-    """A senseless rule that a judge copies nearly perfectly."""
+    """A senseless rule that a classifier copies nearly perfectly."""
     from sklearn.metrics import f1_score
 
     flagged, naive = as_flags(ask(attempt, events), len(events)), rules.naive_rule(events)
@@ -132,11 +136,13 @@ def check_5b(attempt: Callable, events: pd.DataFrame, inputs: np.ndarray, n_trai
     off_if(not 0.01 <= share <= 0.5, far)
     alike = (flagged & naive).sum() > 0.5 * (flagged | naive).sum()
     off_if(alike, "This is nearly the naive rule again; invent something that has no sense at all.")
-    judge = Judge(names=list(CARDS.columns)).fit(inputs[:n_train], flagged[:n_train].astype(np.int8))
-    f1 = f1_score(flagged[n_train:], judge.risk(inputs[n_train:]) > 0.5, zero_division=0)
+    classifier = Classifier(names=list(CARDS.columns)).fit(
+        inputs[:n_train], flagged[:n_train].astype(np.int8)
+    )
+    f1 = f1_score(flagged[n_train:], classifier.probability(inputs[n_train:]) > 0.5, zero_division=0)
     unseen = "It cannot copy what it cannot see: use nothing but the columns of the event, and no order or"
-    off_if(f1 < 0.9, f"The judge reaches an F1 of {f1:.2f} only. {unseen} chance.")
-    return f"right. The judge copies it with an F1 of {f1:.2f}, and it means nothing."
+    off_if(f1 < 0.9, f"The classifier reaches an F1 of {f1:.2f} only. {unseen} chance.")
+    return f"right. The classifier copies it with an F1 of {f1:.2f}, and it means nothing."
 
 
 @checker
@@ -163,7 +169,7 @@ def check_5c(attempt: Callable) -> str:
     for row in range(n):
         own = owner[row] == found[row]
         off_if(not own, f"The score of event {row} is not what its model said; put each part in its place.")
-    return "right. `Judge.out_of_fold` does the same."
+    return "right. `Classifier.out_of_fold` does the same."
 
 
 class _Spy:

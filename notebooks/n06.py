@@ -14,30 +14,29 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 from checker import Off, as_column, as_number, as_pair, ask, checker, compare, off_if, still_right
 from helpers import evaluation, plots, rules
 from helpers.settings import ALERTS, BLOCK, BUDGET
-from n02 import TOO_MANY, accused
+from n02 import TOO_MANY, flagged
 
 VARIANTS = {  # of the sweep, which the table of detectors calls otherwise
     "naive rule": "seed_rules",
     "rules only": "rules",
     "autoencoder only": "autoencoder",
-    "distance only": "crowds",
-    "judge alone": "judge",
+    "distance only": "clusters",
+    "classifier alone": "classifier",
 }
 
 
 def _confusion(axes: plt.Axes, matrix: np.ndarray, colour: str) -> None:
-    plots.counts(axes, matrix, xticklabels=["quiet", "alert"], yticklabels=["honest", "fraud"])
+    plots.counts(axes, matrix, xticklabels=["quiet", "alert"], yticklabels=["legitimate", "fraud"])
     axes.spines["top"].set(visible=True, color=colour, linewidth=5)
 
 
 def precision_recall(truth: np.ndarray, scores: Mapping[str, np.ndarray], budget: Mapping) -> Figure:
-    """Precision against recall of every detector, ours and the oracle strong; dots mark the alert budget,
-    a cross the naive rule."""
-    strong = ("detector", "oracle")
+    """Precision against recall; dots mark the alert budget, a cross the naive rule."""
+    strong = ("detector", "supervised")
     dots = {name: (at["recall"], at["precision"]) for name, at in budget.items() if at}
     (found, right), (possible, sure) = (dots[name] for name in strong)
     title = f"At the budget the detector finds {found:.0%} of the frauds and is right in {right:.0%}"
-    title += f" of its alerts, the oracle {possible:.0%} and {sure:.0%}"
+    title += f" of its alerts, the fully supervised reference {possible:.0%} and {sure:.0%}"
     x, y = "recall: share of the frauds found", "precision: share of alerts\nthat are fraud"
     figure, axes = plots.single(title, x, y, height=5)
     drawn: list[tuple[float, float]] = []
@@ -50,7 +49,7 @@ def precision_recall(truth: np.ndarray, scores: Mapping[str, np.ndarray], budget
         precision, recall, _ = precision_recall_curve(truth, score)
         reached = recall > 0
         style = {"lw": 2.5} if name in strong else {"lw": 1, "alpha": 0.45}
-        style |= {"color": colour, "label": label, "ls": "--" if name == "oracle" else "-"}
+        style |= {"color": colour, "label": label, "ls": "--" if name == "supervised" else "-"}
         axes.step(recall[reached], precision[reached], where="post", **style)
         axes.plot(*dots[name], "o", color=colour, ms=8 - 3 * drawn.count(dots[name]), mec="white")
         drawn.append(dots[name])  # the next one at the same place is smaller
@@ -60,10 +59,10 @@ def precision_recall(truth: np.ndarray, scores: Mapping[str, np.ndarray], budget
 
 def average_precision(detectors: Mapping[str, dict]) -> Figure:
     """Average precision of every detector with its bootstrap interval."""
-    words, strong = "{:.2f} (interval {:.2f} to {:.2f})", (detectors["detector"], detectors["oracle"])
+    words, strong = "{:.2f} (interval {:.2f} to {:.2f})", (detectors["detector"], detectors["supervised"])
     said = [words.format(at["average_precision"], *at["average_precision_ci"]) for at in strong]
-    title = "The detector's average precision is {}, the oracle's {}".format(*said)
-    what = "average precision (bar: 95% interval, whole episodes drawn)"
+    title = "The detector's average precision is {}, the fully supervised reference's {}".format(*said)
+    what = "average precision (bar: 95% interval, whole campaigns drawn)"
     figure, axes = plots.single(title, what, xlim=(0, 1))
     for row, (name, values) in enumerate(detectors.items()):
         colour = plots.DETECTORS[name][1]
@@ -83,8 +82,10 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray]) -> Figure:
         label, colour = plots.DETECTORS[name]
         _confusion(axis, matrix, colour)
         axis.set_title(fill(label, 15), loc="center", fontsize="small")
-    found = [matrix[1, 1] for name, matrix in matrices.items() if name not in ("oracle", "seed_rules")]
-    known = f"{min(found)} to {max(found)} frauds are found without labels, {matrices['oracle'][1, 1]} with"
+    found = [matrix[1, 1] for name, matrix in matrices.items() if name not in ("supervised", "seed_rules")]
+    known = (
+        f"{min(found)} to {max(found)} frauds are found without labels, {matrices['supervised'][1, 1]} with"
+    )
     plots.headed(figure, f"Within the budget {known}")
     return figure
 
@@ -95,13 +96,15 @@ def errors_by_truth(errors: Mapping[str, np.ndarray], truth: np.ndarray) -> Figu
     figure, axes = plt.subplots(len(errors), 1, figsize=size, sharex=True, squeeze=False)
     for axis, (name, values) in zip(axes[:, 0], errors.items(), strict=True):
         honest, fraud = values[truth == 0], values[truth == 1]
-        for part, colour, label in ((honest, plots.BLUE, "honest"), (fraud, plots.RED, "fraud")):
+        for part, colour, label in ((honest, plots.BLUE, "legitimate"), (fraud, plots.RED, "fraud")):
             style = {"bins": plots.log_bins(values), "weights": np.full(len(part), 1 / len(part))}
             axis.hist(part, **style, color=colour, alpha=0.6, label=label)
         limit = np.quantile(honest, 1 - BUDGET)
-        axis.axvline(limit, color="black", ls="--", label=f"{plots.WITHIN} of honest events")
+        axis.axvline(limit, color="black", ls="--", label=f"{plots.WITHIN} of legitimate events")
         beyond = (fraud > limit).mean()
-        title = f"{plots.DETECTORS[name][0]}: {beyond:.0%} of frauds beyond {plots.WITHIN} of honest events"
+        title = (
+            f"{plots.DETECTORS[name][0]}: {beyond:.0%} of frauds beyond {plots.WITHIN} of legitimate events"
+        )
         axis.set_title(title, fontsize="small")
         axis.set(xscale="log", ylabel="share of events")
     axes[-1, 0].set_xlabel("score (log scale)")
@@ -109,14 +112,14 @@ def errors_by_truth(errors: Mapping[str, np.ndarray], truth: np.ndarray) -> Figu
     return figure
 
 
-def episodes_found(table: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """Which detector's alerts touch which episode of fraud, and how many frauds each holds."""
+def campaigns_found(table: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """Which detector's alerts touch which campaign of fraud, and how many frauds each holds."""
     import seaborn as sns
 
     found = table[list(names)].astype(int)
-    nobody = (found.drop(columns="oracle").sum(axis=1) == 0).sum()
+    nobody = (found.drop(columns="supervised").sum(axis=1) == 0).sum()
     figure, (sizes, axes) = plt.subplots(2, 1, figsize=(8, 5.6), sharex=True, height_ratios=(1, 4))
-    title = f"{nobody} of {len(table)} episodes are found by no label-free detector"
+    title = f"{nobody} of {len(table)} campaigns are found by no label-free detector"
     largest = f"one holds {table['frauds'].max()} of {table['frauds'].sum()} frauds"
     sizes.set(title=plots.wrapped(f"{title}; {largest}"), ylabel="frauds")
     sizes.margins(y=0.3)
@@ -126,20 +129,20 @@ def episodes_found(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     style = {"yticklabels": labels, "xticklabels": [f"{first:,}" for first in table["first_event"]]}
     style |= {"cmap": ["#f2f2f2", *colours], "vmin": 0, "vmax": len(names)}
     sns.heatmap(shown, cbar=False, linewidths=1.5, ax=axes, **style)
-    axes.set(xlabel="episode: its first event (filled: found)", ylabel="")
+    axes.set(xlabel="campaign: its first event (filled: found)", ylabel="")
     return figure
 
 
 def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, missed: Mapping[str, np.ndarray]) -> Figure:
-    """Distance from the crowds: honest events, found frauds, and missed ones by the reason why.
+    """Distance from the clusters: legitimate events, found frauds, and missed ones by the reason why.
 
     `missed` is reason -> where a fraud is missed for it, (n,) bool.
     """
     fraud, lost = truth == 1, np.any(list(missed.values()), axis=0)
     why = ", ".join(f"{reason}\u00a0{mask.sum()}" for reason, mask in missed.items())
     title = f"{lost.sum()} of {fraud.sum()} frauds are missed: {why}"
-    figure, axes = plots.single(title, "distance from the crowds (log scale)", height=3.8, xscale="log")
-    groups = {"honest": ~fraud, "found": fraud & ~lost, **missed}
+    figure, axes = plots.single(title, "distance from the clusters (log scale)", height=3.8, xscale="log")
+    groups = {"legitimate": ~fraud, "found": fraud & ~lost, **missed}
     jitter = np.random.default_rng(0)
     for row, mask in enumerate(groups.values()):
         height = row + jitter.uniform(-0.3, 0.3, mask.sum())
@@ -150,10 +153,10 @@ def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, missed: Mapping[st
 
 
 def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
-    """Frauds in order of the share of honest events that are more extreme; one line a window."""
+    """Frauds in order of the share of legitimate events that are more extreme; one line a window."""
     first, second = (f"{np.median(values):.1%}" for values in ranks.values())
-    title = f"The median fraud is outdone by {first} of the honest events in the first window"
-    x = "share of honest events farther from the crowds (log scale)"
+    title = f"The median fraud is outdone by {first} of the legitimate events in the first window"
+    x = "share of legitimate events farther from the clusters (log scale)"
     figure, axes = plots.single(f"{title}, {second} in the second", x, "share of the frauds", height=3.6)
     for (label, values), line in zip(ranks.items(), ("-", ":"), strict=True):
         ordered = np.maximum(np.sort(values), 1e-4)
@@ -183,7 +186,7 @@ def ablation(table: pd.DataFrame, reference: str) -> Figure:
         axis.set_xlabel(x)
     left.set_xscale("log")
     left.invert_yaxis()
-    free = [values["mean"].drop("oracle") for values in (ap, found)]
+    free = [values["mean"].drop("supervised") for values in (ap, found)]
     by_ap, by_found = ((means > means[reference]).sum() for means in free)
     title = f"{by_ap} of {len(ap) - 2} label-free variants beat the {reference} (line) by average precision, "
     title += f"{by_found} by frauds found: {table['start'].nunique()}\u00a0starts, all seen while choosing"
@@ -200,7 +203,7 @@ def budget_choice(curve: pd.DataFrame, cost: pd.Series, alerts: int, name: str, 
     counts, line, euros = panels.values()
     label, colour = plots.DETECTORS[name]
     chosen, dot = curve.loc[alerts], {"marker": "o", "ms": 9, "color": colour, "mec": "black"}
-    matrix = chosen[["honest_quiet", "false_alarms", "missed", "found"]].to_numpy(int).reshape(2, 2)
+    matrix = chosen[["legitimate_quiet", "false_alarms", "missed", "found"]].to_numpy(int).reshape(2, 2)
     _confusion(counts, matrix, colour)
     title = f"{label}, budget {alerts}:\n{chosen['found']:.0f} frauds in {matrix[:, 1].sum():,} alerts"
     counts.set_title(title, fontsize="small")
@@ -221,23 +224,23 @@ def budget_choice(curve: pd.DataFrame, cost: pd.Series, alerts: int, name: str, 
     return figure
 
 
-def accusations(truth: np.ndarray, fires: np.ndarray, suspicion: np.ndarray, start: int = 0) -> dict:
-    """What a yes/no rule is worth: how many are accused, frauds among them, precision (0 where nobody is
-    accused), recall, and within_budget: frauds among the alerts when the budget is spent on accused events
-    alone, in the order of a positive suspicion."""
+def flags(truth: np.ndarray, fires: np.ndarray, rule_score: np.ndarray, start: int = 0) -> dict:
+    """What a yes/no rule is worth: how many are flagged, frauds among them, precision (0 where nobody is
+    flagged), recall, and within_budget: frauds among the alerts when the budget is spent on flagged events
+    alone, in the order of a positive rule_score."""
     truth = truth == 1
-    alerts = evaluation.choose_alerts(np.where(fires, suspicion, 0.0), start) & fires
-    accused, found = fires.sum(), (fires & truth).sum()
-    shares = {"precision": found / max(accused, 1), "recall": found / truth.sum()}
-    return {"accused": accused, "frauds": found, **shares, "within_budget": (alerts & truth).sum()}
+    alerts = evaluation.choose_alerts(np.where(fires, rule_score, 0.0), start) & fires
+    flagged, found = fires.sum(), (fires & truth).sum()
+    shares = {"precision": found / max(flagged, 1), "recall": found / truth.sum()}
+    return {"flagged": flagged, "frauds": found, **shares, "within_budget": (alerts & truth).sum()}
 
 
 def budget_curve(truth: np.ndarray, score: np.ndarray, start=0, most=10 * ALERTS) -> pd.DataFrame:
-    """One row for each alert budget from 1 to `most` of a block's events, the index `per`: honest_quiet,
+    """One row for each alert budget from 1 to `most` of a block's events, the index `per`: legitimate_quiet,
     false_alarms, missed, found, precision (NaN where no alert was raised) and recall."""
     alerts = (evaluation.choose_alerts(score, start, per) for per in range(1, most + 1))
     counts = [np.bincount(2 * (truth == 1) + flagged, minlength=4) for flagged in alerts]
-    cells = ["honest_quiet", "false_alarms", "missed", "found"]
+    cells = ["legitimate_quiet", "false_alarms", "missed", "found"]
     table = pd.DataFrame(counts, pd.RangeIndex(1, most + 1, name="per"), cells)
     alerts, frauds = (table["found"] + table[others] for others in ("false_alarms", "missed"))
     return table.assign(precision=table["found"] / alerts, recall=table["found"] / frauds)
@@ -248,11 +251,11 @@ def budget_cost(curve: pd.DataFrame, review: float, missed: float) -> pd.Series:
     return (curve["found"] + curve["false_alarms"]) * review + curve["missed"] * missed
 
 
-def coverage(truth: np.ndarray, score: np.ndarray, episode: np.ndarray, other=None, times=300) -> tuple:
+def coverage(truth: np.ndarray, score: np.ndarray, campaign: np.ndarray, other=None, times=300) -> tuple:
     """How often a "95 %" interval holds its value, and how often it has the wrong sign: a double bootstrap.
 
     The value is the average precision of `score`, or how far it is ahead of that of the `other` one.
-    The events at hand play the world. We draw `times` samples from them by episodes and give each its
+    The events at hand play the world. We draw `times` samples from them by campaigns and give each its
     interval by the same bootstrap. Of all intervals one share holds the world's value, and one lies on a side
     of zero where the value does not.
     """
@@ -262,24 +265,24 @@ def coverage(truth: np.ndarray, score: np.ndarray, episode: np.ndarray, other=No
         ap = evaluation.bootstrap_ap(truth, both, draws)
         return (ap["one"] if other is None else ap["one"] - ap["other"]).to_numpy()
 
-    many = int(episode.max()) + 1
-    (world,) = value(np.ones((1, len(episode)), dtype=int))
+    many = int(campaign.max()) + 1
+    (world,) = value(np.ones((1, len(campaign)), dtype=int))
     random, told = np.random.default_rng(0), []
     for _ in range(times):
         sample = random.integers(0, many, many)
         counts = random.multinomial(many, np.full(many, 1 / many), size=times)
         drawn = counts @ np.eye(many, dtype=int)[sample]
-        lo, hi = evaluation.interval(value(drawn[:, episode]))
+        lo, hi = evaluation.interval(value(drawn[:, campaign]))
         told.append((lo <= world <= hi, lo > 0 >= world or hi < 0 <= world))
     return tuple(np.mean(told, axis=0))
 
 
-def episode_table(truth: np.ndarray, episode: np.ndarray, flagged: Mapping, start=0) -> pd.DataFrame:
-    """One row per episode: its frauds, first_event and last_event, and for each detector of `flagged` (which
+def campaign_table(truth: np.ndarray, campaign: np.ndarray, flagged: Mapping, start=0) -> pd.DataFrame:
+    """One row per campaign: its frauds, first_event and last_event, and for each detector of `flagged` (which
     events it alerts on) whether it alerted on at least one of the frauds."""
     fraud = np.flatnonzero(truth)
     alerted = {name: flags[fraud] for name, flags in flagged.items()}
-    by = pd.DataFrame({"episode": episode, "event": fraud + start} | alerted).groupby("episode")
+    by = pd.DataFrame({"campaign": campaign, "event": fraud + start} | alerted).groupby("campaign")
     when = by["event"].agg(frauds="size", first_event="min", last_event="max")
     return when.join(by[list(flagged)].any())
 
@@ -291,10 +294,10 @@ def check_6a(attempt: Callable, matrices: Mapping[str, np.ndarray]) -> str:
         (quiet, false), (missed, found) = np.asarray(matrix, dtype=float)
         precision, recall = found / (found + false), found / (found + missed)
         accurate = (quiet + found) / np.sum(matrix), recall
-        honest, swapped = (quiet / (quiet + missed), quiet / (quiet + false)), (recall, precision)
+        other_row, swapped = (quiet / (quiet + missed), quiet / (quiet + false)), (recall, precision)
         slips = {
             "The two are swapped: precision is about the alerts, recall about the frauds.": swapped,
-            "These are about the honest events; frauds are the second row, alerts the second column.": honest,
+            "These are about legitimate events; frauds are the second row, alerts column two.": other_row,
             "The first is accuracy, the share of right answers, which is high for everybody here.": accurate,
         }
         pair = as_pair(ask(attempt, matrix), "precision, recall")
@@ -332,55 +335,57 @@ def check_6b(attempt: Callable, truth: np.ndarray, score: np.ndarray) -> str:
     compare(as_number(ask(attempt, toy, ranked)), notes.mean(), slips, "On forty made-up events")
     mine, ours = as_number(ask(attempt, truth, score)), average_precision_score(truth, score)
     still_right(mine, ours, tol=0.005)
-    equal = "Where many scores are equal, as the judge's are, scikit-learn takes equal ones together."
+    equal = "Where many scores are equal, as the classifier's are, scikit-learn takes equal ones together."
     return f"right. For the rule book it gives {mine:.2f}, as in the table. {equal}"
 
 
 @checker
-def check_6c(attempt: Callable, episode: np.ndarray) -> str:
-    """One draw of a bootstrap over episodes."""
+def check_6c(attempt: Callable, campaign: np.ndarray) -> str:
+    """One draw of a bootstrap over campaigns."""
     small = np.array([0, 0, 1, 2, 2, 2, 3])
     draws, again = _draws(attempt, small), _draws(attempt, small)
     each = draws[:, [0, 2, 3, 6]]
-    torn = "Frauds of one episode are torn apart: draw episodes, and give each fraud its episode's count."
-    size = "A draw holds as many episodes as there are, 4 here; some of them twice, others not at all."
+    torn = "Frauds of one campaign are torn apart: draw campaigns, and give each fraud its campaign's count."
+    size = "A draw holds as many campaigns as there are, 4 here; some of them twice, others not at all."
     far = np.abs(each.mean(axis=0) - 1).max() > 0.25
     mine = "The same generator gives another draw: let `generator` draw, not `np.random`."
     off_if((draws != again).any(), mine)
     off_if((draws != each[:, small]).any(), torn)
     off_if((draws == draws[0]).all(), "Every draw is the same; let the generator choose.")
-    off_if(each.max() == 1, "No episode comes twice: draw with replacement.")
+    off_if(each.max() == 1, "No campaign comes twice: draw with replacement.")
     off_if((each.sum(axis=1) != 4).any(), size)
-    off_if(not each.any(axis=0).all(), "One episode is never drawn. Up to which number does `integers` go?")
-    off_if(far, "Some episodes are drawn more often than others; each should be as likely.")
+    off_if(not each.any(axis=0).all(), "One campaign is never drawn. Up to which number does `integers` go?")
+    off_if(far, "Some campaigns are drawn more often than others; each should be as likely.")
     together = np.corrcoef(each.T)[~np.eye(4, dtype=bool)]  # -1/3 where each of four is drawn anew
     if np.abs(each.var(axis=0) - 0.75).max() > 0.3 or np.abs(together + 1 / 3).max() > 0.3:
-        raise Off("The episodes of one draw hang together: draw anew for each of them.")
-    draws = _draws(attempt, episode)
-    _, first = np.unique(episode, return_index=True)
+        raise Off("The campaigns of one draw hang together: draw anew for each of them.")
+    draws = _draws(attempt, campaign)
+    _, first = np.unique(campaign, return_index=True)
     if (draws[:, first].sum(axis=1) != len(first)).any():
-        raise Off(f"It is right for 4 episodes, but not for the {len(first)} of the test part: count them.")
+        raise Off(f"It is right for 4 campaigns, but not for the {len(first)} of the test set: count them.")
     low, high = np.quantile(draws.sum(axis=1), [0.025, 0.975])
-    return f"right. The test part has {len(episode)} frauds; such draws hold {low:.0f} to {high:.0f} of them."
+    return f"right. The test set has {len(campaign)} frauds; such draws hold {low:.0f} to {high:.0f} of them."
 
 
-def _draws(attempt: Callable, episode: np.ndarray) -> np.ndarray:
+def _draws(attempt: Callable, campaign: np.ndarray) -> np.ndarray:
     """(200, frauds) from so many calls, each with a generator of its own."""
-    answers = [ask(attempt, episode, np.random.default_rng(draw)) for draw in range(200)]
+    answers = [ask(attempt, campaign, np.random.default_rng(draw)) for draw in range(200)]
     for answer in answers:
-        often = f"For {len(episode)} frauds it should say {len(episode)} times how often each is drawn, but "
-        off_if(np.shape(answer) != episode.shape, f"{often}gives the shape {np.shape(answer)}.")
-    return np.array([as_column(answer, len(episode)) for answer in answers])
+        often = (
+            f"For {len(campaign)} frauds it should say {len(campaign)} times how often each is drawn, but "
+        )
+        off_if(np.shape(answer) != campaign.shape, f"{often}gives the shape {np.shape(answer)}.")
+    return np.array([as_column(answer, len(campaign)) for answer in answers])
 
 
 @checker
 def check_6d(attempt: Callable, signals: pd.DataFrame, thresholds: Mapping, truth: np.ndarray) -> str:
-    """The learner's own rule, measured on the test part."""
-    fires = accused(attempt, signals, thresholds, most=4 * TOO_MANY)
-    start, suspicion = int(signals.index[0]), rules.suspicion(signals)
-    found = accusations(truth, fires, suspicion, start)
-    book = evaluation.budget_report(truth, suspicion, start)
+    """The learner's own rule, measured on the test set."""
+    fires = flagged(attempt, signals, thresholds, most=4 * TOO_MANY)
+    start, rule_score = int(signals.index[0]), rules.rule_score(signals)
+    found = flags(truth, fires, rule_score, start)
+    book = evaluation.budget_report(truth, rule_score, start)
     worth = f"a precision of {found['precision']:.0%} and a recall of {found['recall']:.0%}"
     within = f"{found['within_budget']} frauds, the whole rule book {book['true_positives']}"
-    counted = f"Of {found['accused']} accused events {found['frauds']} are frauds: {worth}"
+    counted = f"Of {found['flagged']} flagged events {found['frauds']} are frauds: {worth}"
     return f"measured. {counted}. Within the budget it finds {within}."

@@ -17,14 +17,14 @@ from helpers.settings import BLOCK
 from helpers.stream import Learner
 
 
-def one_alert(delay: int, complained: int) -> Figure:
+def one_alert(delay: int, reported: int) -> Figure:
     """What happens to an event, from its arrival to a customer's report; not to scale."""
     steps = (
         ("arrives,\nis scored", "at once", plots.GREY),
         ("is alerted,\nis queued", f"when its block\nof {BLOCK:,} ends", plots.RED),
         ("is reviewed", f"{delay:,} events\nafter the event", plots.GREEN),
         ("the learner\nis taught", "when that\nblock ends", plots.BLUE),
-        ("a customer\nreports fraud", f"{complained:,} events\nafter the event", plots.GREEN),
+        ("a customer\nreports fraud", f"{reported:,} events\nafter the event", plots.GREEN),
     )
     figure, axes = plots.single("What the learner knows of an event comes in steps", height=2.4)
     places, level = np.arange(len(steps)), np.zeros(len(steps))

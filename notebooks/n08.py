@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 
 from checker import as_number, ask, checker, compare, off_if
 from helpers import plots, spark
+from helpers.classifier import Classifier
 from helpers.files import CourseError, load_json
-from helpers.judge import Judge
 from helpers.settings import BUDGET, RESULTS, ROOT
 
 TABLE = RESULTS / "scaling.json"
@@ -156,26 +156,36 @@ def _serve_job() -> None:
     spark.serve(spark.session(2, folder), Path(job["detector"]), folder, **job["options"])
 
 
-def train_judge(session: Any, seen: np.ndarray, labels: np.ndarray, judge: Judge, workers: int) -> Judge:
-    """Train a judge with the settings of `judge` by XGBoost on Spark: each worker holds a part of the rows
-    that it sees, (n, k + 2), and of their labels, (n,), 1 or 0, and they agree on trees."""
+def train_classifier(
+    session: Any, seen: np.ndarray, labels: np.ndarray, classifier: Classifier, workers: int
+) -> Classifier:
+    """Train a classifier with these settings by XGBoost on Spark: each worker holds a part of the rows,
+    (n, k + 2), and of their labels, (n,), 1 or 0, and they agree on trees."""
     from xgboost.spark import SparkXGBClassifier
 
     for name in ("XGBoost-PySpark", "SparkXGBClassifier"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    table = pd.DataFrame(seen, columns=judge.names).assign(label=labels.astype(int))
+    table = pd.DataFrame(seen, columns=classifier.names).assign(label=labels.astype(int))
     rows = session.createDataFrame(table.rename_axis("row").reset_index())
     parts = rows.repartitionByRange(workers, "row").sortWithinPartitions("row")
-    settings = {"n_estimators": judge.trees, "max_depth": judge.depth, "learning_rate": judge.learning_rate}
-    settings |= {"subsample": judge.subsample, "colsample_bytree": judge.columns, "random_state": judge.seed}
-    settings |= {"features_col": judge.names, "label_col": "label", "num_workers": workers}
+    settings = {
+        "n_estimators": classifier.trees,
+        "max_depth": classifier.depth,
+        "learning_rate": classifier.learning_rate,
+    }
+    settings |= {
+        "subsample": classifier.subsample,
+        "colsample_bytree": classifier.columns,
+        "random_state": classifier.seed,
+    }
+    settings |= {"features_col": classifier.names, "label_col": "label", "num_workers": workers}
     model = SparkXGBClassifier(**settings, tree_method="hist", verbose=False).fit(parts)
-    return Judge(names=judge.names, model=model.get_booster())
+    return Classifier(names=classifier.names, model=model.get_booster())
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> dict[str, Any]:
-    """How alike two judges' (n,) risks of the same events are: same_bits, rank_correlation (Spearman's), and
-    same_alerts, the share of the budget's riskiest events that both name."""
+    """How alike two classifiers' (n,) scores of the same events are: same_bits, rank_correlation
+    (Spearman's), and same_alerts, the share of the budget's riskiest events that both name."""
     count = max(1, round(BUDGET * len(one)))
     top = [set(np.argsort(-risk, kind="stable")[:count].tolist()) for risk in (one, other)]
     alike = float(pd.Series(one).corr(pd.Series(other), method="spearman"))

@@ -12,7 +12,7 @@ from checker import as_pair, ask, checker, compare, off_if
 from helpers import plots
 from helpers.schema import Schema
 from helpers.settings import ALERTS, BLOCK
-from n02 import accused, only_if_new
+from n02 import flagged, only_if_new
 
 # --- the simulated world
 
@@ -138,7 +138,7 @@ class _Block:
         return pd.DataFrame(who | what | by).assign(**dict.fromkeys(ABUSE, False))
 
     def campaigns(self, wanted: float, throttle: float) -> list[pd.DataFrame]:
-        """The requests of those who do not: episodes of accounts that one tool or one hand goes through."""
+        """The requests of those who do not: campaigns of accounts that one tool or one hand goes through."""
         draw, found = self.draw, []
         while wanted > 0:
             size, kinds = int(draw.integers(2, 7)), KINDS[draw.choice(len(KINDS), p=OFTEN)]
@@ -248,8 +248,8 @@ MODELS = {  # as figures and tables call them; a detector keeps its colour
     "without_past": ("detector on plain numbers", plots.BROWN),
     "detector": ("detector", plots.GREEN),
     "learner": ("learner, with reviews", plots.WINE),
-    "told_everything": ("learner, told everything", plots.SKY),
-    "oracle": plots.DETECTORS["oracle"],
+    "every_label": ("learner, told everything", plots.SKY),
+    "supervised": plots.DETECTORS["supervised"],
 }
 PLAIN = ("isolation_forest", "neighbours", "mixture")  # see the plain numbers, and no label
 TOLD = {"detector": "the detector finds", "without_past": "on plain numbers", "heuristics": "the heuristics"}
@@ -360,8 +360,8 @@ def check_9b(attempt: Callable) -> str:
 @checker
 def check_9c(attempt: Callable, facts: pd.DataFrame, thresholds: dict[str, float], said: pd.DataFrame) -> str:
     """What a heuristic of the learner's own does on the training days."""
-    fires = accused(attempt, facts, thresholds)
+    fires = flagged(attempt, facts, thresholds)
     only_if_new(fires, said, "Your rule says exactly what the heuristic of {} says; look at other columns.")
     known = f"the three heuristics know {said['any'].to_numpy()[fires].mean():.0%} of these."
-    accuses = f"It accuses {fires.mean() * BLOCK:.1f} of {BLOCK:,} account-days; {known}"
-    return f"this is a rule. {accuses} What the others are, only the truth says."
+    flags = f"It flags {fires.mean() * BLOCK:.1f} of {BLOCK:,} account-days; {known}"
+    return f"this is a rule. {flags} What the others are, only the truth says."

@@ -20,9 +20,9 @@ from helpers.rules import SUSPICIOUS
 from helpers.schema import ROLES, Schema
 from helpers.settings import BLOCK, WINDOW
 from helpers.stream import CLOSED, Learner, drift
-from n02 import accused, this_is_a_rule
+from n02 import flagged, this_is_a_rule
 
-FEW = 10  # frauds below which a test part says nothing
+FEW = 10  # frauds below which a test set says nothing
 MOVED = 0.25  # population stability index from which one usually speaks of drift
 
 
@@ -74,7 +74,7 @@ def look(events: pd.DataFrame, n_train: int, schema: Schema) -> pd.DataFrame:
         label = events[schema.label].astype(int)
         early, late = label[:n_train].sum(), label[n_train:].sum()
         so = "enough to evaluate" if late >= FEW else "too few to evaluate; trust no figure of these"
-        rows["truth"] = f"{early} in the training part, {late} later", so
+        rows["truth"] = f"{early} in the training set, {late} later", so
     return pd.DataFrame.from_dict(rows, "index", columns=["found", "so"]).rename_axis("question")
 
 
@@ -133,7 +133,7 @@ def put_aside(folder: Path) -> Path | None:
     return folder.rename(folder.with_name(f"{folder.name}-{next(numbers)}"))
 
 
-def review_desk(learner: Learner, path: Path | str, show: int = 5) -> Any:
+def review_queue(learner: Learner, path: Path | str, show: int = 5) -> Any:
     """A widget that shows one alert after the other, with its reason and the `show` latest events of its key,
     and writes each answer to `path` at once. What `path` answers already does not come again."""
     import ipywidgets as widgets
@@ -221,5 +221,5 @@ def check_10a(attempt: Callable) -> str:
 @checker
 def check_10b(attempt: Callable, facts: pd.DataFrame, thresholds: dict, votes: pd.DataFrame) -> str:
     """A rule of the learner's own, on the learner's own table."""
-    fires, said = accused(attempt, facts, thresholds), votes == SUSPICIOUS
+    fires, said = flagged(attempt, facts, thresholds), votes == SUSPICIOUS
     return f"{this_is_a_rule(fires, said)} Add it to `book` above and run the notebook again."

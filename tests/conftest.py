@@ -62,11 +62,11 @@ def small(window) -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def small_train(small) -> pd.DataFrame:
-    """The training part of the small window, (4,800, 7)."""
+    """The training set of the small window, (4,800, 7)."""
     return data.split(small)[0]
 
 
 @pytest.fixture(scope="session")
 def detector(small_train) -> Detector:
-    """Fitted on the small window's training part with the default seed."""
+    """Fitted on the small window's training set with the default seed."""
     return Detector.fit(small_train)

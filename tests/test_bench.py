@@ -202,7 +202,7 @@ def test_a_peer_runs_in_a_process_of_its_own_and_ours_is_the_detector(tmp_path, 
 def test_a_second_run_repeats_only_what_failed_or_changed(toys, tmp_path, monkeypatch):
     everything = list(SHOWN.values())
     monkeypatch.setattr(bench, "_figures", lambda *_: pd.DataFrame())
-    monkeypatch.setattr(evaluation, "episodes", lambda *_, **__: None)
+    monkeypatch.setattr(evaluation, "campaigns", lambda *_, **__: None)
 
     def again(**options) -> list:
         with _here() as measured:

@@ -23,7 +23,7 @@ from helpers.schema import Schema
 from helpers.settings import COLUMNS
 from helpers.stream import Learner
 
-FIRST, N = 12_600, 2_000  # the scored events, over the border of training and test part
+FIRST, N = 12_600, 2_000  # the scored events, over the border of training and test set
 
 
 @pytest.fixture(scope="module")
@@ -100,16 +100,16 @@ def test_the_risk_is_one_minus_the_share_of_training_events_as_risky(detector, t
     assert (np.diff(beyond) > 0).all() and beyond[-1] < 1
 
 
-def test_the_risk_is_combined_from_judge_and_distance(detector, train, events, scores):
+def test_the_risk_is_combined_from_classifier_and_distance(detector, train, events, scores):
     seen = detector.seen(events)
     np.testing.assert_array_equal(seen[:, :-2], detector.scaling.transform(events))
     np.testing.assert_array_equal(seen[:, -2], detector.autoencoder.reconstruction_error(seen[:, :-2]))
     np.testing.assert_array_equal(seen[:, -1], behaviour(events, detector.profile)["distance"])
     *members, combined = detector.training
-    expected = calibrate(combine((detector.judge.risk(seen), seen[:, -1]), members), combined)
+    expected = calibrate(combine((detector.classifier.probability(seen), seen[:, -1]), members), combined)
     np.testing.assert_array_equal(scores, expected)
     np.testing.assert_array_equal(members[1], tail(behaviour(train, detector.profile)["distance"]))
-    in_sample = tail(detector.judge.risk(detector.seen(train)))
+    in_sample = tail(detector.classifier.probability(detector.seen(train)))
     assert not np.array_equal(members[0], in_sample)  # but out of fold
 
 
@@ -162,7 +162,7 @@ def test_one_seed_one_detector_and_the_truth_is_not_looked_at(detector, train, e
     other = Detector.fit(train, seed=1)
     settled = ("centre", "scale", "oddities", "events")
     assert all(np.array_equal(getattr(other.profile, n), getattr(detector.profile, n)) for n in settled)
-    for part in (lambda d: d.profile.crowds, lambda d: d.autoencoder, lambda d: d.judge):
+    for part in (lambda d: d.profile.clusters, lambda d: d.autoencoder, lambda d: d.classifier):
         assert to_bytes("x", part(other)) != to_bytes("x", part(detector))
 
 
@@ -210,7 +210,7 @@ def test_a_book_of_ones_own_is_used_wherever_rules_are_and_kept_by_name(detector
 def test_a_book_of_ones_own_decides_what_is_learned(detector, train):
     book = [rule for rule in RULES if rule.name not in ("burst", "high_amount")]
     own = Detector.fit(train, rules=book)
-    assert own.rules == tuple(book) and own.thresholds["suspicion"] < detector.thresholds["suspicion"]
+    assert own.rules == tuple(book) and own.thresholds["rule_score"] < detector.thresholds["rule_score"]
 
 
 def test_a_saved_detector_says_the_same_and_is_written_the_same(saved, detector, events, reasons, tmp_path):

@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn, the budget, the bootstrap, episodes, and what notebook 6 adds."""
+"""Metrics against scikit-learn, the budget, the bootstrap, campaigns, and what notebook 6 adds."""
 
 import json
 
@@ -69,9 +69,9 @@ def test_at_recall_takes_the_highest_sufficient_threshold(events, data):
 def test_bootstrap_equals_scikit_learn_on_the_materialised_resample(events, many, seed):
     truth, score = np.array(events).T
     assume(truth.any())
-    episode = np.random.default_rng(seed).integers(0, many, truth.sum())
-    episode = np.unique(episode, return_inverse=True)[1]
-    draws = ev.episode_draws(episode, draws=5, seed=seed)
+    campaign = np.random.default_rng(seed).integers(0, many, truth.sum())
+    campaign = np.unique(campaign, return_inverse=True)[1]
+    draws = ev.campaign_draws(campaign, draws=5, seed=seed)
     for counts, ap in zip(draws, ev.bootstrap_ap(truth, {"a": score}, draws)["a"], strict=True):
         often = np.ones(len(truth), dtype=int)
         often[truth == 1] = counts
@@ -80,13 +80,13 @@ def test_bootstrap_equals_scikit_learn_on_the_materialised_resample(events, many
 
 
 def test_draws_are_seeded_and_draw_as_many_episodes_as_there_are():
-    episode = np.array([0, 0, 1, 2, 2, 2])
-    draws = ev.episode_draws(episode)
+    campaign = np.array([0, 0, 1, 2, 2, 2])
+    draws = ev.campaign_draws(campaign)
     assert draws.shape == (1_000, 6) and (draws[:, [0, 2, 3]].sum(axis=1) == 3).all()
-    assert (draws == draws[:, [0, 2, 3]][:, episode]).all()  # an episode's frauds come together
+    assert (draws == draws[:, [0, 2, 3]][:, campaign]).all()  # a campaign's frauds come together
     np.testing.assert_allclose(draws.mean(axis=0), 1, atol=0.1)
-    assert np.array_equal(draws, ev.episode_draws(episode, seed=0))
-    assert not np.array_equal(draws, ev.episode_draws(episode, seed=1))
+    assert np.array_equal(draws, ev.campaign_draws(campaign, seed=0))
+    assert not np.array_equal(draws, ev.campaign_draws(campaign, seed=1))
 
 
 def test_compare_is_paired_and_signed():
@@ -117,7 +117,7 @@ def test_the_sign_is_wrong_in_the_draws_that_miss_the_episode_which_decides_the_
     finds_many, finds_one = np.repeat([0, 3, 1], [30, 30, 300]), np.repeat([9, 2, 3, 0], [30, 30, 30, 270])
     half = np.r_[np.zeros(30, int), 1:31]
     held, wrong = n06.coverage(truth, finds_many, half, finds_one, times=100)
-    assert 0.25 < wrong < 0.5 and held <= 1 - wrong  # one draw in e misses an episode
+    assert 0.25 < wrong < 0.5 and held <= 1 - wrong  # one draw in e misses a campaign
     assert n06.coverage(truth, finds_one, half, finds_many, times=100)[1] == wrong
 
 
@@ -125,44 +125,48 @@ def test_episodes_link_the_near_the_similar_and_their_chains():
     truth, axes = np.zeros(5_000, dtype=int), np.zeros((5_000, 2))
     events = [10, 1_010, 2_000, 2_001, 3_002]
     truth[events], axes[events] = 1, [(10, 0), (10, 1), (10, 2), (0, 10), (0, 10)]
-    assert ev.episodes(truth, axes, radius=0.12).tolist() == [0, 0, 0, 1, 2]
-    assert ev.episodes(truth, axes, window=999, radius=0.12).tolist() == [0, 1, 1, 2, 3]
-    assert ev.episodes(truth, axes, window=1_001, radius=0.05).tolist() == [0, 1, 2, 3, 3]
-    assert ev.episodes([1, 1], [[1], [2]], radius=0.5).tolist() == [0, 0]  # half of the later one's length
-    assert ev.episodes([1, 1], [[2], [1]], radius=0.5).tolist() == [0, 1]
+    assert ev.campaigns(truth, axes, radius=0.12).tolist() == [0, 0, 0, 1, 2]
+    assert ev.campaigns(truth, axes, window=999, radius=0.12).tolist() == [0, 1, 1, 2, 3]
+    assert ev.campaigns(truth, axes, window=1_001, radius=0.05).tolist() == [0, 1, 2, 3, 3]
+    assert ev.campaigns([1, 1], [[1], [2]], radius=0.5).tolist() == [0, 0]  # half of the later one's length
+    assert ev.campaigns([1, 1], [[2], [1]], radius=0.5).tolist() == [0, 1]
 
 
 def test_episode_table():
     flagged = {"a": np.array([0, 1, 1, 1, 0, 0]) > 0, "b": np.array([0, 0, 0, 0, 1, 0]) > 0}
-    table = n06.episode_table(np.array([1, 0, 1, 0, 1, 0]), np.array([0, 1, 0]), flagged, start=100)
+    table = n06.campaign_table(np.array([1, 0, 1, 0, 1, 0]), np.array([0, 1, 0]), flagged, start=100)
     assert list(table) == ["frauds", "first_event", "last_event", "a", "b"] and list(table.index) == [0, 1]
     assert table.to_numpy().tolist() == [[2, 100, 104, False, True], [1, 102, 102, True, False]]
 
 
 def test_evaluate_gives_scikit_learns_numbers_as_plain_ones_whatever_holds_them():
     truth, score = stream(4_000, 20)
-    naive, episode = score > 1.5, np.r_[0, 0, 0, 1:18]
-    found = ev.evaluate(truth, {"seed_rules": naive, "judge": score}, episode, 30_900)
+    naive, campaign = score > 1.5, np.r_[0, 0, 0, 1:18]
+    found = ev.evaluate(truth, {"seed_rules": naive, "classifier": score}, campaign, 30_900)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     (_, false_positives), (_, hits) = confusion_matrix(truth, naive).tolist()
     assert found["seed_rules"]["budget"] is None
     assert found["seed_rules"]["at_seed_recall"] == {"recall": hits / 20, "false_positives": false_positives}
-    judge, kept = found["judge"], np.isin(np.arange(4_000), np.flatnonzero(truth)[:3], invert=True)
-    assert judge["average_precision"] == average_precision_score(truth, score)
-    assert judge["roc_auc"] == roc_auc_score(truth, score)
-    assert judge["without_largest"] == average_precision_score(truth[kept], score[kept])
+    classifier, kept = found["classifier"], np.isin(np.arange(4_000), np.flatnonzero(truth)[:3], invert=True)
+    assert classifier["average_precision"] == average_precision_score(truth, score)
+    assert classifier["roc_auc"] == roc_auc_score(truth, score)
+    assert classifier["without_largest"] == average_precision_score(truth[kept], score[kept])
     by_the_clock = ev.budget_report(truth, score, 30_900)
-    assert by_the_clock["alerts"] == 19 and by_the_clock == judge["budget"] | by_the_clock
-    assert by_the_clock.keys() - judge["budget"] == {"best_recall"}
-    assert judge["average_precision_ci"][0] < judge["average_precision"] < judge["average_precision_ci"][1]
+    assert by_the_clock["alerts"] == 19 and by_the_clock == classifier["budget"] | by_the_clock
+    assert by_the_clock.keys() - classifier["budget"] == {"best_recall"}
+    assert (
+        classifier["average_precision_ci"][0]
+        < classifier["average_precision"]
+        < classifier["average_precision_ci"][1]
+    )
     again = ev.evaluate(truth, {"seed_rules": naive}, np.zeros(20, int), seed=1)["seed_rules"]
     assert again["without_largest"] is None and ev.results_table({"rules": again}).iloc[0, 2] == "-"
-    other = ev.evaluate(truth, {"seed_rules": naive}, episode, seed=1)["seed_rules"]  # of other draws
+    other = ev.evaluate(truth, {"seed_rules": naive}, campaign, seed=1)["seed_rules"]  # of other draws
     assert other["average_precision_ci"] != found["seed_rules"]["average_precision_ci"]
 
 
 ONE, SCORE = np.array([0, 1] * 1_500), np.arange(3_000.0)
-DRAWS = ev.episode_draws(np.arange(1_500), draws=3)
+DRAWS = ev.campaign_draws(np.arange(1_500), draws=3)
 
 
 def parts(*truth: int) -> None:
@@ -173,10 +177,10 @@ def parts(*truth: int) -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: parts(0, 0, 0, 0, 1), "None of the 3 events of the training part is a fraud, so"),
-        (lambda: parts(1, 1, 1, 0, 1), "None of the 3 events of the training part is honest, so"),
-        (lambda: parts(0, 1, 0, 0, 0), "None of the 2 events of the test part is a fraud, so"),
-        (lambda: parts(0, 1, 0, 1, 1), "None of the 2 events of the test part is honest, so"),
+        (lambda: parts(0, 0, 0, 0, 1), "None of the 3 events of the training set is a fraud, so"),
+        (lambda: parts(1, 1, 1, 0, 1), "None of the 3 events of the training set is legitimate, so"),
+        (lambda: parts(0, 1, 0, 0, 0), "None of the 2 events of the test set is a fraud, so"),
+        (lambda: parts(0, 1, 0, 1, 1), "None of the 2 events of the test set is legitimate, so"),
         (lambda: ev.evaluate(ONE[1::2], {}, DRAWS[0]), "all 1,500 events are of one class"),
         (lambda: ev.evaluate(ONE * 0, {}, DRAWS[0]), "all 3,000 events are of one class"),
         (lambda: ev.budget_report(ONE * 0, SCORE), "3,000 events from event 0 on are all honest: take more"),
@@ -197,12 +201,12 @@ def test_a_rule_shares_the_budget_among_those_it_accuses():
     truth, fires = np.zeros(2_000, dtype=int), np.zeros(2_000, dtype=bool)
     truth[[1, 2, 13, 1_500]] = 1
     fires[[1, 2, 10, 11, 12, 13, 14, 1_600]] = True
-    suspicion = np.arange(2_000, 0, -1.0)
-    suspicion[2] = 0.5  # the last of the seven accused in its thousand, so beyond the budget
-    said = n06.accusations(truth, fires, suspicion)
-    expected = {"accused": 8, "frauds": 3, "precision": 0.375, "recall": 0.75, "within_budget": 2}
+    rule_score = np.arange(2_000, 0, -1.0)
+    rule_score[2] = 0.5  # the last of the seven flagged in its thousand, so beyond the budget
+    said = n06.flags(truth, fires, rule_score)
+    expected = {"flagged": 8, "frauds": 3, "precision": 0.375, "recall": 0.75, "within_budget": 2}
     assert list(said.items()) == list(expected.items())
-    assert set(n06.accusations(truth, fires & False, suspicion).values()) == {0}
+    assert set(n06.flags(truth, fires & False, rule_score).values()) == {0}
 
 
 def test_the_budget_curve_agrees_with_the_report_and_prices_what_it_counts():
@@ -211,7 +215,7 @@ def test_the_budget_curve_agrees_with_the_report_and_prices_what_it_counts():
     assert list(curve.index) == list(range(1, 9))
     assert curve.loc[5, "found"] == report["true_positives"]
     assert all(curve.loc[5, name] == report[name] for name in ("precision", "recall"))
-    cells = curve[["honest_quiet", "false_alarms", "missed", "found"]]
+    cells = curve[["legitimate_quiet", "false_alarms", "missed", "found"]]
     assert (cells.sum(axis=1) == 3_000).all() and (curve["missed"] + curve["found"] == 12).all()
     cost = n06.budget_cost(curve, review=2, missed=100)
     assert cost[5] == report["alerts"] * 2 + (12 - report["true_positives"]) * 100
@@ -226,7 +230,7 @@ def test_windows_beside_each_other_over_seeds_then_starts():
         swept.rename(columns={"ap": "average_precision"}), "detector", "average_precision"
     )
     sides = ["events 0 to 49,999", "events 50,000 to 99,999", "geometric mean over 3 starts"]
-    assert list(shown) == [*sides, "not behind the detector"]
+    assert list(shown) == [*sides, "ties or beats the detector"]
     assert shown.T.to_dict("list") == {
         "never": [*["0.000 (0.000 to 0.000)"] * 2, "0.000", "0 of 3"],
         "detector": ["0.250 (0.100 to 0.400)", "0.400 (0.400 to 0.400)", "0.252", "3 of 3"],

@@ -25,7 +25,7 @@ from sklearn import metrics
 
 import n09
 from helpers import data, evaluation, features, rules
-from helpers.judge import Judge
+from helpers.classifier import Classifier
 from helpers.settings import COLUMNS, ROOT
 from quiz import ask as ask_in_a_quiz
 
@@ -69,7 +69,7 @@ def known(window) -> dict[str, dict]:
     """The variables that the exercise cells of each notebook use, from fewer events and quickly fitted."""
     window, n_train = window[:20_000], 12_000
     train, test = window[:n_train], window[n_train:]
-    profile = features.Profile.fit(train, crowds=2)
+    profile = features.Profile.fit(train, clusters=2)
     signals = features.behaviour(window, profile)
     thresholds = rules.fit_thresholds(signals[:n_train])
     votes = rules.apply_rules(signals, thresholds)
@@ -77,26 +77,33 @@ def known(window) -> dict[str, dict]:
     described |= {"thresholds": thresholds, "votes": votes, "z": pd.DataFrame(profile.z_scores(window))}
 
     few, inputs = window[:3_000], features.Scaling.fit(train).transform(window[:3_000])
-    judge = Judge(names=COLUMNS).fit(inputs, rules.naive_rule(few).astype(np.int8))
-    judged = {"events": few, "inputs": inputs, "n_train": 2_000, "judge": judge, "seen": inputs, "top": 7}
+    classifier = Classifier(names=COLUMNS).fit(inputs, rules.naive_rule(few).astype(np.int8))
+    classified = {
+        "events": few,
+        "inputs": inputs,
+        "n_train": 2_000,
+        "classifier": classifier,
+        "seen": inputs,
+        "top": 7,
+    }
     network = SimpleNamespace(reconstruct=lambda x: np.roll(x, 1, axis=1) / 2)
     rebuilt = {"x_train": inputs, "autoencoder": network, "worst": range(15), "inputs": few}
 
     truth = data.seal(data.load_events("snapshot", len(window)))[1].to_numpy()[n_train:]
-    suspicion = rules.suspicion(signals)[n_train:]
-    opened = {"test": truth, "test_scores": {"rules": suspicion}, "n_train": n_train}
-    opened["episode"] = evaluation.episodes(truth, profile.axes(test), radius=0.25)
-    opened["alerts"] = {"rules": evaluation.choose_alerts(suspicion, start=n_train)}
+    rule_score = rules.rule_score(signals)[n_train:]
+    opened = {"test": truth, "test_scores": {"rules": rule_score}, "n_train": n_train}
+    opened["campaign"] = evaluation.campaigns(truth, profile.axes(test), radius=0.25)
+    opened["alerts"] = {"rules": evaluation.choose_alerts(rule_score, start=n_train)}
 
     days, abuse = n09.simulate(1_000, 10)
-    known = features.behaviour(days, features.Profile.fit(days, n09.SESSIONS.varying(days), crowds=1))
+    known = features.behaviour(days, features.Profile.fit(days, n09.SESSIONS.varying(days), clusters=1))
     facts = features.facts(known, days, n09.SESSIONS)[:2_000]
     thresholds = rules.fit_thresholds(facts)
-    votes = rules.apply_rules(facts, thresholds, rules.usual_book(n09.SESSIONS))
+    votes = rules.apply_rules(facts, thresholds, rules.rules_for(n09.SESSIONS))
     said = abuse.assign(any=abuse.any(axis=1).astype(int))[:2_000]
     sessions = {"facts": facts.iloc[:, :16], "thresholds": thresholds, "said": said, "votes": votes}
     sessions |= {"n_train": 2_000, "second": "dist_title_cnt"}
-    first = dict.fromkeys("123", described) | {"4": rebuilt, "5": judged, "6": described | opened}
+    first = dict.fromkeys("123", described) | {"4": rebuilt, "5": classified, "6": described | opened}
     return first | dict.fromkeys(["9", "10"], sessions)
 
 
@@ -160,10 +167,10 @@ def walk_down(truth, score, first=1, before=0):
     return sum(notes) / len(notes)
 
 
-def drawn(episode, draw) -> np.ndarray:
-    """How often each fraud is drawn where `draw` gives the episodes drawn out of so many."""
-    n = episode.max() + 1
-    return np.bincount(draw(n), minlength=n)[episode]
+def drawn(campaign, draw) -> np.ndarray:
+    """How often each fraud is drawn where `draw` gives the campaigns drawn out of so many."""
+    n = campaign.max() + 1
+    return np.bincount(draw(n), minlength=n)[campaign]
 
 
 LIBRARIES = {"distance": distance, "math": math, "metrics": metrics, "special": special, "stats": stats}
@@ -174,7 +181,7 @@ TABLE = """
 - 0.5 => 0.5 is too high
 - (train['Amount'] >= 200).mean() => counts 200 euro itself
 - (train['Amount'] > 200).sum() => divide by the number of events
-- (events['Amount'] > 200).mean() => the question is about the training part
+- (events['Amount'] > 200).mean() => the question is about the training set
 - (train['Amount'] <= 200).mean() => the share of the others
 - round((train['Amount'] > 200).mean() * 100, 2) => percentage
 - round((train['Amount'] > 200).mean(), 4) => right, but rounded
@@ -220,7 +227,7 @@ TABLE = """
 + values.quantile([1 - BUDGET])
 - values.quantile(0.005) => the other end
 - values.quantile(0.95) => 5 of 1,000 is 0.5 %, not 5 %
-- values.max() => Nobody would ever be accused
+- values.max() => Nobody would ever be flagged
 - 3.0 => the budget is 5
 - (values > values.quantile(1 - BUDGET)).mean() => This is the share itself
 - 1 - BUDGET => This is the share itself
@@ -229,7 +236,7 @@ TABLE = """
 + (s['distance'] > 9).to_numpy().astype(int)
 + s['distance'].rolling(5, min_periods=1).mean() > 6
 + (s.index == s.index[0]) | (s['distance'] > 9)
-- s['burst'] > 1e6 => accuses nobody
+- s['burst'] > 1e6 => flags nobody
 - s['amount'] > 20 => Analysts can look at 5; ask for something rarer, 50 at most
 - s['burst'] > t['burst'] => exactly what `burst` says
 - np.random.random(len(s)) < 0.01 => must not depend on chance
@@ -303,18 +310,18 @@ TABLE = """
 - 'V3' => one name an event, 15 here, but gives one for all
 - names => one name an event, 15 here, but gives 7
 - [name.lower() for name in solution_4b(x, r, names)] => no input called v
-4c label, bad, accused
-+ np.int64(solution_4c(label, bad, accused))
-- 0 if label == 1 and not bad else label => suspicious, well rebuilt and accused by a rule
+4c label, bad, flagged
++ np.int64(solution_4c(label, bad, flagged))
+- 0 if label == 1 and not bad else label => suspicious, well rebuilt and flagged by a rule
 - 1 if bad else 0 => should not become presumed normal
-- label if bad == (label == 1) else -1 => undecided, well rebuilt and accused by no rule
-- solution_4c(label, bad, accused) if label else 0 => presumed normal, badly rebuilt
+- label if bad == (label == 1) else -1 => undecided, well rebuilt and flagged by no rule
+- solution_4c(label, bad, flagged) if label else 0 => presumed normal, badly rebuilt
 - 'undecided' => It should give 1, 0 or -1
 - bad => It should give 1, 0 or -1
 5a c
 + special.expit(c.sum())
 - c.sum() => These are log-odds
-- solution_5a(c.drop('bias')) => The bias is missing
+- solution_5a(c.drop('base_value')) => The base value is missing
 - solution_5a(c[1:]) => The first contribution is missing
 - np.exp(c.sum()) => These are odds
 - solution_5a(-c) => mind the sign
@@ -346,7 +353,7 @@ TABLE = """
 + pd.Series({'precision': m[1, 1] / m[:, 1].sum(), 'recall': m[1, 1] / m[1].sum()})
 - solution_6a(m)[::-1] => swapped
 - (np.trace(m) / m.sum(), m[1, 1] / m[1].sum()) => accuracy
-- (m[0, 0] / m[:, 0].sum(), m[0, 0] / m[0].sum()) => about the honest events
+- (m[0, 0] / m[:, 0].sum(), m[0, 0] / m[0].sum()) => about legitimate events
 - m[1, 1] / m[:, 1].sum() => two numbers
 - solution_6a(m) if m.sum() > 1_000 else (0.3, 0.3) => For a made-up matrix
 6b t, s
@@ -371,12 +378,12 @@ TABLE = """
 - g.multinomial(len(e), np.ones(len(e)) / len(e)) => torn apart
 - np.ones(len(e), int) => Every draw is the same
 - drawn(e, lambda n: np.flatnonzero(g.random(n) < 0.5)) => with replacement
-- drawn(e, lambda n: g.integers(0, n, len(e))) => as many episodes as there are
+- drawn(e, lambda n: g.integers(0, n, len(e))) => as many campaigns as there are
 - drawn(e, lambda n: g.integers(0, n - 1, n)) => never drawn
 - drawn(e, lambda n: np.minimum(g.integers(0, n + 2, n), n - 1)) => as likely
 - drawn(e, lambda n: np.repeat(g.integers(0, n), n)) => hang together
 - drawn(e, lambda n: (g.integers(0, n, n // 2)[:, None] + [0, 1]).ravel() % n) => hang together
-- drawn(e, lambda n: g.integers(0, 4, 4)) => right for 4 episodes, but not for the
+- drawn(e, lambda n: g.integers(0, 4, 4)) => right for 4 campaigns, but not for the
 - g.integers(0, e.max() + 1, e.max() + 1) => how often each is drawn
 6d s, t
 + [bool(value > 9) for value in s['distance']]
@@ -521,7 +528,7 @@ def test_the_rule_of_02_is_measured_in_06_as_a_plain_count_finds_it(number, worl
     one, other = (world[name](signals, world["thresholds"]) for name in ("solution_2c", "solution_6d"))
     assert one.equals(other) and one.any()
     frauds = int(truth[one].sum())
-    assert f"Of {one.sum()} accused events {frauds} are frauds" in ask(world["solution_2c"])
+    assert f"Of {one.sum()} flagged events {frauds} are frauds" in ask(world["solution_2c"])
 
 
 def test_a_question_about_a_run_folds_its_answer(monkeypatch):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import features
-from helpers.crowds import Crowds
+from helpers.clusters import Clusters
 from helpers.features import Profile, Scaling, behaviour, burst_count, is_unusual
 from helpers.schema import Schema
 from helpers.settings import AXES, BUDGET, COLUMNS
@@ -25,7 +25,7 @@ def made(rows: int = 1_000, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(np.column_stack([amount, generator.normal(size=(rows, 6))]), columns=COLUMNS)
 
 
-def crowded(rows: int) -> pd.DataFrame:
+def clustered(rows: int) -> pd.DataFrame:
     """Events of which half are unusual, from few places: many bursts and repeats."""
     generator = np.random.default_rng(1)
     places = generator.normal(0, 8, size=(6, 7))
@@ -40,12 +40,12 @@ def crowded(rows: int) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def profile() -> Profile:
-    return Profile.fit(pd.concat([made(), crowded(N)]), SHORT, crowds=2)
+    return Profile.fit(pd.concat([made(), clustered(N)]), SHORT, clusters=2)
 
 
 @pytest.fixture(scope="module")
 def stream() -> pd.DataFrame:
-    return crowded(N)
+    return clustered(N)
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +89,14 @@ def test_the_profile_is_made_of_robust_statistics():
     train = made()
     train.loc[::9, ["V1", "V2"]] *= 9
     train.loc[5, "V3"] = 5_000  # far out, and yet it dwarfs nobody
-    profile = Profile.fit(train, seed=2, crowds=2)
+    profile = Profile.fit(train, seed=2, clusters=2)
     z = profile.z_scores(train)
     assert profile.centre[0] == np.log1p(train["Amount"]).median()
     np.testing.assert_allclose(np.median(np.abs(z), axis=0), 1 / 1.4826)
     unusual = (np.abs(z[:, 1:]) > 3).sum(axis=1) >= 2
     assert unusual.sum() > 5 and profile.beyond == 3 and profile.events == 1_000
     np.testing.assert_array_equal(profile.oddities, z[unusual, 1:])
-    distance = Crowds.fit(z, seed=2, crowds=2).distance(z)
+    distance = Clusters.fit(z, seed=2, clusters=2).distance(z)
     np.testing.assert_array_equal(behaviour(train, profile)["distance"], distance)
 
 
@@ -142,11 +142,15 @@ def test_usual_rate_equals_a_plain_loop(profile, stream, signals):
     z = profile.axes(stream)
     gaps = np.linalg.norm(z[:, None] - profile.oddities, axis=2)
     near = (gaps <= features.RADIUS * np.linalg.norm(z, axis=1)[:, None]).sum(axis=1)
-    np.testing.assert_allclose(profile.usual_rate(z), 1_000 * near / profile.events)
+    np.testing.assert_allclose(profile.background_rate(z), 1_000 * near / profile.events)
     ordinary = signals["axes_beyond"] < 2
-    assert ordinary.any() and (signals.loc[ordinary, ["usual", "burst", "repeats"]] == 0).all(axis=None)
-    np.testing.assert_array_equal(signals["usual"][~ordinary], profile.usual_rate(z[~ordinary]))
-    assert (replace(profile, oddities=np.empty((0, 6))).usual_rate(z) == 0).all()  # nothing was unusual
+    assert ordinary.any() and (signals.loc[ordinary, ["background_rate", "burst", "repeats"]] == 0).all(
+        axis=None
+    )
+    np.testing.assert_array_equal(
+        signals["background_rate"][~ordinary], profile.background_rate(z[~ordinary])
+    )
+    assert (replace(profile, oddities=np.empty((0, 6))).background_rate(z) == 0).all()  # nothing was unusual
 
 
 def test_repeats_need_the_same_amount_and_a_nearer_neighbour_than_bursts(profile):
@@ -182,7 +186,7 @@ def test_a_profile_that_cannot_be_learned_is_one_sentence():
 def test_where_nearly_all_are_alike_there_is_a_scale_and_a_distance_all_the_same():
     events = made().assign(**dict.fromkeys(AXES, 0.0))
     events.loc[::100, AXES] = 50.0
-    profile = Profile.fit(events, crowds=2)
+    profile = Profile.fit(events, clusters=2)
     distance = profile.distance(profile.z_scores(events))
     assert profile.scale[5] == events["V5"].std(ddof=0) and np.isfinite(distance).all()
     assert np.median(distance[::100]) > np.quantile(distance, 0.98)
@@ -192,11 +196,11 @@ def test_no_more_than_a_tenth_is_unusual_however_odd_the_training_part():
     odd = made()
     for place, name in enumerate(AXES):
         odd.loc[odd.index % 3 == place % 3, name] *= 40
-    profile = Profile.fit(odd, crowds=1)
+    profile = Profile.fit(odd, clusters=1)
     assert profile.beyond > 3 and is_unusual(profile.axes(odd), profile.beyond).mean() <= 0.1
     assert 0 < (behaviour(odd, profile)["axes_beyond"] >= 2).mean() <= 0.1
     values = np.random.default_rng(0).normal(size=(4_000, 3))  # two of three beyond 3: one in 100,000
     calm = pd.DataFrame(values, columns=list("xyz"))  # no fewer are unusual than analysts look at
-    profile = Profile.fit(calm, Schema(axes=("x", "y", "z")), crowds=1)
+    profile = Profile.fit(calm, Schema(axes=("x", "y", "z")), clusters=1)
     assert 1.5 < profile.beyond < 3
     assert is_unusual(profile.axes(calm), profile.beyond).mean() == pytest.approx(BUDGET, rel=0.05)

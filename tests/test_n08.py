@@ -65,5 +65,5 @@ def test_what_is_published_keeps_the_promises():
     assert {row["events"] for row in result["measured"]} == set(growth.SIZES) and len(result["measured"]) == 9
     found = n08.findings(result)
     assert found["peak_mb"] < 1_500 and found["speed_kept"] >= 0.7 and found["spark_against_one"] <= 3
-    assert found["of_xgboost"] >= 0.15  # reading, the distance from forty crowds and writing take the rest
+    assert found["of_xgboost"] >= 0.15  # reading, the distance from forty clusters and writing take the rest
     assert n08.TABLE.with_suffix(".png").is_file()

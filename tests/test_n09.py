@@ -12,8 +12,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 import n09
+from helpers.classifier import Classifier
 from helpers.detector import Detector
-from helpers.judge import Judge
 from helpers.rules import RULES, SUSPICIOUS, Rule
 from helpers.settings import ROOT
 
@@ -101,8 +101,8 @@ def test_learning_beats_the_heuristic_and_truth_beats_learning():
     known = [rule for rule in RULES if rule.name in ("abnormal_combination", "ordinary_profile")]
     detector = Detector.fit(events[:n], schema=n09.SESSIONS, rules=(tries, *known))
     seen = detector.seen(events)
-    oracle = Judge(names=detector.judge.names).fit(seen[:n], abused[:n])
-    ranked = events["failed_cnt"][n:], detector.risk(seen[n:]), oracle.risk(seen[n:])
+    reference = Classifier(names=detector.classifier.names).fit(seen[:n], abused[:n])
+    ranked = events["failed_cnt"][n:], detector.risk(seen[n:]), reference.probability(seen[n:])
     heuristic, learned, possible = (average_precision_score(abused[n:], score) for score in ranked)
     assert 1.5 * heuristic < learned < possible < 0.95
 

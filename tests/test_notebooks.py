@@ -28,7 +28,7 @@ from course.__main__ import main
 from helpers import data, headless, runs
 from helpers.detector import Detector
 from helpers.files import CourseError
-from helpers.rules import usual_book
+from helpers.rules import rules_for
 from helpers.settings import ROOT
 from helpers.stream import Learner
 
@@ -158,7 +158,7 @@ def played(stage: str, given: dict[str, object], exercises: bool = True, book: s
     shell, found = InteractiveShell.instance(config=config, user_module=module), {}
     shell.user_ns["runs"] = runs
     for cell in lesson(stage, exercises):
-        written = book if cell.source.startswith("book = rules.usual_book(schema)") else ""
+        written = book if cell.source.startswith("book = rules.rules_for(schema)") else ""
         with capture_output() as said, pd.option_context("display.width", 1_000, "display.max_columns", 100):
             shell.run_cell(f"{cell.source}\n{written}").raise_error()
         if "parameters" in cell.metadata.get("tags", []):
@@ -233,15 +233,15 @@ def test_another_table_and_another_book(another_table):
     assert read_json(folder / "artifacts/settings.json")["schema"]["key"] == "account"
     detector = Detector.load(folder / "artifacts/detector.zip", schema=ABUSE)
     learner = Learner.load(folder / "artifacts/learner.zip")
-    names = [rule.name for rule in usual_book(ABUSE) if rule.name != "repeated_attempts"]
+    names = [rule.name for rule in rules_for(ABUSE) if rule.name != "repeated_attempts"]
     assert [[r.name for r in book.rules] for book in (detector, learner.detector)] == [names, names]
     own = [f"{name}_own" for name in SESSIONS.numbers]
-    assert detector.judge.names == [*own, "reconstruction_error", "distance"]
+    assert detector.classifier.names == [*own, "reconstruction_error", "distance"]
     events = pd.read_parquet(folder / "artifacts/events.parquet")
     assert list(events) == SESSIONS.carried  # and no truth
     scores = pd.read_parquet(folder / "artifacts/scores.parquet")
     np.testing.assert_array_equal(detector.score(events), scores["detector"])
-    (experts,) = [said for said, _, _ in shown["06_evaluation"].values() if "accused" in said]
+    (experts,) = [said for said, _, _ in shown["06_evaluation"].values() if "flagged" in said]
     assert "abnormal_combination" in experts and "repeated_attempts" not in experts
 
 

@@ -33,10 +33,10 @@ from helpers.settings import ALERTS, BUDGET, RESULTS, ROOT
 COLOURS = dict(plots.DETECTORS.values())  # by label
 RANKED = [name for name in plots.DETECTORS if name != "seed_rules"]
 NOTEBOOKS = {path.stem: nbformat.read(path, 4) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
-CELLS = ["honest_quiet", "false_alarms", "missed", "found"]
+CELLS = ["legitimate_quiet", "false_alarms", "missed", "found"]
 # Severe colour blindness on linear RGB: Machado, Oliveira and Fernandes, 2009.
 EYES = {
-    "usual": "1 0 0 0 1 0 0 0 1",
+    "background_rate": "1 0 0 0 1 0 0 0 1",
     "protanopia": "0.152286 1.052583 -0.204868 0.114503 0.786281 0.099216 -0.003882 -0.048116 1.051998",
     "deuteranopia": "0.367322 0.860646 -0.227968 0.280085 0.672501 0.047413 -0.011820 0.042940 0.968881",
     "tritanopia": "1.255528 -0.076749 -0.178779 -0.078411 0.930809 0.147602 0.004733 0.691367 0.303900",
@@ -96,16 +96,16 @@ def test_bars_and_dots_have_the_detectors_colours(measured):
         colours = [to_hex(bar.get_facecolor()) for bar in axis.patches]
         return list(zip(names(axis), colours, strict=True))
 
-    judges = ("seed_rules", "judge_circular", "judge")
-    ours = [("judge of the naive rule", plots.GREY), *map(plots.DETECTORS.get, judges[1:])]
-    assert bars(n05.circularity(dict.fromkeys(judges, 0.9))) == ours
+    classifiers = ("seed_rules", "classifier_circular", "classifier")
+    ours = [("classifier of the naive rule", plots.GREY), *map(plots.DETECTORS.get, classifiers[1:])]
+    assert bars(n05.circularity(dict.fromkeys(classifiers, 0.9))) == ours
     (axis,) = n06.average_precision(measured[2]).axes
     assert dict(zip(names(axis), (line.get_color() for line in axis.lines), strict=True)) == COLOURS
     assert axis.yaxis_inverted()  # the first on top
-    fits = pd.DataFrame({"variant": [*n06.VARIANTS, "detector", "oracle", "no refinement"]})
+    fits = pd.DataFrame({"variant": [*n06.VARIANTS, "detector", "supervised", "no refinement"]})
     fits = fits.assign(start=0, found=1, average_precision=np.linspace(0.1, 0.9, len(fits)))
     dots = n06.ablation(fits, "detector").axes[0].collections[-1]
-    known = [plots.DETECTORS[name][1] for name in (*n06.VARIANTS.values(), "detector", "oracle")]
+    known = [plots.DETECTORS[name][1] for name in (*n06.VARIANTS.values(), "detector", "supervised")]
     assert [to_hex(colour) for colour in dots.get_facecolor()] == [*known, "#ffffff"]
 
 
@@ -115,14 +115,14 @@ def test_curves_matrices_and_episodes_have_the_detectors_colours(measured):
     legend = n06.precision_recall(truth, scores, budgets).axes[0].get_legend()
     drawn = zip(legend.get_texts(), legend.get_lines(), strict=True)
     assert {text.get_text(): line.get_color() for text, line in drawn} == COLOURS
-    few = ("rules", "autoencoder", "oracle")
+    few = ("rules", "autoencoder", "supervised")
     matrices = {name: confusion_matrix(truth, evaluation.choose_alerts(scores[name])) for name in few}
     *panels, empty = n06.confusion_matrices(matrices).axes
     tops = {panel.get_title().replace("\n", " "): panel.spines["top"].get_edgecolor() for panel in panels}
     assert {name: to_hex(colour) for name, colour in tops.items()} == dict(map(plots.DETECTORS.get, few))
     assert not empty.get_visible()
     table = pd.DataFrame({name: [True, i % 2 == 0] for i, name in enumerate(RANKED)})
-    axis = n06.episodes_found(table.assign(first_event=[10, 20], frauds=[1, 2]), RANKED).axes[1]
+    axis = n06.campaigns_found(table.assign(first_event=[10, 20], frauds=[1, 2]), RANKED).axes[1]
     (mesh,) = axis.collections
     cells = np.reshape(mesh.to_rgba(mesh.get_array()), (len(RANKED), 2, 4))
     shown = list(zip(names(axis), (to_hex(row[0]) for row in cells), strict=True))
@@ -156,13 +156,17 @@ def test_what_06_says_of_the_sweep_is_what_the_sweep_says():
     table = evaluation.verdicts(fits[fits["seed"] == 0])
     prose = " ".join(cell.source for cell in NOTEBOOKS["06_evaluation"].cells if cell.cell_type == "markdown")
     told = ["detector", "distance only", "undecided counts as normal"]
-    for name in (*told, "undecided left out", "judge alone"):
+    for name in (*told, "undecided left out", "classifier alone"):
         assert table.loc[name, "AP"].lstrip("0") in prose, name
     assert all(re.search(rf"\b{frauds}\b", prose) for frauds in table.loc[told, "frauds found"])
     table = table[["worse", "cannot tell", "better"]].astype(int)
     assert list(table["worse"][["isolation forest", "autoencoder only", "distance only"]]) == [6, 6, 1]
-    asked = ["labels by majority", "labels by agreement", "without autoencoder", "judge without witnesses"]
-    assert set(table["worse"][asked]) == {1} and not table["better"][[*asked, "judge with votes"]].any()
+    asked = [
+        "labels by majority",
+        "without autoencoder",
+        "classifier without score features",
+    ]
+    assert set(table["worse"][asked]) == {1} and not table["better"][[*asked, "classifier with votes"]].any()
 
 
 def test_figures_and_checkers_follow_the_budget(monkeypatch, capsys):
@@ -179,13 +183,15 @@ def test_figures_and_checkers_follow_the_budget(monkeypatch, capsys):
     drawn = {
         "amount in euro, median of 2,000 events": n01.chronological_split(events, 2_000),
         "1000 alerts in 2,000 events; the budget is 8 alerts per 2,000 events": n02.naive_rule(half, index),
-        f"accuses 450.0 {at_8} accused of 2,000 events (log scale)": n02.rule_coverage(burst, 30.0),
+        f"flags 450.0 {at_8} flagged of 2,000 events (log scale)": n02.rule_coverage(burst, 30.0),
         "1 of the 2 suspicious events are rebuilt worse than 99.6% of the presumed normals": (
             n04.errors_by_label(errors[:4], labels, 3.0)
         ),
-        "reconstruction: 0% of frauds beyond 99.6% of honest": n06.errors_by_truth({"pca": errors}, 1 * half),
+        "reconstruction: 0% of frauds beyond 99.6% of legitimate": n06.errors_by_truth(
+            {"pca": errors}, 1 * half
+        ),
         "The median fraud is outdone by 10.0%": n06.fraud_ranks({"one": ranks, "other": 3 * ranks}),
-        "alerts in 2,000 events": n06.budget_choice(curve, pd.Series([9], [8]), 8, "judge", 9),
+        "alerts in 2,000 events": n06.budget_choice(curve, pd.Series([9], [8]), 8, "classifier", 9),
         "missed; the busiest 2,000 events hold 1000 frauds": n07.stream_timeline(index, half, 1 * half),
     }
     budgets = []
@@ -200,10 +206,10 @@ def test_figures_and_checkers_follow_the_budget(monkeypatch, capsys):
     n02.check_2b(lambda values: values.quantile(0.996), events["Amount"])
     n02.check_2c(lambda signals, thresholds: signals["burst"] > 1, burst.to_frame(), {})
     mute, wide, right, rule = capsys.readouterr().out.splitlines()
-    assert mute.endswith("0.0 of 2,000 events exceed 40; the budget is 8. Nobody would ever be accused.")
+    assert mute.endswith("0.0 of 2,000 events exceed 40; the budget is 8. Nobody would ever be flagged.")
     assert wide.endswith("the budget is 8. 8 of 2,000 is 0.4 %, not 4 %.")
-    assert "right. 8 of 2,000 events of the training part are farther" in right
-    assert "accuses 1900 of 2,000 events. Analysts can look at 8; ask for something rarer" in rule
+    assert "right. 8 of 2,000 events of the training set are farther" in right
+    assert "flags 1900 of 2,000 events. Analysts can look at 8; ask for something rarer" in rule
 
 
 def test_sliders_import_nothing_when_off_and_draw_what_they_show(monkeypatch, capsys, measured):
@@ -243,7 +249,7 @@ def test_sliders_import_nothing_when_off_and_draw_what_they_show(monkeypatch, ca
 
 
 def test_titles_are_computed():
-    values = {"rules": (0.4, [0.1, 0.5]), "detector": (0.5, [0.3, 0.6]), "oracle": (0.9, [0.8, 1])}
+    values = {"rules": (0.4, [0.1, 0.5]), "detector": (0.5, [0.3, 0.6]), "supervised": (0.9, [0.8, 1])}
     keys = ("average_precision", "average_precision_ci")
     entries = {name: dict(zip(keys, pair, strict=True)) for name, pair in values.items()}
     mixed = np.tile([[0.0, 0, 0], [0, 2, 8], [0, 2, 8]], (9, 1))  # a count that is mostly zero has no box
@@ -262,7 +268,7 @@ def test_titles_are_computed():
         "Autoencoder, presumed normals finds 75% of what the rules suspect, none finds more": best,
         "2 of 3 detectors find 75% of what the rules suspect, none finds more": tie,
         "The detector's average precision is 0.50 (interval 0.30 to 0.60), "
-        "the oracle's 0.90 (interval 0.80 to 1.00)": n06.average_precision(entries),
+        "the fully supervised reference's 0.90 (interval 0.80 to 1.00)": n06.average_precision(entries),
         "3 of the 4 largest errors are of one pattern, within 800 events": patterns,
         "Lost: 1 of 3 suspects; cleared: 1 events": n04.label_moves(moves),
         "1 of 2 votes can be copied with an F1 above 0.8": n05.copied_votes(votes),
@@ -279,7 +285,7 @@ def test_titles_are_computed():
     assert drawn.get_suptitle().replace("\n", " ") == highest
     assert [axis.get_title(loc="left") for axis in drawn.axes] == ["seed 0: mostly V1", "seed 1: mostly V3"]
     assert names(patterns.axes[0]) == ["5", "100", "400", "900"]
-    assert names(lie.axes[0]) == ["honest (2)", "found (1)", "spent (1)", "inside (2)"]
+    assert names(lie.axes[0]) == ["legitimate (2)", "found (1)", "spent (1)", "inside (2)"]
 
 
 def test_votes_and_thresholds_say_what_they_accuse():
@@ -290,7 +296,7 @@ def test_votes_and_thresholds_say_what_they_accuse():
     np.testing.assert_allclose(widths, [0.04, 0.4, 0.04, 0.4, 0.02, 0.1])
     assert figure.axes[0].get_xlim() == pytest.approx((0, 0.115))
     figure = n02.rule_coverage(pd.Series([0, 0, 0, 1, 1, 2, 3, 3, 3, 9], name="burst"), 2)
-    assert title(figure) == "burst > 2 accuses 400.0 of 1,000 events; the budget is 5"
+    assert title(figure) == "burst > 2 flags 400.0 of 1,000 events; the budget is 5"
     curve, _, dot = figure.axes[0].lines
     assert dot.get_xydata().tolist() == [[2, 400]]
     assert dict(np.nan_to_num(curve.get_xydata()).tolist()) == {0: 700, 1: 500, 2: 400, 3: 100, 9: 0}
@@ -299,14 +305,14 @@ def test_votes_and_thresholds_say_what_they_accuse():
 def test_a_budget_shows_its_counts_and_the_cheapest_one():
     curve = pd.DataFrame([[90, 3, 4, 3], [85, 8, 1, 6]], [1, 2], CELLS)
     curve = curve.assign(precision=[0.5, 6 / 14], recall=[3 / 7, 6 / 7])
-    figure = n06.budget_choice(curve, n06.budget_cost(curve, 10, 100), 1, "judge", nothing=700)
+    figure = n06.budget_choice(curve, n06.budget_cost(curve, 10, 100), 1, "classifier", nothing=700)
     matrix, line, euros = figure.axes
     assert [text.get_text() for text in matrix.texts] == ["90", "3", "4", "3"]
-    assert title(figure) == "judge, budget 1: 3 frauds in 6 alerts"
+    assert title(figure) == "classifier, budget 1: 3 frauds in 6 alerts"
     assert euros.get_title(loc="left") == "460 euro; cheapest is a budget of 2, at 240"
     _, recall, _, precision = (drawn.get_xydata().tolist() for drawn in line.lines)
     assert (recall, precision) == ([[1, 3 / 7]], [[1, 0.5]])
     assert set(euros.lines[2].get_ydata()) == {700}
-    colour = plots.DETECTORS["judge"][1]
+    colour = plots.DETECTORS["classifier"][1]
     assert {drawn.get_color() for axis in (line, euros) for drawn in axis.lines} == {colour, "black"}
     assert to_hex(matrix.spines["top"].get_edgecolor()) == colour

@@ -8,7 +8,7 @@ import pytest
 
 from course import results, sweep
 from helpers import data, encoder, evaluation, settings
-from helpers.judge import Judge
+from helpers.classifier import Classifier
 from helpers.settings import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -54,9 +54,9 @@ def test_the_limits_table_holds_the_constants_as_they_are():
         assert float(row[names]) == values, names
     assert row[
         "classifier: trees, depth, rate"
-    ] == f"{Judge.trees}, {Judge.depth}, {Judge.learning_rate:g}".replace("0.", ".")
-    crowds, ring, _ = row["`CROWDS`, `RING`, Fisher's combination"].split(", ")
-    assert (int(crowds), float(ring)) == (settings.CROWDS, settings.RING)
+    ] == f"{Classifier.trees}, {Classifier.depth}, {Classifier.learning_rate:g}".replace("0.", ".")
+    clusters, contaminated, _ = row["`CLUSTERS`, `CONTAMINATED`, Fisher's combination"].split(", ")
+    assert (int(clusters), float(contaminated)) == (settings.CLUSTERS, settings.CONTAMINATED)
     past = f"{encoder.PRIOR:g} events, {encoder.FAR:g} deviations, {encoder.MANY} values"
     assert row["`PRIOR`, `FAR`, `MANY` of a key's past"] == past
     assert row["`KEEP`, `REVIEWED`"] == f"{settings.KEEP:,} events, {settings.REVIEWED} reviews"

@@ -13,9 +13,16 @@ from helpers.files import CourseError
 from helpers.rules import NORMAL, RULES, SUSPICIOUS, UNDECIDED, apply_rules, pseudo_labels
 from helpers.schema import Schema
 
-QUIET = {"amount": 20.0, "amount_z": 0.0, "axes_beyond": 0, "distance": 1.0, "usual": 0.0, "burst": 0}
+QUIET = {
+    "amount": 20.0,
+    "amount_z": 0.0,
+    "axes_beyond": 0,
+    "distance": 1.0,
+    "background_rate": 0.0,
+    "burst": 0,
+}
 QUIET |= {"repeats": 0}
-THRESHOLDS = {"distance": 8.0, "burst": 4.0, "repeats": 2.0, "suspicion": 30.0}
+THRESHOLDS = {"distance": 8.0, "burst": 4.0, "repeats": 2.0, "rule_score": 30.0}
 BOOK = {rule.name: rule for rule in RULES}
 
 
@@ -47,7 +54,7 @@ def test_every_rule_has_its_words_and_its_name_in_a_traceback():
         ("probing_amount", "amount", 1.01, 1.0, SUSPICIOUS),
         ("probing_amount", "amount", -0.01, 0.0, SUSPICIOUS),
         ("probing_amount", "axes_beyond", 1, 2, SUSPICIOUS),
-        ("familiar_crowd", "usual", 0.999, 1.0, NORMAL),
+        ("familiar_pattern", "background_rate", 0.999, 1.0, NORMAL),
         ("ordinary_profile", "axes_beyond", 2, 1, NORMAL),
     ],
 )
@@ -71,14 +78,14 @@ def test_any_rule_may_clear_and_a_table_has_the_rules_that_it_has_columns_for():
     mine = replace(BOOK["ordinary_profile"], name="small", test=lambda signals, _: signals["amount"] < 5)
     book = [*without("ordinary_profile"), mine]
     assert concluded(signal_table({"amount": 3.0}, {"amount": 7.0}), book).tolist() == [NORMAL, UNDECIDED]
-    assert rules.usual_book(rules.CARDS) == RULES  # without amounts the rules that need none are left
-    assert rules.usual_book(Schema(axes=("x", "y"))) == without("high_amount", "probing_amount")
+    assert rules.rules_for(rules.CARDS) == RULES  # without amounts the rules that need none are left
+    assert rules.rules_for(Schema(axes=("x", "y"))) == without("high_amount", "probing_amount")
 
 
 def test_the_suspicion_follows_the_book():
-    signals = signal_table({"distance": 2.0, "burst": 4.0, "usual": 1.0})
-    for left_out, suspicion in (("high_amount", 5), ("burst", 1), ("familiar_crowd", 10)):
-        assert rules.suspicion(signals, without(left_out)).tolist() == [suspicion]
+    signals = signal_table({"distance": 2.0, "burst": 4.0, "background_rate": 1.0})
+    for left_out, rule_score in (("high_amount", 5), ("burst", 1), ("familiar_pattern", 10)):
+        assert rules.rule_score(signals, without(left_out)).tolist() == [rule_score]
 
 
 def test_a_saved_rule_is_found_among_those_at_hand_or_named():
@@ -100,12 +107,14 @@ def test_the_naive_rule_is_strict_and_looks_at_the_first_two_columns_of_another_
 
 def test_thresholds_leave_the_budget_s_share_above_and_bound_the_labels():
     signals = pd.DataFrame(np.random.default_rng(0).gamma(2, size=(2_000, 7)), columns=list(QUIET))
-    signals = signals.assign(usual=signals["usual"] / 3, yes=np.arange(2_000) < 9, shop="a")
+    signals = signals.assign(
+        background_rate=signals["background_rate"] / 3, yes=np.arange(2_000) < 9, shop="a"
+    )
     thresholds = rules.fit_thresholds(signals)
-    assert set(thresholds) == {*QUIET, "yes", "suspicion"} and thresholds["yes"] == 0
+    assert set(thresholds) == {*QUIET, "yes", "rule_score"} and thresholds["yes"] == 0
     for name in QUIET:
         assert (signals[name] > thresholds[name]).sum() == 10
-    assert (rules.suspicion(signals) > thresholds["suspicion"]).sum() == 10
+    assert (rules.rule_score(signals) > thresholds["rule_score"]).sum() == 10
     labels = concluded(signals, thresholds=thresholds)
     assert 0 < (labels == SUSPICIOUS).sum() <= 10 and set(labels) == {SUSPICIOUS, NORMAL, UNDECIDED}
     some = np.random.default_rng(1).permutation(2_000)[:200]  # an event's own signals decide
@@ -127,11 +136,14 @@ def test_pseudo_labels_by_hand():
         ({}, NORMAL),
         ({"amount_z": 4.0}, UNDECIDED),  # an ordinary profile with a vote against
         ({"axes_beyond": 2}, UNDECIDED),  # nobody votes
-        ({"axes_beyond": 2, "usual": 2.0}, UNDECIDED),  # a crowd clears nobody by itself
+        ({"axes_beyond": 2, "background_rate": 2.0}, UNDECIDED),  # a cluster clears nobody by itself
         ({"axes_beyond": 3, "distance": 31.0}, SUSPICIOUS),
-        ({"axes_beyond": 3, "distance": 30.0}, UNDECIDED),  # not beyond the suspicion's threshold
-        ({"axes_beyond": 3, "distance": 100.0, "usual": 1.0}, UNDECIDED),  # one against, one for
-        ({"axes_beyond": 3, "distance": 10.0, "burst": 9, "usual": 1.0}, SUSPICIOUS),  # two against one
+        ({"axes_beyond": 3, "distance": 30.0}, UNDECIDED),  # not beyond the rule score's threshold
+        ({"axes_beyond": 3, "distance": 100.0, "background_rate": 1.0}, UNDECIDED),  # one against, one for
+        (
+            {"axes_beyond": 3, "distance": 10.0, "burst": 9, "background_rate": 1.0},
+            SUSPICIOUS,
+        ),  # two against one
         ({"axes_beyond": 1, "distance": 31.0}, UNDECIDED),  # far out, but on no two axes
     ]
     labels = concluded(signal_table(*[signals for signals, _ in cases]))
@@ -150,41 +162,20 @@ def test_the_autoencoder_corrects_labels_by_hand():
     corrected = rules.refine_labels(labels, votes, table["error"].to_numpy(), threshold=5.0)
     assert corrected.tolist() == table["refined"].tolist() and corrected.dtype == np.int8
     assert labels.tolist() == table["label"].tolist()
-    labels, votes = np.array([1, 1, 0]), pd.DataFrame({"a": [1, 1, -1]})  # who would acquit all acquits none
+    labels, votes = np.array([1, 1, 0]), pd.DataFrame({"a": [1, 1, -1]})  # who would clear all clears none
     assert rules.refine_labels(labels, votes, np.array([1.0, 2.0, 9.0]), threshold=5.0).tolist() == [1, 1, -1]
 
 
-def test_crowds_that_the_rules_accuse_are_struck_out_whatever_their_distance():
+def test_clusters_that_the_rules_accuse_are_struck_out_whatever_their_distance():
     random = np.random.default_rng(0)
     events = pd.DataFrame(random.normal(size=(1_000, 3)), columns=["x", "y", "z"])
     events["x"] += np.where(np.arange(1_000) % 2, 4.0, -4.0)
-    profile = Profile.fit(events, Schema(axes=("x", "y", "z")), crowds=2)
+    profile = Profile.fit(events, Schema(axes=("x", "y", "z")), clusters=2)
     right = replace(BOOK["burst"], name="right", test=lambda facts, _: facts["x"] > 0)
-    cleared = rules.without_rings(profile, events, (right, BOOK["ordinary_profile"])).crowds
-    assert len(cleared.means) == len(profile.crowds.means) / 2 and (cleared.means[:, 0] < 0).all()
+    cleared = rules.without_contaminated(profile, events, (right, BOOK["ordinary_profile"])).clusters
+    assert len(cleared.means) == len(profile.clusters.means) / 2 and (cleared.means[:, 0] < 0).all()
     far = replace(right, test=lambda facts, _: (facts["distance"] > 0) & (facts["x"] > 0))
-    same = rules.without_rings(profile, events, (far, BOOK["ordinary_profile"]))  # no crowd judges crowds
-    np.testing.assert_array_equal(same.crowds.means, profile.crowds.means)
-
-
-def test_agreement_model_trusts_rules_that_agree_and_not_one_that_guesses():
-    generator, n = np.random.default_rng(0), 5_000
-    truth = generator.random(n) < 0.02
-    good = {f"good {k}": np.where(generator.random(n) < 0.9, truth, ~truth) for k in range(3)}
-    votes = pd.DataFrame(good | {"guess": generator.random(n) < 0.5}).astype(np.int8)
-    probability = rules.agreement_model(votes)
-    agreed, split = votes[list(good)].all(axis=1), votes[list(good)].sum(axis=1) == 1
-    assert 1 >= probability[agreed].min() > 0.7 > 0.1 > probability[split].max() >= 0
-
-
-def test_rounds_of_the_agreement_model_are_bayes_rule_by_hand():
-    votes = pd.DataFrame({"a": [1, 1, 0, -1, -1], "b": [1, 0, -1, -1, 0], "c": [-1, 1, 1, 1, -1]})
-    probability = np.array([0.995, 0.995, 0.005, 0.995, 0.005])  # more votes for than against, at the start
-    for rounds in (1, 2):
-        odds = np.full(5, 0.005 / 0.995)
-        for column in votes:
-            same = votes[column].to_numpy() == votes[column].to_numpy()[:, None]
-            for weight, sign in ((probability, 1), (1 - probability, -1)):  # one made-up event for each vote
-                odds *= ((same @ weight + 1) / (weight.sum() + 3)) ** sign
-        probability = odds / (1 + odds)
-        np.testing.assert_allclose(rules.agreement_model(votes, rounds), probability)
+    same = rules.without_contaminated(
+        profile, events, (far, BOOK["ordinary_profile"])
+    )  # no cluster judges clusters
+    np.testing.assert_array_equal(same.clusters.means, profile.clusters.means)

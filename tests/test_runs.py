@@ -97,7 +97,7 @@ def test_results_runs_all_and_publishes(finished) -> None:
     summary = read_json(folder / "summary.json")
     assert set(summary) == {"data", "detectors", "timings_s", "versions"}
     assert summary["data"]["frauds_test"] == 2 and list(summary["timings_s"]) == list(TOYS)
-    row = ["judge", "0.250", "0.100 to 0.500", "0.125", "0.900", "-", "-", "3,388"]
+    row = ["classifier", "0.250", "0.100 to 0.500", "0.125", "0.900", "-", "-", "3,388"]
     printed = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.split("\n")]
     assert row in printed and str(root / "results") in output
     published = {str(p.relative_to(root / "results")) for p in (root / "results").rglob("*.*")}
@@ -194,7 +194,7 @@ def test_reference_and_verdicts(commands, runs, repository: Path, folder: Path, 
     reference = read_json(repository / "results" / "reference.json")
     assert reference["settings"] == {"rows": 4, "start": 0, "seed": 0}
     assert reference["checkpoints"]["01_data_loading"] == {"total": 6}
-    assert reference["detectors"]["judge"]["average_precision"] == 0.25
+    assert reference["detectors"]["classifier"]["average_precision"] == 0.25
     readme = (repository / "results" / "README.md").read_text()
     assert readme.startswith("a\n<!-- results:start -->\n| detector ") and "2 frauds" in readme
     assert readme.endswith("-->\nz\n")
@@ -246,7 +246,7 @@ def test_another_parameter_of_the_notebook_is_not_the_reference(runs, repository
 
 def test_stale_damaged_and_missing_name_the_notebook_to_re_run(runs, folder: Path) -> None:
     hand_over_01(runs, folder, rows=4)
-    run, path = runs.start("05_supervised_judge"), folder / "artifacts" / "errors.parquet"
+    run, path = runs.start("05_supervised_classifier"), folder / "artifacts" / "errors.parquet"
     run.read("errors.parquet")
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole + b" ", b"", whole[:9] + bytes([whole[9] ^ 1]) + whole[10:]):
@@ -260,7 +260,7 @@ def test_stale_damaged_and_missing_name_the_notebook_to_re_run(runs, folder: Pat
     hand_over_01(runs, folder, rows=7)
     assert len(runs.start("02_heuristic_labels").read("events.parquet")) == 7
     with pytest.raises(runs.CourseError, match=r"events.parquet has changed since; re-run 02_heur"):
-        runs.start("05_supervised_judge").read("errors.parquet")
+        runs.start("05_supervised_classifier").read("errors.parquet")
 
 
 def test_the_truth_is_sealed_and_makes_nothing_else_stale(runs, folder: Path) -> None:
@@ -273,7 +273,7 @@ def test_the_truth_is_sealed_and_makes_nothing_else_stale(runs, folder: Path) ->
     with pytest.raises(runs.CourseError, match="re-run 06_evaluation"):
         runs.checked_artifact(folder, "evaluation.json")
     hand_over_01(runs, folder, rows=4, truth=None)
-    runs.start("05_supervised_judge").read("errors.parquet")
+    runs.start("05_supervised_classifier").read("errors.parquet")
     with pytest.raises(runs.CourseError, match="has no column Class"):
         runs.start("06_evaluation").read("truth.parquet")
 

@@ -14,7 +14,7 @@ from sandbox import assert_one_sentence
 from helpers.detector import Detector
 from helpers.features import Profile, behaviour
 from helpers.files import CourseError
-from helpers.rules import RULES, SUSPICIOUS, Rule, usual_book
+from helpers.rules import RULES, SUSPICIOUS, Rule, rules_for
 from helpers.schema import CARDS, TAKEN, Schema
 from helpers.settings import AXES, COLUMNS
 from helpers.stream import Learner, admit, replay
@@ -26,8 +26,8 @@ SESSIONS = Schema(counts=COUNTS, shares=SHARES, key="account", time="day", windo
 SMALL = Schema(amounts=("paid [EUR]",), counts=("tries",), shares=("failed",), axes=("x",))
 
 
-def episodes(rows: int, generator: np.random.Generator, share: float = 0.5) -> np.ndarray:
-    """(rows,) the number of the short episode that an event belongs to; -1 for most, which are ordinary."""
+def campaigns(rows: int, generator: np.random.Generator, share: float = 0.5) -> np.ndarray:
+    """(rows,) the number of the short campaign that an event belongs to; -1 for most, which are ordinary."""
     starts = generator.choice(rows - 60, 8, replace=False)
     within = np.full(rows, -1)
     for number, start in enumerate(starts):
@@ -36,9 +36,9 @@ def episodes(rows: int, generator: np.random.Generator, share: float = 0.5) -> n
 
 
 def sessions(rows: int = 6_000, seed: int = 0) -> pd.DataFrame:
-    """Account-days of 200 accounts: small counts, shares that add up, and wild episodes."""
+    """Account-days of 200 accounts: small counts, shares that add up, and wild campaigns."""
     generator = np.random.default_rng(seed)
-    wild = episodes(rows, generator, share=0.8)
+    wild = campaigns(rows, generator, share=0.8)
     usual = np.linspace(0.02, 3, 14)
     rates = np.where(wild[:, None] < 0, usual, usual * generator.choice([1, 30], (8, 14))[wild] + 2)
     table = pd.DataFrame(
@@ -61,7 +61,7 @@ def quiet(rows: int, seed: int = 3) -> pd.DataFrame:
 
 def small(rows: int = ROWS, seed: int = 0) -> pd.DataFrame:
     events, generator = quiet(rows, seed), np.random.default_rng(seed)
-    odd = episodes(rows, generator) >= 0
+    odd = campaigns(rows, generator) >= 0
     events.loc[odd, ["tries", "failed"]] = np.c_[generator.poisson(60, odd.sum()), np.ones(odd.sum())]
     return events
 
@@ -72,8 +72,8 @@ def many_tries(facts, thresholds):
 
 TRIES = Rule("many_tries", "Nobody tries that often.", "", "the budget", SUSPICIOUS, many_tries)
 TABLES = {
-    "sessions": (SESSIONS, sessions, usual_book(SESSIONS)),
-    "small": (SMALL, small, (*usual_book(SMALL), TRIES)),  # a rule may name what the table names
+    "sessions": (SESSIONS, sessions, rules_for(SESSIONS)),
+    "small": (SMALL, small, (*rules_for(SMALL), TRIES)),  # a rule may name what the table names
 }
 
 
@@ -261,11 +261,11 @@ def test_a_learner_refuses_without_damage_what_cannot_be(fitted):
 
 
 def test_cards_are_what_they_were():
-    assert list(CARDS.columns) == COLUMNS and usual_book(CARDS) == RULES
+    assert list(CARDS.columns) == COLUMNS and rules_for(CARDS) == RULES
     assert Schema.from_dict(json.loads(json.dumps(CARDS.to_dict()))) == CARDS
     assert CARDS.to_dict() == {"amounts": ["Amount"], "axes": AXES, "label": "Class"}
     assert SESSIONS.carried == [*SESSIONS.columns, "account", "day"] and CARDS.behaviour_axes == AXES
-    assert CARDS.inputs_of_judge == [*COLUMNS, "reconstruction_error", "distance"]
+    assert CARDS.classifier_inputs == [*COLUMNS, "reconstruction_error", "distance"]
     assert Schema(amounts=["a", "b"], axes=["c"]).behaviour == slice(0, None)  # two others must be there
     assert Schema(amounts=["a"], axes=["c", "d"]).behaviour == slice(1, None)
     assert Schema(amounts=["amount", "tip"]).columns == ("amount", "tip")

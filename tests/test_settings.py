@@ -20,7 +20,7 @@ def measured() -> dict:
 
     events, truth = data.seal(data.load_events("snapshot", rows=4_000))
     train, live = events[:2_000], events[2_000:]
-    detector = Detector.fit(train, profile=features.Profile.fit(train, crowds=1))
+    detector = Detector.fit(train, profile=features.Profile.fit(train, clusters=1))
     learner = stream.Learner.start(detector, train)
     for _ in stream.replay(learner, live, truth):
         pass

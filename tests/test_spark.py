@@ -16,9 +16,9 @@ from test_schema import SESSIONS, sessions
 import n08
 from course import growth, jobs
 from helpers import data, spark
+from helpers.classifier import CLASSIFIER_INPUTS, Classifier
 from helpers.detector import Detector, score_file
 from helpers.files import CourseError
-from helpers.judge import JUDGE_INPUTS, Judge
 from helpers.settings import BUDGET
 
 KEYS, FILES, ROWS = 2, 8, 300  # of the stream: 1,200 events a key, more than its memory holds
@@ -221,16 +221,16 @@ def test_an_event_that_cannot_be_scored_names_its_file_and_any_other_failure_is_
     assert sentence.startswith("Spark stopped (Java heap space): look into spark.log and start again; the")
 
 
-def test_one_worker_trains_the_local_judge_and_two_a_like_one(session, detector, window):
+def test_one_worker_trains_the_local_classifier_and_two_a_like_one(session, detector, window):
     seen = detector.seen(window[3_800:5_800])
     labels = detector.risk(seen) > 0.9
-    judge = Judge(trees=10, seed=3)
-    local = judge.fit(seen, labels).risk(seen)
-    one, two = (n08.train_judge(session, seen, labels, judge, workers) for workers in (1, 2))
-    assert one.names == two.names == JUDGE_INPUTS
-    same = n08.agreement(local, one.risk(seen))
+    classifier = Classifier(trees=10, seed=3)
+    local = classifier.fit(seen, labels).probability(seen)
+    one, two = (n08.train_classifier(session, seen, labels, classifier, workers) for workers in (1, 2))
+    assert one.names == two.names == CLASSIFIER_INPUTS
+    same = n08.agreement(local, one.probability(seen))
     assert same == {"same_bits": True, "rank_correlation": pytest.approx(1.0), "same_alerts": 1.0}
-    like = n08.agreement(local, two.risk(seen))
+    like = n08.agreement(local, two.probability(seen))
     assert not like["same_bits"] and like["rank_correlation"] > 0.5 and like["same_alerts"] > 0.6
 
 

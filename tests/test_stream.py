@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 import n07
 from helpers import data, evaluation, features, stream
+from helpers.classifier import Classifier
 from helpers.detector import Detector
 from helpers.files import CourseError, to_bytes
-from helpers.judge import Judge
 from helpers.rules import RULES
 from helpers.schema import Schema
 from helpers.settings import COLUMNS, RADIUS
-from helpers.stream import Learner, admit, drift, oracle_prequential, replay, review
+from helpers.stream import Learner, admit, drift, full_feedback, replay, review
 
 BEGIN, FIRST, END = 3_800, 5_800, 8_900  # warm-up, live events, end in mid-block; some frauds are confirmed
 
@@ -96,10 +96,10 @@ def test_reviews_come_after_the_delay_and_a_share_may_be_wrong():
 
 
 def test_customers_complain_of_frauds_after_their_delay_and_of_nothing_else(cold, live, truth):
-    told = stream.complaints(pd.Series([1, 0, 1, 1]), pd.RangeIndex(4), now=12, delay=10)
+    told = stream.reports(pd.Series([1, 0, 1, 1]), pd.RangeIndex(4), now=12, delay=10)
     assert told.to_dict() == {0: 1, 2: 1}
     with pd.option_context("mode.copy_on_write", True):  # pandas 3 gives arrays that cannot be written into
-        played(cold, live, truth, complained=1_500)
+        played(cold, live, truth, reported=1_500)
     late = truth[BEGIN : 8_000 - 1_500]  # heard at the end of the last block that is over
     confirmed, honest = (cold.memory.query(f"truth == {told}") for told in (1, 0))
     assert set(late[late == 1].index) <= set(confirmed.index) and (confirmed.index < FIRST).any()
@@ -128,16 +128,16 @@ def test_risk_is_the_average_of_three_log_odds_with_the_same_bits_for_any_cut(le
     seen = learner.detector.seen(live[:50])
     line = seen[:, :-2] @ learner.weights[:-1] + learner.weights[-1]
     unlearned, risk = learner.detector.score(live[:50]), learner.score(live[:50])
-    by_hand = (line + learner.judge.log_odds(seen) + np.log(unlearned / (1 - unlearned))) / 3
+    by_hand = (line + learner.classifier.log_odds(seen) + np.log(unlearned / (1 - unlearned))) / 3
     np.testing.assert_allclose(np.log(risk / (1 - risk)), by_hand, rtol=1e-6)
 
 
 def test_a_foreign_bundle_or_one_of_an_older_version_is_refused_in_one_sentence(cold, tmp_path):
     cold.detector.save(bad := tmp_path / "bad.zip")
     older = to_bytes("domain-driven learner, version 3", cold)
-    for content, stamp in ((bad.read_bytes(), "detector, version 5"), (older, "learner, version 3")):
+    for content, stamp in ((bad.read_bytes(), "detector, version 6"), (older, "learner, version 3")):
         bad.write_bytes(content)
-        said = f"^bad.zip is not a learner .*'domain-driven {stamp}', not .* version 5'.*: replay the stream"
+        said = f"^bad.zip is not a learner .*'domain-driven {stamp}', not .* version 6'.*: replay the stream"
         with pytest.raises(ValueError, match=said):
             Learner.load(bad)
 
@@ -273,7 +273,7 @@ def test_a_stream_may_begin_with_event_0(fitted, warm_up):
 
 def test_a_truth_that_comes_after_the_learner_has_forgotten_is_refused(cold, live, truth):
     short = replace(cold, keep=3_000)
-    for late in ({"delay": 3_001}, {"complained": 3_001}):
+    for late in ({"delay": 3_001}, {"reported": 3_001}):
         with pytest.raises(CourseError, match="may come 3,001 events late, and the learner remembers 3,000"):
             next(replay(short, live, truth, **late))
     next(replay(short, live, truth, delay=3_000))
@@ -427,11 +427,11 @@ def test_door_is_the_same_for_any_cut_and_loses_no_event(numbers, broken, cut):
 def test_the_oracle_knows_labels_older_than_the_delay_and_its_blocks_follow_the_clock():
     generator = np.random.default_rng(0)
     inputs, labels = generator.normal(size=(2_000, 9)), (np.arange(2_000) % 50 == 0).astype(int)
-    late = oracle_prequential(inputs, labels, warm_up=300, delay=100, start=400)
+    late = full_feedback(inputs, labels, warm_up=300, delay=100, start=400)
     for begin, end, known in ((300, 600, 200), (600, 1_600, 500), (1_600, 2_000, 1_500)):
-        by_hand = Judge().fit(inputs[:known], labels[:known]).risk(inputs[begin:end])
+        by_hand = Classifier().fit(inputs[:known], labels[:known]).probability(inputs[begin:end])
         np.testing.assert_array_equal(late[begin - 300 : end - 300], by_hand)
-    np.testing.assert_array_equal(oracle_prequential(inputs[:900], labels[:900], 30, 100), 0)
+    np.testing.assert_array_equal(full_feedback(inputs[:900], labels[:900], 30, 100), 0)
 
 
 def test_drift_by_hand():

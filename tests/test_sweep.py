@@ -32,8 +32,8 @@ def test_every_rule_but_the_ordinary_one_is_left_out_once(books):
     assert set().union(*missing) == everything - {"ordinary_profile"}
 
 
-def test_measure_compares_variants_with_the_full_judge(monkeypatch, books):
-    chosen = (sweep.FULL, "judge alone", "naive rule", "rules only", "no refinement")
+def test_measure_compares_variants_with_the_full_classifier(monkeypatch, books):
+    chosen = (sweep.FULL, "classifier alone", "naive rule", "rules only", "no refinement")
     monkeypatch.setattr(sweep, "VARIANTS", {name: sweep.VARIANTS[name] for name in chosen})
     table = pd.DataFrame(sweep.measure(0, 0, rows=8_000)).set_index("variant")
     assert list(table.index) == list(chosen)
@@ -104,7 +104,7 @@ def test_a_sweep_that_was_stopped_fits_only_what_is_missing(broken, tmp_path, mo
 def test_the_unseen_run_measures_any_source_and_its_tables_add_up(monkeypatch, tmp_path, books):
     source = tmp_path / "full.csv"
     sweep.data.load_events("snapshot", 14_000).to_csv(source)
-    chosen = (sweep.FULL, "judge alone", "naive rule")
+    chosen = (sweep.FULL, "classifier alone", "naive rule")
     monkeypatch.setattr(sweep, "VARIANTS", {name: sweep.VARIANTS[name] for name in chosen})
     monkeypatch.setattr(sweep, "TELLING", {"stream": (None, 0.0)})
     monkeypatch.setattr(sweep, "WARM_UP", 4_000)
@@ -122,10 +122,10 @@ def test_the_unseen_run_measures_any_source_and_its_tables_add_up(monkeypatch, t
         if (cells := line.strip("|").split("|"))[1:]
     }
     assert {*chosen, "learns from its reviews"} <= rows.keys() and "of version 9.9.1, 2 starts" in said
-    alone = read[read["detector"] == "judge alone"]
-    assert rows["judge alone"][0] == f"{np.exp(np.log(alone['average_precision']).mean()):.3f}"
-    assert rows["judge alone"][1] == str(alone["found"].sum())
-    assert sum(map(int, rows["judge alone"][2:])) == 2 and rows[sweep.FULL][2:] == ["0", "0", "0"]
+    alone = read[read["detector"] == "classifier alone"]
+    assert rows["classifier alone"][0] == f"{np.exp(np.log(alone['average_precision']).mean()):.3f}"
+    assert rows["classifier alone"][1] == str(alone["found"].sum())
+    assert sum(map(int, rows["classifier alone"][2:])) == 2 and rows[sweep.FULL][2:] == ["0", "0", "0"]
 
 
 def test_the_code_that_a_sweep_depends_on():
@@ -138,26 +138,26 @@ def test_the_learner_and_its_references_are_measured(monkeypatch):
     replays, replay = [], sweep.stream.replay
     monkeypatch.setattr(sweep.stream, "replay", lambda *a, **way: replays.append(way) or replay(*a, **way))
     table = pd.DataFrame(sweep.measure_stream(5_000, 0, rows=5_000)).set_index("detector")
-    assert list(table.index) == [*sweep.TELLING, "detector", "seed_rules", "oracle_prequential"]
+    assert list(table.index) == [*sweep.TELLING, "detector", "seed_rules", "full_feedback"]
     assert table["possible"].nunique() == 1 and (table["found"] <= table["possible"]).all()
     assert table["average_precision"].between(0, 1).all()
     late = [(None, 0.0), (10_000, 0.0), (20_000, 0.0), (30_000, 0.0), (1_000, 0.0)]
-    assert [(way["complained"], way["wrong"]) for way in replays] == [*late, (None, 0.1), (10_000, 0.1)]
+    assert [(way["reported"], way["wrong"]) for way in replays] == [*late, (None, 0.1), (10_000, 0.1)]
     half = {
         "reviews": (None, (0.5, 0.5)),
-        "wrong on honest events alone": (None, (0.5, 0.0)),
+        "wrong on legitimate events alone": (None, (0.5, 0.0)),
         "wrong on frauds alone": (None, (0.0, 0.5)),
-        "reviews and complaints": (10_000, (0.5, 0.5)),
+        "reviews and reports": (10_000, (0.5, 0.5)),
     }
     tenth = {told: (late, tuple(share / 5 for share in shares)) for told, (late, shares) in half.items()}
     assert tenth == sweep.ERRING
     monkeypatch.setattr(sweep, "ERRING", half | {"none wrong": (None, (0.0, 0.0))})
     replays.clear()
     wrong = pd.DataFrame(sweep.measure_wrong(5_000, 3, rows=5_000)).set_index("told")
-    assert [(way["complained"], way["wrong"]) for way in replays] == list(sweep.ERRING.values())
+    assert [(way["reported"], way["wrong"]) for way in replays] == list(sweep.ERRING.values())
     assert {way["seed"] for way in replays} == {3}
     none = wrong.loc["none wrong"]
     assert none["found"] == none["stopped"] == table.loc["stream", "found"]
-    honest, frauds = (wrong.loc[f"wrong on {whose} alone"] for whose in ("honest events", "frauds"))
+    honest, frauds = (wrong.loc[f"wrong on {whose} alone"] for whose in ("legitimate events", "frauds"))
     assert honest["stopped"] == honest["found"] and frauds["stopped"] < frauds["found"]
     assert (wrong["stopped"] <= wrong["found"]).all()

@@ -45,9 +45,9 @@ TOYS = {  # parameters, then cells
         'run = runs.start("04_autoencoder", RUN, SEED=SEED)',
         'run.hand_over({"errors.parquet": run.read("inputs.parquet") + len(run.read("votes.parquet"))})',
     ),
-    "05_supervised_judge": (
+    "05_supervised_classifier": (
         RUN,
-        'run = runs.start("05_supervised_judge", RUN, SEED=SEED)',
+        'run = runs.start("05_supervised_classifier", RUN, SEED=SEED)',
         'run.hand_over({"scores.parquet": run.read("errors.parquet")})',
     ),
     "06_evaluation": (
@@ -58,7 +58,7 @@ TOYS = {  # parameters, then cells
         "run.show(curves)",
         'data = {key: run.settings[key] for key in ("source", "rows", "start", "sha256")}\n'
         'data |= {"frauds_train": 0, "frauds_test": len(run.read("truth.parquet"))}\n'
-        f'run.hand_over({{"evaluation.json": {{"data": data, "detectors": {{"judge": {SCORES}}}}}}})\n'
+        f'run.hand_over({{"evaluation.json": {{"data": data, "detectors": {{"classifier": {SCORES}}}}}}})\n'
         'run.checkpoint(tolerance=0.1, seen=float(run.read("scores.parquet").sum().sum()))',
     ),
 }

@@ -1,4 +1,4 @@
-"""The judge: a supervised classifier (XGBoost) that learns from refined pseudo-labels."""
+"""The classifier: a supervised classifier (XGBoost) that learns from refined pseudo-labels."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from helpers.schema import CARDS, for_xgboost
 if TYPE_CHECKING:
     import xgboost
 
-JUDGE_INPUTS = CARDS.inputs_of_judge
-WITNESSES = JUDGE_INPUTS[-2:]  # reconstruction error and distance
+CLASSIFIER_INPUTS = CARDS.classifier_inputs
+SCORE_FEATURES = CLASSIFIER_INPUTS[-2:]  # reconstruction error and distance
 FOLDS = 5
 
 
-def judge_inputs(inputs: np.ndarray, errors: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """(n, k + 2) what the judge sees: the k scaled inputs and two witnesses, the reconstruction error and
-    the distance from the crowds; nothing else."""
+def classifier_inputs(inputs: np.ndarray, errors: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """(n, k + 2) features of the classifier: the k scaled inputs and two scores, the reconstruction error and
+    the distance from the clusters."""
     return np.column_stack([inputs, errors, distance])
 
 
 @dataclass
-class Judge:
+class Classifier:
     """Risk in [0, 1] from (n, k) inputs; a thin cover over XGBoost with every setting in sight.
 
     Attributes:
@@ -43,17 +43,17 @@ class Judge:
     columns: float = 0.8
     seed: int = 0
     threads: int = 1
-    names: list[str] = field(default_factory=lambda: list(JUDGE_INPUTS))
+    names: list[str] = field(default_factory=lambda: list(CLASSIFIER_INPUTS))
     model: xgboost.Booster | None = field(default=None, repr=False)
 
-    def fit(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Judge:
+    def fit(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Classifier:
         """Learn from (n, k) rows and their (n,) labels, 1 or 0; (n,) `weights` say how much each counts."""
         import xgboost
 
         for lacking, name in ((~np.any(labels), "suspicious"), (np.all(labels), "normal")):
             if lacking:
                 raise ValueError(
-                    "A judge needs examples of both suspicious and normal events, and among these "
+                    "A classifier needs examples of both suspicious and normal events, and among these "
                     f"{len(labels):,} none is {name}: ask for more rows or choose another window."
                 )
         rows = xgboost.DMatrix(
@@ -72,42 +72,42 @@ class Judge:
         self.model = xgboost.train(settings, rows, num_boost_round=self.trees)
         return self
 
-    def risk(self, inputs: np.ndarray) -> np.ndarray:
+    def probability(self, inputs: np.ndarray) -> np.ndarray:
         """Risk of each row; (n, k) -> (n,) float32 in [0, 1]."""
         return self.model.inplace_predict(inputs).reshape(len(inputs))  # of no row it is (0, 0), from 3.3 on
 
     def log_odds(self, inputs: np.ndarray) -> np.ndarray:
-        """The risk before it is squeezed into [0, 1]; (n, k) -> (n,) float32."""
+        """The probability before it is squeezed into [0, 1]; (n, k) -> (n,) float32."""
         return self.model.inplace_predict(inputs, predict_type="margin").reshape(len(inputs))
 
     def out_of_fold(
         self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
     ) -> np.ndarray:
-        """Risk of each training row from a judge that did not see its fifth of the stream; (n,).
+        """Probability of each training row, by a classifier that did not see its fifth of the stream; (n,).
 
         The folds are consecutive, because neighbouring events are alike. Where the other folds hold one
-        class only, the whole judge answers.
+        class only, the whole classifier answers.
         """
         from sklearn.model_selection import KFold
 
         weights = np.ones(len(inputs)) if weights is None else weights
-        risk = np.empty(len(inputs), dtype=np.float32)
+        probability = np.empty(len(inputs), dtype=np.float32)
         for others, fold in KFold(FOLDS).split(inputs):
             both = 0 < np.mean(labels[others]) < 1
-            judge = replace(self).fit(inputs[others], labels[others], weights[others]) if both else self
-            risk[fold] = judge.risk(inputs[fold])
-        return risk
+            classifier = replace(self).fit(inputs[others], labels[others], weights[others]) if both else self
+            probability[fold] = classifier.probability(inputs[fold])
+        return probability
 
     def reasons(self, inputs: np.ndarray) -> pd.DataFrame:
-        """What pushed each risk up or down: XGBoost's own SHAP contributions, in log-odds.
+        """What pushed each probability up or down: XGBoost's own SHAP contributions, in log-odds.
 
         Returns:
-            (n, k + 1): one column an input, and `bias`, the judge's answer before it has seen anything.
+            (n, k + 1): one column an input, and `base_value`, the answer before any feature is seen.
         """
         import xgboost
 
         rows = xgboost.DMatrix(inputs, feature_names=self.model.feature_names, nthread=self.threads)
-        columns = [*self.names, "bias"]
+        columns = [*self.names, "base_value"]
         pushes = self.model.predict(rows, pred_contribs=True).reshape(len(inputs), len(columns))
         return pd.DataFrame(pushes, columns=columns)
 
@@ -122,10 +122,10 @@ class Judge:
         return {"names": self.names, "model": np.frombuffer(self.model.save_raw("ubj"), np.uint8)}
 
     @classmethod
-    def made(cls, names: list[str], model: np.ndarray) -> Judge:
-        """The judge of which `kept` told."""
+    def made(cls, names: list[str], model: np.ndarray) -> Classifier:
+        """The classifier of which `kept` told."""
         import xgboost
 
-        judge = cls(names=names, model=xgboost.Booster(model_file=bytearray(model)))
-        judge.model.set_param({"nthread": judge.threads})
-        return judge
+        classifier = cls(names=names, model=xgboost.Booster(model_file=bytearray(model)))
+        classifier.model.set_param({"nthread": classifier.threads})
+        return classifier

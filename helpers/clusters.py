@@ -1,4 +1,4 @@
-"""Ordinary behaviour is many crowds: mixtures of Gaussians, and how far from all of them an event lies."""
+"""Ordinary behaviour is many clusters: mixtures of Gaussians, and how far from all of them an event lies."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from functools import cached_property
 import numpy as np
 
 from helpers.rows import in_blocks
-from helpers.settings import BUDGET, CROWDS, MIXTURES, RING
+from helpers.settings import BUDGET, CLUSTERS, CONTAMINATED, MIXTURES
 
-REGULARISED = 0.01  # of each input's variance, added to that of a crowd: none is thinner
+REGULARISED = 0.01  # of each input's variance, added to that of a cluster: none is thinner
 LARGEST = 30_000  # events that a mixture is fitted on; of more, evenly spaced ones
 
 
 @dataclass(frozen=True)
-class Crowds:
-    """Several mixtures of Gaussians, all fitted to the same events; m crowds in all.
+class Clusters:
+    """Several mixtures of Gaussians, all fitted to the same events; m clusters in all.
 
     Attributes:
-        means: (m, k) where the crowds stand.
-        whitening: (m, k, k) turns an event's way from a crowd into k uncorrelated numbers of unit variance.
-        heights: (m,) logarithm of a crowd's share times its density in its middle.
-        mixture: (m,) int, which mixture a crowd belongs to.
+        means: (m, k) where the clusters stand.
+        whitening: (m, k, k) turns an event's way from a cluster into k uncorrelated numbers of unit variance.
+        heights: (m,) logarithm of a cluster's share times its density in its middle.
+        mixture: (m,) int, which mixture a cluster belongs to.
         peak: the largest log density, averaged over the mixtures, among the events they were fitted to.
     """
 
@@ -36,12 +36,14 @@ class Crowds:
     peak: float = 0.0
 
     @classmethod
-    def fit(cls, z: np.ndarray, seed: int = 0, crowds: int = CROWDS, mixtures: int = MIXTURES) -> Crowds:
-        """Find the crowds of (n, k) events, such as robust z-scores; no label is needed.
+    def fit(
+        cls, z: np.ndarray, seed: int = 0, clusters: int = CLUSTERS, mixtures: int = MIXTURES
+    ) -> Clusters:
+        """Find the clusters of (n, k) events, such as robust z-scores; no label is needed.
 
-        A crowd that holds less than the alert budget's share of the events is no crowd and is left out: what
-        so few do is what analysts are there to look at. Where a mixture begins is chance (`seed`), so
-        several are averaged.
+        Clusters with a smaller share of the events than the alert budget are left out, because behaviour
+        that rare is what analysts should see. Where a mixture begins is chance (`seed`), so several are
+        averaged.
         """
         from sklearn.mixture import GaussianMixture
         from threadpoolctl import threadpool_limits
@@ -49,11 +51,11 @@ class Crowds:
         centre, scale = z.mean(axis=0), z.std(axis=0)
         scale = np.where(scale > 0, scale, 1)  # one value among these events: any other is odd
         rows = (z[np.linspace(0, len(z) - 1, min(len(z), LARGEST)).astype(int)] - centre) / scale
-        crowds = min(crowds, len(np.unique(rows, axis=0)))
+        clusters = min(clusters, len(np.unique(rows, axis=0)))
 
         def fitted(number: int) -> tuple[np.ndarray, ...]:
             chance = np.random.RandomState([seed, number])
-            model = GaussianMixture(crowds, reg_covar=REGULARISED, random_state=chance).fit(rows)
+            model = GaussianMixture(clusters, reg_covar=REGULARISED, random_state=chance).fit(rows)
             whole = model.weights_ >= BUDGET
             whitening = model.precisions_cholesky_[whole]
             steep = np.log(np.diagonal(whitening, axis1=1, axis2=2)).sum(axis=1)
@@ -70,13 +72,13 @@ class Crowds:
             parts = list(zip(*pool.map(fitted, range(mixtures)), strict=True))
         return cls(*map(np.concatenate, parts))._with_peak(z)
 
-    def _with_peak(self, z: np.ndarray) -> Crowds:
+    def _with_peak(self, z: np.ndarray) -> Clusters:
         """The same, with the largest log density among the events that they were fitted to."""
         return replace(self, peak=float(self.log_density(z).max()))
 
     @cached_property
     def _polynomial(self) -> np.ndarray:
-        """(m, 1 + k + k (k + 1) / 2) each crowd's log density is a polynomial of second degree: weights of
+        """(m, 1 + k + k (k + 1) / 2) each cluster's log density is a polynomial of second degree: weights of
         1, of the inputs, and of their products two by two."""
         precision = self.whitening @ self.whitening.transpose(0, 2, 1)
         slope = np.einsum("mij,mj->mi", precision, self.means)
@@ -86,11 +88,11 @@ class Crowds:
 
     @cached_property
     def _firsts(self) -> np.ndarray:
-        """(mixtures,) the first crowd of each."""
+        """(mixtures,) the first cluster of each."""
         return np.flatnonzero(np.diff(self.mixture, prepend=-1))
 
     def _log_each(self, rows: np.ndarray) -> np.ndarray:
-        """(n, m) log density of each crowd."""
+        """(n, m) log density of each cluster."""
         columns = np.ascontiguousarray(rows.T)
         products = [column * columns[place:] for place, column in enumerate(columns)]
         return (self._polynomial @ np.concatenate([np.ones((1, len(rows))), columns, *products])).T
@@ -100,43 +102,43 @@ class Crowds:
 
         def of(rows: np.ndarray) -> np.ndarray:
             total = 0.0
-            for crowds in np.split(self._log_each(rows), self._firsts[1:], axis=1):
-                highest = crowds.max(axis=1)
-                total = total + highest + np.log(np.exp(crowds - highest[:, None]).sum(axis=1))
+            for clusters in np.split(self._log_each(rows), self._firsts[1:], axis=1):
+                highest = clusters.max(axis=1)
+                total = total + highest + np.log(np.exp(clusters - highest[:, None]).sum(axis=1))
             return total / len(self._firsts)
 
         return in_blocks(of, z)
 
-    def without_rings(self, z: np.ndarray, accused: np.ndarray) -> Crowds:
-        """Strike out the crowds of which experts accuse a quarter or more.
+    def without_contaminated(self, z: np.ndarray, flagged: np.ndarray) -> Clusters:
+        """Strike out the clusters of which experts flag a quarter or more.
 
         Args:
-            z: (n, k) the events that the crowds were fitted to.
-            accused: (n,) bool, the events that some expert accuses.
+            z: (n, k) the events that the clusters were fitted to.
+            flagged: (n,) bool, the events that some expert flags.
 
         Returns:
-            The other crowds; of every mixture at least the one that is accused least.
+            The other clusters; of every mixture at least the one that is flagged least.
         """
         log_each, parts = in_blocks(self._log_each, z), []
-        for crowds in np.split(np.arange(len(self.means)), self._firsts[1:]):
-            member = crowds[log_each[:, crowds].argmax(axis=1)]
-            count = np.bincount(member, minlength=crowds[-1] + 1)[crowds]
-            share = np.bincount(member, accused, crowds[-1] + 1)[crowds] / np.maximum(count, 1)
-            parts.append((share < RING) | (share == share.min()))
+        for clusters in np.split(np.arange(len(self.means)), self._firsts[1:]):
+            member = clusters[log_each[:, clusters].argmax(axis=1)]
+            count = np.bincount(member, minlength=clusters[-1] + 1)[clusters]
+            share = np.bincount(member, flagged, clusters[-1] + 1)[clusters] / np.maximum(count, 1)
+            parts.append((share < CONTAMINATED) | (share == share.min()))
         keep = np.concatenate(parts)
-        kept = Crowds(self.means[keep], self.whitening[keep], self.heights[keep], self.mixture[keep])
+        kept = Clusters(self.means[keep], self.whitening[keep], self.heights[keep], self.mixture[keep])
         return kept._with_peak(z)
 
     def distance(self, z: np.ndarray) -> np.ndarray:
-        """How far (n, k) events lie from all crowds; (n,), 0 in the densest place.
+        """How far (n, k) events lie from all clusters; (n,), 0 in the densest place.
 
-        With one crowd it is the Mahalanobis distance from its middle; with several, the distance at which
-        one crowd's density would have fallen as low as theirs has.
+        With one cluster it is the Mahalanobis distance from its middle; with several, the distance at which
+        one cluster's density would have fallen as low as theirs has.
         """
         return np.sqrt(2 * np.maximum(self.peak - self.log_density(z), 0))
 
     def shapes(self, mixture: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """(c, k) means and (c, k, k) covariances of one mixture's crowds."""
+        """(c, k) means and (c, k, k) covariances of one mixture's clusters."""
         mine = self.mixture == mixture
         whitening = self.whitening[mine]
         return self.means[mine], np.linalg.inv(whitening @ whitening.transpose(0, 2, 1))

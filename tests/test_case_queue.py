@@ -1,4 +1,4 @@
-"""helpers/desk.py and notebook 10: look, alert, review, learn, with tables and files as people have them."""
+"""helpers/case_queue.py and notebook 10: look, alert, review, learn, with tables as people have them."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 from sandbox import assert_one_sentence
 
 import n10
-from helpers import data, desk
+from helpers import case_queue, data
 from helpers.detector import Detector
 from helpers.files import CourseError
 from helpers.schema import Schema
@@ -65,7 +65,7 @@ def test_look_says_what_a_table_can_support(table):
     found = n10.look(table, FIRST, PAYMENTS)["found"].to_dict()
     frauds = table["confirmed_fraud"].astype(bool)
     told = {"events": "4,000, of which 1,500 train", "order": "no time is named", "key": "none"}
-    told |= {"truth": f"{frauds[:FIRST].sum()} in the training part, {frauds[FIRST:].sum()} later"}
+    told |= {"truth": f"{frauds[:FIRST].sum()} in the training set, {frauds[FIRST:].sum()} later"}
     assert told.items() <= found.items() and frauds[:FIRST].any()
     for left, so in ((10, "enough to evaluate"), (9, "too few to evaluate; trust no figure of these")):
         assert n10.look(table, table.index[frauds][-left], PAYMENTS).loc["truth", "so"] == so
@@ -102,7 +102,7 @@ def test_look_at_a_key_a_time_and_no_label():
 
 
 def test_alerts_are_the_riskiest_with_reasons_and_the_events_own_columns(learner, fitted, sealed, tmp_path):
-    written = desk.write_alerts(learner, tmp_path / "alerts.csv")
+    written = case_queue.write_alerts(learner, tmp_path / "alerts.csv")
     read = pd.read_csv(tmp_path / "alerts.csv", encoding="utf-8-sig", index_col="event")
     assert set(read.index) == set(written.index) == set(learner.pending) and len(read) == 10
     assert read["risk"].is_monotonic_decreasing and read["review"].isna().all()
@@ -111,7 +111,7 @@ def test_alerts_are_the_riskiest_with_reasons_and_the_events_own_columns(learner
     whole = learner.reasons(sealed[0][FIRST : FIRST + 500], sealed[0][:FIRST]).loc[written.index]
     assert list(read) == ["review", "risk", "one_in", "why", *PAYMENTS.carried]
     pd.testing.assert_frame_equal(written[["one_in", "why"]], whole[["one_in", "why"]])
-    quiet = desk.write_alerts(Learner.start(fitted, sealed[0][:FIRST]), tmp_path / "alerts.csv")
+    quiet = case_queue.write_alerts(Learner.start(fitted, sealed[0][:FIRST]), tmp_path / "alerts.csv")
     header = (tmp_path / "alerts.csv").read_text(encoding="utf-8-sig").strip().split(",")
     assert len(quiet) == 0 and set(header) == {"event", *read}
 
@@ -132,15 +132,15 @@ def test_rounds_with_files_as_people_edit_them(learner, sealed, tmp_path):
     events, truth = sealed
     written, back, kept = (tmp_path / name for name in ("alerts.csv", "reviews.csv", "learner.zip"))
     for edited in (noted, some_left_open):
-        alerts = desk.write_alerts(learner, written)
+        alerts = case_queue.write_alerts(learner, written)
         table = pd.read_csv(written, encoding="utf-8-sig")
         back.write_bytes(edited(table.assign(review=truth.loc[table["event"]].to_numpy())))
-        reviews, left_open = desk.reviewed(learner, back), 2 * (edited is some_left_open)
+        reviews, left_open = case_queue.reviewed(learner, back), 2 * (edited is some_left_open)
         assert len(reviews) == len(alerts) - left_open
         assert (reviews == truth.loc[reviews.index]).all()
         learner.learn(reviews)
         assert len(learner.pending) == left_open
-        assert len(desk.reviewed(learner, back)) == 0  # the same file again teaches nothing twice
+        assert len(case_queue.reviewed(learner, back)) == 0  # the same file again teaches nothing twice
         learner.save(kept)
         learner = Learner.load(kept)
         learner.watch(events[events.index >= learner.now][:300])
@@ -149,7 +149,7 @@ def test_rounds_with_files_as_people_edit_them(learner, sealed, tmp_path):
     assert (learner.memory["truth"] != -1).sum() == 14
     event = reviews.index[0]
     back.write_text(f"event,review\n{event},{1 - truth[event]}\n")  # a correction counts
-    assert desk.reviewed(learner, back).to_dict() == {event: 1 - truth[event]}
+    assert case_queue.reviewed(learner, back).to_dict() == {event: 1 - truth[event]}
 
 
 def test_a_broken_file_of_reviews_is_one_sentence(learner, tmp_path):
@@ -160,7 +160,7 @@ def test_a_broken_file_of_reviews_is_one_sentence(learner, tmp_path):
     ):
         path.write_text(text.format(*learner.pending))
         with pytest.raises(CourseError, match=f"{sentence}.*; nothing was learned") as caught:
-            desk.reviewed(learner, path)
+            case_queue.reviewed(learner, path)
         assert_one_sentence(str(caught.value))
 
 
@@ -188,7 +188,7 @@ OTHER = NOTHING | {"AMOUNTS": list(PAYMENTS.amounts), "AXES": list(PAYMENTS.axes
 
 def test_it_runs_on_the_other_example_and_goes_on_with_reviews(own, monkeypatch, tmp_path):
     choice = OTHER | {"FILE": str(own), "LABEL": "confirmed_fraud", "PER_THOUSAND": 10, "BATCH": 300}
-    did, folder = lived(monkeypatch, tmp_path, **choice), tmp_path / "default/desk"
+    did, folder = lived(monkeypatch, tmp_path, **choice), tmp_path / "default/queue"
     assert len(did["found"]) == 3 and did["learner"].alerts == 10 and len(did["admitted"]) > 0
     alerts = pd.read_csv(folder / "alerts.csv", encoding="utf-8-sig").assign(review="no")
     alerts.loc[0, "review"] = "yes"
@@ -246,7 +246,7 @@ def served(shops) -> Learner:
 
 
 def test_alerts_hold_columns_as_they_are_and_no_formula(served, shops, tmp_path):
-    desk.write_alerts(served, path := tmp_path / "alerts.csv")
+    case_queue.write_alerts(served, path := tmp_path / "alerts.csv")
     raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig").set_index("event")
     own = shops.loc[raw.index.astype(int)]
     assert len(raw) == 10 and (raw["ms"] == own["ms"].astype("int64").astype(str).to_numpy()).all()
@@ -254,11 +254,11 @@ def test_alerts_hold_columns_as_they_are_and_no_formula(served, shops, tmp_path)
     assert (raw["tries"] == own["tries"].astype("Int64").astype(str).replace("<NA>", "").to_numpy()).all()
     assert not raw[["who", "land", "why"]].stack().str.startswith(tuple("=+-@")).any()
     assert raw["who"].str.startswith("'=1+1").any() and (raw["land"] == "'-FR").any()
-    drawn = desk.write_audit(served, tmp_path / "audit.csv", 300)
+    drawn = case_queue.write_audit(served, tmp_path / "audit.csv", 300)
     audit = pd.read_csv(tmp_path / "audit.csv", encoding="utf-8-sig", index_col="event")
     assert len(audit) == 300 and not set(audit.index) & set(served.pending) and audit.index.min() >= 1_500
     assert (audit["tries"].isna() == shops["tries"][audit.index].isna()).all() and audit["tries"].isna().any()
-    assert drawn.index.equals(desk.write_audit(served, tmp_path / "audit.csv", 300).index)
+    assert drawn.index.equals(case_queue.write_audit(served, tmp_path / "audit.csv", 300).index)
 
 
 def test_reviews_of_any_event_count_and_open_alerts_wait_until_they_are_closed(
@@ -268,13 +268,13 @@ def test_reviews_of_any_event_count_and_open_alerts_wait_until_they_are_closed(
     quiet = int(served.memory.index[served.memory["alert"] == 0][-1])
     served.learn(pd.Series(dtype=int))
     path.write_text(f"event,review\n{first},closed\n{quiet},1\n3,0\n")
-    told = desk.reviewed(served, path)
+    told = case_queue.reviewed(served, path)
     assert told.to_dict() == {first: -1, quiet: 1}  # a customer's report, and an alert without an answer
     assert capsys.readouterr().out == "1 of 3 reviews are of events too long ago to learn from.\n"
-    why = desk.write_alerts(served, tmp_path / "alerts.csv")["why"]
+    why = case_queue.write_alerts(served, tmp_path / "alerts.csv")["why"]
     served.learn(told)
     assert first not in served.pending and served.memory["truth"][quiet] == 1
-    assert desk.reviewed(served, path).empty
+    assert case_queue.reviewed(served, path).empty
     for more in range(2):
         served.watch(
             shops[-100:]
@@ -283,15 +283,15 @@ def test_reviews_of_any_event_count_and_open_alerts_wait_until_they_are_closed(
         )
     served.learn(pd.Series(dtype=int))
     assert second in served.pending
-    later = desk.write_alerts(served, tmp_path / "alerts.csv")
+    later = case_queue.write_alerts(served, tmp_path / "alerts.csv")
     assert later["why"][second] == why[second] and first not in later.index
 
 
 def test_another_table_budget_or_schema_is_one_sentence(served, shops):
     book = served.detector.rules
-    desk.check_same(served, shops, SHOPS, 10, book)
+    case_queue.check_same(served, shops, SHOPS, 10, book)
     with pytest.raises(CourseError, match="was fitted without mine: refit it, or begin afresh"):
-        desk.check_same(served, shops, SHOPS, 10, (*book, replace(book[0], name="mine")))
+        case_queue.check_same(served, shops, SHOPS, 10, (*book, replace(book[0], name="mine")))
     for events, schema, alerts, sentence in (
         (shops, SHOPS, 5, "The learner's budget is 10 of 1,000 events, not 5"),
         (shops, Schema(amounts=("sum",), key="who", time="ms"), 10, "fitted on another schema: land, tries"),
@@ -299,7 +299,7 @@ def test_another_table_budget_or_schema_is_one_sentence(served, shops):
         (shops[:2_000], SHOPS, 10, "Event 2000 is not what it was"),
     ):
         with pytest.raises(CourseError, match=sentence) as caught:
-            desk.check_same(served, events, schema, alerts)
+            case_queue.check_same(served, events, schema, alerts)
         assert_one_sentence(str(caught.value))
 
 
@@ -307,7 +307,7 @@ def test_a_late_batch_is_refused_and_nothing_of_it_remembered(served, shops, tmp
     now, late = served.now, shops[2_500:].assign(ms=0.0)
     with pytest.raises(ValueError, match="ms of event 2500 is before that of the event above it"):
         served.watch(late)
-    assert served.now == now and len(desk.write_alerts(served, tmp_path / "alerts.csv")) == 10
+    assert served.now == now and len(case_queue.write_alerts(served, tmp_path / "alerts.csv")) == 10
     served.watch(shops[2_500:])
 
 
@@ -315,7 +315,7 @@ def test_a_review_desk_saves_every_click_and_goes_on_where_it_was(served, tmp_pa
     path = tmp_path / "reviews.csv"
     path.write_text(f"event,review\n{served.pending[-1]},closed\n")
     for clicks in (("fraud", "later", "legitimate"), ("fraud",)):
-        said, buttons, _ = n10.review_desk(served, path).children
+        said, buttons, _ = n10.review_queue(served, path).children
         for name in clicks:
             next(button for button in buttons.children if button.description == name).click()
     riskiest = served.memory.loc[served.pending].sort_values("risk", ascending=False, kind="stable").index
@@ -324,7 +324,7 @@ def test_a_review_desk_saves_every_click_and_goes_on_where_it_was(served, tmp_pa
     answers = pd.read_csv(path, index_col="event", dtype={"review": str})["review"].to_dict()
     assert answers == {closed: "closed", first: "1", third: "0", second: "1"}
     assert said.value.startswith(f"<b>Event {fourth}</b>, 6 to go: ")
-    assert desk.reviewed(served, path).to_dict() == {closed: -1, first: 1, third: 0, second: 1}
+    assert case_queue.reviewed(served, path).to_dict() == {closed: -1, first: 1, third: 0, second: 1}
 
 
 def test_training_rows_budget_a_day_and_what_is_put_aside(shops, tmp_path):
@@ -343,9 +343,9 @@ def test_training_rows_budget_a_day_and_what_is_put_aside(shops, tmp_path):
     ):
         n10.per_thousand(50, shops, SHOPS)
     assert n10.per_thousand(0.12, dates, SHOPS) == 4.998 and n10.per_thousand(13, shops, SHOPS, 2_599) == 5
-    folder = tmp_path / "desk"
+    folder = tmp_path / "queue"
     assert n10.put_aside(folder) is None
-    for name in ("desk-1", "desk-2"):
+    for name in ("queue-1", "queue-2"):
         (folder / "kept").mkdir(parents=True)
         assert n10.put_aside(folder) == tmp_path / name and not folder.exists()
 
@@ -353,8 +353,9 @@ def test_training_rows_budget_a_day_and_what_is_put_aside(shops, tmp_path):
 @pytest.mark.slow
 def test_the_job_goes_on_after_a_call_that_was_killed(tmp_path):
     """As a job, in processes of its own; the second is killed before it has written its alerts."""
-    folder, table = tmp_path / "desk", ROOT / "data/example_sessions.csv"
-    kill = "import os, runpy, sys; from helpers import desk; desk.write_alerts = lambda *_: os._exit(9); "
+    folder, table = tmp_path / "case_queue", ROOT / "data/example_sessions.csv"
+    kill = "import os, runpy, sys; from helpers import case_queue as q; "
+    kill += "q.write_alerts = lambda *_: os._exit(9); "
     kill += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     job, said = [ROOT / "notebooks/job.py", table, folder], []
     for killed in (False, True, False):

@@ -1,0 +1,105 @@
+"""helpers/classifier.py: the classifier that learns from refined pseudo-labels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from helpers.classifier import CLASSIFIER_INPUTS, FOLDS, Classifier, classifier_inputs
+from helpers.settings import COLUMNS
+
+ROWS = 1_000
+
+
+@pytest.fixture(scope="module")
+def seen() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(ROWS, len(CLASSIFIER_INPUTS)))
+
+
+@pytest.fixture(scope="module")
+def labels(seen) -> np.ndarray:
+    """Suspicious where two inputs are large."""
+    return (seen[:, 1] + seen[:, 7] > 2).astype(np.int8)
+
+
+@pytest.fixture(scope="module")
+def classifier(seen, labels) -> Classifier:
+    return Classifier(trees=40).fit(seen, labels)
+
+
+def same(one: Classifier, other: Classifier) -> bool:
+    return one.kept()["model"].tobytes() == other.kept()["model"].tobytes()
+
+
+def test_the_classifier_sees_the_inputs_and_two_witnesses_and_nothing_else():
+    assert [*COLUMNS, "reconstruction_error", "distance"] == CLASSIFIER_INPUTS
+    seen = classifier_inputs(np.arange(14).reshape(2, 7), np.array([0.5, 0.25]), np.array([3, 4]))
+    assert seen.tolist() == [[*range(7), 0.5, 3], [*range(7, 14), 0.25, 4]]
+
+
+def test_it_learns_what_it_is_told(classifier, seen, labels):
+    risk = classifier.probability(seen)
+    assert risk.dtype == np.float32 and ((risk >= 0) & (risk <= 1)).all()
+    assert ((risk > 0.5) == labels).mean() > 0.98
+    assert same(Classifier(trees=40).fit(seen, labels == 1), classifier)
+
+
+def test_without_an_example_of_a_class_it_says_so(seen):
+    for kind, *only in (("normal", 1, 1), ("suspicious", 0, 0), ("suspicious",)):
+        labels = np.array(only, dtype=np.int8)
+        sentence = rf"^A classifier needs .* these {len(only)} none is {kind}: ask for more rows .*\.$"
+        with pytest.raises(ValueError, match=sentence):
+            Classifier().fit(seen[: len(labels)], labels)
+
+
+def test_settings_change_what_is_learned_and_threads_do_not(classifier, seen, labels):
+    others = {"trees": 3, "depth": 2, "learning_rate": 0.3, "subsample": 0.5, "columns": 0.4, "seed": 1}
+    for setting, value in others.items():
+        assert not same(replace(classifier, **{setting: value}).fit(seen, labels), classifier), setting
+    assert same(replace(classifier, threads=2).fit(seen, labels), classifier)
+
+
+def test_risk_has_the_same_bits_for_any_cut(classifier, seen):
+    parts = np.split(seen, [0, *range(1, 60), *range(67, 600, 7)])
+    np.testing.assert_array_equal(
+        np.concatenate([classifier.probability(part) for part in parts]), classifier.probability(seen)
+    )
+
+
+def test_out_of_fold_answers_come_from_classifiers_that_did_not_see_the_fold(classifier, seen, labels):
+    answers = classifier.out_of_fold(seen, labels)
+    for fold in np.split(np.arange(ROWS), FOLDS):
+        others = np.setdiff1d(np.arange(ROWS), fold)
+        expected = Classifier(trees=40).fit(seen[others], labels[others]).probability(seen[fold])
+        np.testing.assert_array_equal(answers[fold], expected)
+    labels = np.zeros(ROWS, dtype=np.int8)
+    labels[210:240] = 1  # where one fold holds all examples, the whole classifier answers
+    whole = Classifier(trees=5).fit(seen, labels)
+    answers = whole.out_of_fold(seen, labels)
+    np.testing.assert_array_equal(answers[200:400], whole.probability(seen[200:400]))
+    assert (answers[:200] != whole.probability(seen[:200])).any()
+
+
+def test_reasons_add_up_to_the_log_odds(classifier, seen):
+    reasons, risk = classifier.reasons(seen), classifier.probability(seen).astype(float)
+    assert list(reasons) == [*CLASSIFIER_INPUTS, "base_value"] and reasons["base_value"].nunique() == 1
+    for said in (reasons.sum(axis=1), classifier.log_odds(seen)):
+        np.testing.assert_allclose(said, np.log(risk / (1 - risk)), atol=1e-3)
+
+
+def test_importance_is_a_share_of_the_gain_under_the_tables_own_names(classifier, seen, labels):
+    importance = classifier.importance()
+    assert set(importance.index[:2]) == {"V1", "reconstruction_error"}
+    assert importance.sum() == pytest.approx(1) and importance.is_monotonic_decreasing
+    constant = Classifier(trees=3).fit(np.zeros((40, 9)), np.array([0, 1] * 20))
+    assert constant.importance().to_dict() == dict.fromkeys(CLASSIFIER_INPUTS, 0.0)
+    two = Classifier(trees=3, names=["paid [EUR]", "<b>"]).fit(seen[:, :2], labels)
+    assert list(two.reasons(seen[:4, :2])) == ["paid [EUR]", "<b>", "base_value"]
+    assert set(two.importance().index) == {"paid [EUR]", "<b>"}
+
+
+def test_what_is_kept_brings_the_same_classifier_back(classifier, seen):
+    again = Classifier.made(**classifier.kept())
+    np.testing.assert_array_equal(again.probability(seen), classifier.probability(seen))
+    assert again.names == CLASSIFIER_INPUTS and same(again, classifier)
+    assert again.reasons(seen[:5]).equals(classifier.reasons(seen[:5]))
