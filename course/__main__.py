@@ -21,7 +21,7 @@ from helpers.files import CourseError, load_json, replace, to_json
 from helpers.runs import BESIDES, READS_TRUTH, STAGES, record, run_folder, start
 from helpers.settings import NOTEBOOKS, REFERENCE, RESULTS, ROOT
 
-ELSEWHERE = {"SEED", "SOURCE", "ROWS", "START", "DEVICE"}  # told apart by a checkpoint, or of no matter
+ELSEWHERE = {"SEED", "SOURCE", "ROWS", "START", "DEVICE"}  # a checkpoint names them, or they do not matter
 MADE = ("timings.json", "summary.json", "summary.md", "figures", "notebooks", "checkpoints", "artifacts")
 FORWARD = {"ignore_unknown_options": True, "help_option_names": []}  # options are another program's
 

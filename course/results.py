@@ -74,7 +74,7 @@ def summary_markdown(summary: dict[str, Any]) -> str:
     return (
         f"# Results\n\nEvents {data['start']:,} to {last:,} (source: {data['source']}); "
         f"{data['frauds_train']} frauds in the training set, {data['frauds_test']} in the test "
-        f"part, on which everything below is measured.\n\n{results_table(summary)}\n\n"
+        f"set, on which everything below is measured.\n\n{results_table(summary)}\n\n"
         f"Seconds per notebook: {seconds}.\n\nVersions: {versions}.\n"
     )
 

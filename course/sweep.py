@@ -288,7 +288,7 @@ def measure_wrong(start: int, slip: int, rows: int = WINDOW_ROWS) -> list[dict]:
 
 
 def measure_world(seed: int) -> list[dict]:
-    """What notebook 09 hands over of the world with this seed, a row a model and category."""
+    """What notebook 09 hands over of the world with this seed, a row per model and category."""
     with tempfile.TemporaryDirectory() as scratch:
         notebook = headless.source(WORLDS_NOTEBOOK, exercises=False)
         headless.execute(notebook, Path(scratch, "09.ipynb"), {"RUN": scratch, "SEED": seed})

@@ -1,4 +1,4 @@
-"""The classifier: a supervised classifier (XGBoost) that learns from refined pseudo-labels."""
+"""A classifier (XGBoost) that learns from the refined pseudo-labels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def classifier_inputs(inputs: np.ndarray, errors: np.ndarray, distance: np.ndarr
 
 @dataclass
 class Classifier:
-    """Risk in [0, 1] from (n, k) inputs; a thin cover over XGBoost with every setting in sight.
+    """Probability of fraud from (n, k) inputs: XGBoost with every setting in sight.
 
     Attributes:
         trees, depth, learning_rate, subsample, columns: XGBoost's settings; common values, not tuned.
@@ -73,7 +73,7 @@ class Classifier:
         return self
 
     def probability(self, inputs: np.ndarray) -> np.ndarray:
-        """Risk of each row; (n, k) -> (n,) float32 in [0, 1]."""
+        """Probability of each row; (n, k) -> (n,) float32 in [0, 1]."""
         return self.model.inplace_predict(inputs).reshape(len(inputs))  # of no row it is (0, 0), from 3.3 on
 
     def log_odds(self, inputs: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ class Classifier:
         """What pushed each probability up or down: XGBoost's own SHAP contributions, in log-odds.
 
         Returns:
-            (n, k + 1): one column an input, and `base_value`, the answer before any feature is seen.
+            (n, k + 1): one column per input, and `base_value`, the answer before any feature is seen.
         """
         import xgboost
 
@@ -123,7 +123,7 @@ class Classifier:
 
     @classmethod
     def made(cls, names: list[str], model: np.ndarray) -> Classifier:
-        """The classifier of which `kept` told."""
+        """The classifier that `kept` described."""
         import xgboost
 
         classifier = cls(names=names, model=xgboost.Booster(model_file=bytearray(model)))

@@ -182,7 +182,7 @@ class Detector:
             above: leave out events whose risk is not above this; they still count as behaviour.
 
         Returns:
-            (n, 6), one row an event: risk, one_in (it is as risky as one of so many training events), rules
+            (n, 6), one row per event: risk, one_in (it is as risky as one of so many training events), rules
             (which ones flag it), burst and repeats (as in `behaviour`) and why (what the experts say and the
             two columns that stand out most, in the table's own words and units; the same for every seed).
         """

@@ -44,11 +44,11 @@ class Encoder:
 
     Attributes:
         schema: the columns as they come.
-        fill: column -> its training median, which stands for a gap.
+        fill: column -> its training median, which fills a gap.
         gaps: the columns that have gaps in the training set.
         common: category -> value -> training events with this value.
         scaling: (3, k) mean and standard deviation of the k numbers, standard deviation of what is `_own`.
-        past: one row a key: its events so far, the sum of each scaled number, the values of each category.
+        past: one row per key: its events so far, the sum of each scaled number, the values of each category.
         had: every category, key and value that came together so far, each as one text.
         events: size of the training set.
         first: number of its first event, if it has one.
@@ -206,7 +206,7 @@ class Encoder:
         return replace(self, past=self.past[:0], had=frozenset())
 
     def _told_apart(self, table: pd.DataFrame) -> np.ndarray:
-        """One number an event, by its own number, key and values."""
+        """One hash per event, of its number, key and values."""
         values = pd.DataFrame(self.schema.inputs(table), table.index)
         return pd.util.hash_pandas_object(values.assign(key=spelt(table[self.schema.key]))).to_numpy()
 
@@ -245,5 +245,5 @@ class Encoder:
         past.iloc[known[known >= 0]] = after[known >= 0]
         fresh = pd.DataFrame(after[known < 0], names[known < 0], past.columns)
         past = pd.concat([past, fresh]) if len(fresh) else past
-        had = self.had.union(met) if met else self.had  # a copy is dear
+        had = self.had.union(met) if met else self.had
         return pd.DataFrame(made, table.index), replace(self, past=past, had=had)

@@ -54,7 +54,7 @@ def budget_report(truth: ArrayLike, score: ArrayLike, start: int = 0) -> dict[st
     truth, score = _pair(truth, score)
     alerts = choose_alerts(score, start)
     if not (truth.any() and alerts.any()):
-        lacking = "too few for an alert" if truth.any() else "all honest"
+        lacking = "too few for an alert" if truth.any() else "all legitimate"
         raise ValueError(
             f"There is no precision and recall at the alert budget, because the {len(score):,} events from "
             f"event {start:,} on are {lacking}: take more rows."
@@ -126,11 +126,11 @@ def bootstrap_ap(truth: ArrayLike, scores: Mapping[str, ArrayLike], draws: np.nd
 def _resampled_ap(truth: np.ndarray, score: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """Average precision of every draw, without building one: at a fraud's score lie so many drawn frauds and
     legitimate events, those of the same score included."""
-    honest, order = np.sort(score[~truth]), np.argsort(-score[truth], kind="stable")
+    legitimate, order = np.sort(score[~truth]), np.argsort(-score[truth], kind="stable")
     fraud, drawn = score[truth][order], draws[:, order]
     ties_end = np.searchsorted(-fraud, -fraud, side="right") - 1
     above = drawn.cumsum(axis=1)[:, ties_end]
-    alerted = above + len(honest) - np.searchsorted(honest, fraud)
+    alerted = above + len(legitimate) - np.searchsorted(legitimate, fraud)
     return (drawn * above / np.maximum(alerted, 1)).sum(axis=1) / drawn.sum(axis=1)
 
 

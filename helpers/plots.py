@@ -133,7 +133,7 @@ def counts(axes: plt.Axes, table: pd.DataFrame | np.ndarray, **options) -> None:
 
 
 def bars(axes: plt.Axes, values: Mapping[str, float], value: str = "", named: Mapping = DETECTORS) -> None:
-    """One bar a detector in its colour, the first on top; `value` formats what stands at its end."""
+    """One bar per detector in its colour, the first on top; `value` formats the number at its end."""
     labels, colours = zip(*(named[name] for name in values), strict=True)
     bars = axes.barh(labels, list(values.values()), color=colours)
     if value:
@@ -142,7 +142,7 @@ def bars(axes: plt.Axes, values: Mapping[str, float], value: str = "", named: Ma
 
 
 def by_label(title: str, x: str, values: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
-    """Histograms on log axes, one a pseudo-label, and a threshold."""
+    """Histograms on log axes, one per pseudo-label, and a threshold."""
     figure, axes = single(title, x, "events (log scale)")
     for label in (0, -1, 1):
         name, colour = LABELS[label]

@@ -173,7 +173,7 @@ def rules_for(schema: Schema) -> tuple[Rule, ...]:
 
 
 def known_rule(rules: Sequence[Rule], name: str, **kept: Any) -> Rule:
-    """The rule of which `kept` told, among those at hand; a CourseError where it is not one of them."""
+    """The rule that `kept` described, from those at hand; a CourseError where it is not among them."""
     rule = next((rule for rule in rules if rule.name == name), None)
     if rule is None or rule.kept() != {"name": name} | kept:
         raise CourseError(
@@ -234,7 +234,7 @@ def apply_rules(
             ) from None
     if len(votes) < len(rules):
         names = ", ".join(rule.name for rule in rules)
-        raise ValueError(f"Two rules of one name cannot be told apart: rename one of {names}.")
+        raise ValueError(f"Two rules have the same name: rename one of {names}.")
     return pd.DataFrame(votes, index=signals.index, dtype=np.int8)
 
 
@@ -254,7 +254,7 @@ def rule_summary(votes: pd.DataFrame) -> pd.DataFrame:
     """Each rule's votes and how they meet the others', under the column names of Snorkel's LFAnalysis.
 
     Returns:
-        One row a rule: Polarity (what it votes), Coverage (share of events it votes on), Overlaps (share
+        One row per rule: Polarity (what it votes), Coverage (share of events it votes on), Overlaps (share
         on which another rule votes too) and Conflicts (share on which another rule votes otherwise).
     """
     cast = votes.to_numpy()
@@ -287,12 +287,12 @@ def pseudo_labels(
             "No rule of this book says what is ordinary, so nothing could be presumed normal: "
             "keep ordinary_profile, or set clears=True for a rule that votes NORMAL."
         )
-    flags, defences = ((votes == vote).sum(axis=1).to_numpy() for vote in (SUSPICIOUS, NORMAL))
+    against, for_it = ((votes == vote).sum(axis=1).to_numpy() for vote in (SUSPICIOUS, NORMAL))
     ordinary = (votes[clearing] == NORMAL).any(axis=1).to_numpy()
     extreme = rule_score(signals, rules) > thresholds["rule_score"]
     labels = np.full(len(votes), UNDECIDED, dtype=np.int8)
-    labels[ordinary & (flags == 0)] = NORMAL
-    labels[(flags > defences) & extreme] = SUSPICIOUS
+    labels[ordinary & (against == 0)] = NORMAL
+    labels[(against > for_it) & extreme] = SUSPICIOUS
     return labels
 
 
@@ -302,9 +302,9 @@ def refine_labels(
     """Let the autoencoder correct the rule book.
 
     Suspicious but well rebuilt, or presumed normal but badly rebuilt: undecided. Undecided, well rebuilt
-    and flagged by no rule: presumed normal. Where it would clear every suspicious event, it clears none:
-    it has learned the trick itself, and a classifier needs examples. Where the rules suspect nobody, a
-    warning says so, and what is badly rebuilt is suspicious.
+    and flagged by no rule: presumed normal. Where it would clear every suspicious event, it clears
+    none, because then it has learned the trick itself, and a classifier needs examples. Where the rules
+    suspect nobody, a warning says so, and what is badly rebuilt is suspicious.
 
     `labels` are (n,) int8 as `pseudo_labels` gives them, `votes` (n, rules), `errors` (n,) reconstruction
     errors, and `threshold` the error that the alert budget's share of the presumed normals exceeds.

@@ -276,7 +276,7 @@ def _content(value: Any) -> str | bytes:
     if not hasattr(value, "to_parquet"):
         return to_bytes(MODEL, value)
     value = value.copy(deep=False)
-    value.attrs = {}  # where the events come from is told elsewhere
+    value.attrs = {}  # the source of the events is in settings.json
     return value.to_parquet(engine="pyarrow")
 
 

@@ -46,7 +46,7 @@ class Schema:
         shares: parts of a whole, 0 or more; as they are.
         axes: any other number; as it is.
         categories: text or codes, such as a country; how rare each value is, whatever its case and padding.
-        missing: "refuse" an event with a gap in one of these, or "flag" it: the training median stands for a
+        missing: "refuse" an event with a gap in one of these, or "flag" it: the training median replaces a
             missing number, and a further input says so.
         key: whose behaviour it is, such as the account: bursts and repeats are then counted among the events
             of one key, and each event is compared with the earlier ones of its key. Without a key all events
@@ -276,7 +276,7 @@ class Schema:
 
     @classmethod
     def from_toml(cls, path: Path | str) -> Schema:
-        """Read a schema from a file such as `amounts = ["Amount"]`, one line a role."""
+        """Read a schema from a file such as `amounts = ["Amount"]`, one line per role."""
         try:
             return cls.from_dict(tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8-sig")))
         except OSError as error:

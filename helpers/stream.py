@@ -35,9 +35,7 @@ CLOSED = -1  # a review that closes an alert without an answer
 LEARNER = "domain-driven learner, version 6"  # the stamp of a saved learner
 DRIFT_BINS = 10  # tenths of the reference: the usual choice for the population stability index
 
-Wrong = (
-    float | tuple[float, float]
-)  # share of reviews that say the opposite, or of the legitimate events and the frauds
+Wrong = float | tuple[float, float]  # share of wrong reviews, or one of legitimate events and one of frauds
 
 
 def admit(
@@ -121,14 +119,14 @@ def reports(truth: pd.Series, unknown: pd.Index, now: int, delay: int) -> pd.Ser
 
 @dataclass
 class Learner:
-    """A detector in service: it scores, alerts, is told the truth of its alerts, and learns.
+    """A detector in service: it scores, alerts, and learns from the reviews of its alerts.
 
     Attributes:
         detector: label-free, frozen.
         memory: the latest events, reviewed older ones and open alerts, in time order: columns, place (in the
             stream; 1,000 are a block), reconstruction_error and distance, risk (as scored on arrival), alert
             (1, 0; -1 until its block is over), truth (1, 0; -1 unless reviewed) and why (of an alert that
-            people have been told of).
+            has been written out).
         weights: (k + 1,) the linear classifier, a logistic regression on the scaled inputs; last, its bias.
         classifier: the classifier of trees, which learns from the same labels.
         explore: reviews without any fraud after which one more alert of a block goes to novel events; 0 if
@@ -208,7 +206,7 @@ class Learner:
         return expit((line + self.classifier.log_odds(seen) + logit(unlearned)) / 3)
 
     def watch(self, events: pd.DataFrame) -> pd.DataFrame:
-        """Score a micro-batch of new events, remember it, and alert where a block is over; gives one row an
+        """Score a micro-batch of new events, remember it, and alert where a block is over; gives one row per
         event of the blocks that are over now: risk and alert (1 or 0)."""
         if len(events):
             _check_clock(events.index, self.now)
@@ -432,7 +430,7 @@ def drift(reference: pd.DataFrame, batch: pd.DataFrame) -> pd.DataFrame:
     """How far a batch's distribution has moved from the reference's, column by column.
 
     Returns:
-        One row a column: psi (population stability index over tenths of the reference, one event added to
+        One row per column: psi (population stability index over tenths of the reference, one event added to
         each), ks (Kolmogorov-Smirnov statistic) and p (its p-value).
     """
     from scipy.stats import ks_2samp
