@@ -51,6 +51,12 @@ def load_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def cannot_write(folder: Path, error: OSError) -> CourseError:
+    return CourseError(
+        f"Cannot write into {folder} ({error.strerror}); free some space or choose another folder."
+    )
+
+
 def replace(path: Path, content: str | bytes) -> None:
     """Write a file so that a kill leaves the old one or the new one."""
     scratch = path.with_name(f".{path.name}.tmp")
@@ -61,9 +67,7 @@ def replace(path: Path, content: str | bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             scratch.unlink()
-        raise CourseError(
-            f"Cannot write into {path.parent} ({error.strerror}); free some space or choose another folder."
-        ) from None
+        raise cannot_write(path.parent, error) from None
 
 
 def to_bytes(stamp: str, thing: Any) -> bytes:

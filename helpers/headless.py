@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from helpers.files import CourseError, replace
+from helpers.files import CourseError, cannot_write, replace
 from helpers.settings import NOTEBOOKS
 
 # Which jsonschema, below nbformat, would load for three seconds, to check addresses that no notebook has.
@@ -49,7 +49,7 @@ def execute(notebook: Any, copy: Path, parameters: dict[str, Any], on_cell: Any 
             return super().start_kernel(stderr=subprocess.DEVNULL, **options)
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what went wrong is said below, once
-    replace(copy, "")  # here and not in papermill it is said that nothing can be written
+    replace(copy, "")
     try:
         papermill.execute_notebook(
             notebook,
@@ -67,6 +67,8 @@ def execute(notebook: Any, copy: Path, parameters: dict[str, Any], on_cell: Any 
         sentence = error.evalue.strip().split("\n")[0]
         cause = sentence if error.ename == "CourseError" else f"{error.ename}: {sentence}"
         why = f" at cell [{error.exec_count}]: {cause}"
+    except OSError as error:  # papermill's own, of the copy
+        raise cannot_write(copy.parent, error) from None
     except RuntimeError:
         why = ": its kernel died, often for lack of memory; close other programs and run it again"
     else:
