@@ -9,12 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from checker import as_column, as_number, ask, checker, compare, off_if, still_right
-from helpers import features, plots
+from helpers import features, plots, runs
 from helpers.settings import BLOCK
 
 
-def amounts(amount: pd.Series) -> Figure:
-    """Histogram of charges on a log axis, with the median; those of zero or less are counted below it."""
+def amounts(amount: pd.Series, guess: float | None = None) -> Figure:
+    """Histogram of amounts on a log axis, with the median; those of zero or less are counted below it."""
     what, values, unit = _in_words(amount)
     median = f"{amount.median():,.0f}{unit}"
     below = f"{(amount <= 0).mean():.1%} are {'zero' if amount.min() >= 0 else 'zero or less'} and not drawn"
@@ -22,36 +22,50 @@ def amounts(amount: pd.Series) -> Figure:
     figure, axes = plots.single(title, f"{what} (log scale; {below})", "events", xscale="log")
     axes.hist(amount[amount > 0], bins=plots.log_bins(amount.to_numpy()), color=plots.BLUE)
     axes.axvline(amount.median(), color="black", ls="--", label=f"median {median}")
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.legend()
+    plots.guessed(axes, guess)
     return figure
 
 
 def _in_words(column: pd.Series) -> tuple[str, str, str]:
-    euro = "amount in euro", "charges", " euro"
+    euro = "amount in euro", "payments", " euro"
     return euro if column.name == "Amount" else (str(column.name), f"values of {column.name}", "")
 
 
-def behaviour_axes(axes_values: pd.DataFrame) -> Figure:
-    """Where the middle half, 99 % and everything of each behaviour axis lies."""
-    middle = axes_values.quantile(0.75) - axes_values.quantile(0.25)
-    reach = ((axes_values.max() - axes_values.min()) / middle).min()
-    title = f"Every axis reaches at least {reach:.0f} times as far as its middle half"
-    figure, axes = plots.single(title, "value of the axis (no unit)", height=3.6)
-    most, half = (0.99, 5, plots.SKY, "99%"), (0.5, 12, plots.BLUE, "middle half")
-    for share, width, colour, label in ((1, 1.5, plots.GREY, "all events"), most, half):
-        ends = (axes_values.quantile((1 + side * share) / 2) for side in (-1, 1))
-        axes.hlines(axes_values.columns, *ends, lw=width, color=colour, label=label)
+def behaviour_axes(values: pd.DataFrame, guess: float | None = None) -> Figure:
+    """How many times as wide as the middle half of each behaviour axis all events and 99 % of them spread."""
+
+    def width(share: float) -> pd.Series:
+        return values.quantile((1 + share) / 2) - values.quantile((1 - share) / 2)
+
+    middle = width(0.5)
+    middle = middle[middle > 0]  # an axis of which most events have one value has no middle half
+    times = (width(1) / middle)[middle.index]
+    title = f"On every axis all events spread at least {times.min():.0f} times as far as the middle half"
+    figure, axes = plots.single(title, "how many times as wide as the middle half", height=3.6)
+    drawn = axes.barh(times.index, times, color=plots.SKY, label="all events")
+    axes.bar_label(drawn, fmt="{:.0f} times", padding=4)
+    axes.barh(times.index, (width(0.99) / middle)[middle.index], color=plots.BLUE, label="99% of them")
+    axes.barh(times.index, 1, color="black", label="middle half")
+    axes.margins(x=0.15)
     axes.invert_yaxis()
+    plots.guessed(axes, guess)
     axes.legend(**plots.BESIDE)
     return figure
 
 
+def put_away(truth: pd.Series | None) -> dict[str, runs.Sealed]:
+    """What `run.hand_over` takes as sealed: the file of the labels, if there are any."""
+    return {} if truth is None else {"truth.parquet": runs.Sealed(truth.to_frame("Class"))}
+
+
 def chronological_split(events: pd.DataFrame, n_train: int) -> Figure:
     """Median of the first column per block over the stream's clock, training and test set shaded."""
-    title = f"The first {n_train:,} events teach, the last {len(events) - n_train:,} test"
     shown = events.iloc[:, 0]
-    what = f"{_in_words(shown)[0]},\nmedian of {BLOCK:,} events"
-    figure, axes = plots.single(title, plots.CLOCK, what, height=3)
+    what, early, later = _in_words(shown)[0], shown[:n_train].median(), shown[n_train:].median()
+    title = f"The median {what} is {early:,.0f} in the training set and {later:,.0f} in the test set"
+    figure, axes = plots.single(title, plots.CLOCK, f"{what},\nmedian of {BLOCK:,} events", height=3)
     medians = shown.groupby(events.index.to_numpy() // BLOCK * BLOCK).median()
     plots.by_block(axes, medians, color="black")
     first, border, end = events.index[0], events.index[0] + n_train, events.index[-1] + 1
@@ -74,8 +88,8 @@ def check_1a(attempt: float, events: pd.DataFrame, train: pd.DataFrame) -> str:
         "This is the share in the whole window; the question is about the training set.": in_all,
     }
     compare(as_number(attempt), large.mean(), slips)
-    honest = "the publication counts 0.17 % frauds: nearly everybody above 200 euro is honest."
-    return f"right. {large.mean():.1%} of the events, while {honest}"
+    frauds = "The publication counts 0.17 % frauds, so nearly all payments above 200 euro are legitimate."
+    return f"right. It is {large.mean():.1%} of the events. {frauds}"
 
 
 @checker

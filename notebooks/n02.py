@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from inspect import getsource
 from itertools import pairwise
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,15 +18,16 @@ from helpers import plots, rules
 from helpers.settings import ALERTS, BLOCK, BUDGET, WINDOW
 
 
-def naive_rule(flagged: np.ndarray, index: pd.Index) -> Figure:
+def naive_rule(flagged: np.ndarray, index: pd.Index, guess: float | None = None) -> Figure:
     """Alerts of the naive rule, block by block, beside what analysts can look at."""
     counts = pd.Series(flagged).groupby(np.asarray(index) // BLOCK * BLOCK).sum()
-    title = f"The naive rule raises {counts.mean():.0f} alerts in {BLOCK:,} events; the budget is {ALERTS}"
-    figure, axes = plots.single(title, "event", f"alerts per {BLOCK:,} events", height=3)
+    title = f"On average the naive rule flags {counts.mean():.0f} of {BLOCK:,} events; the budget is {ALERTS}"
+    figure, axes = plots.single(title, plots.CLOCK, f"alerts per {BLOCK:,} events", height=3)
     plots.by_block(axes, counts, color=plots.GREY, lw=2, label="naive rule")
     axes.axhline(ALERTS, color="black", ls="--", lw=2, label="alert budget")
     axes.set_ylim(0)
     axes.legend()
+    plots.guessed(axes, guess, upright=False)
     return figure
 
 
@@ -38,57 +41,42 @@ def profile_map(z: pd.DataFrame, unusual: np.ndarray, beyond: float) -> Figure:
     for axes, (mask, colour, label) in zip(both, parts, strict=True):
         axes.scatter(x, y, data=z[mask], s=6, color=colour, alpha=0.4, lw=0)
         axes.add_patch(Rectangle((-beyond, -beyond), 2 * beyond, 2 * beyond, **box))
-        axes.set_title(f"{label}: {mask.sum():,} of {len(z):,}", fontweight="normal")
+        axes.set_title(f"{mask.sum():,} {label} events", fontweight="normal")
         axes.set_xlabel(f"{x} (robust units)")
-    both[0].set_ylabel(f"{y} (robust units)")
+    both[0].set_ylabel(f"{y} (robust units;\na few events lie beyond)")
     for set_limits, name in ((axes.set_xlim, x), (axes.set_ylim, y)):
         low, high = z[name].quantile([0.003, 0.997])
         set_limits(min(low, -1.3 * beyond), max(high, 1.3 * beyond))
     share = within[unusual].mean() if unusual.any() else 0
-    title = f"{share:.0%} of the unusual events lie inside this box, too: they are so on other axes"
-    plots.headed(figure, plots.wrapped(title))
+    plots.headed(figure, f"{share:.0%} of the unusual events look ordinary on these two axes")
     return figure
 
 
-def rule_votes(summary: pd.DataFrame) -> Figure:
-    """Each rule's coverage, split into votes it casts alone, with others, and against others."""
-    ordered = summary.sort_values("Coverage")
-    coverage, overlaps, conflicts = (ordered[name] for name in ("Coverage", "Overlaps", "Conflicts"))
-    contradicted = (summary["Conflicts"] / summary["Coverage"]).fillna(0)
-    title = f"Others contradict {contradicted.max():.0%} of the votes of {contradicted.idxmax()}"
-    figure, axes = plots.single(title, "share of events it votes on (the widest bar is cut off)")
-    ends = [0 * coverage, coverage - overlaps, coverage - conflicts, coverage]
-    labels, colours = ("alone", "others agree", "others disagree"), (plots.GREY, plots.SKY, "black")
-    for (left, right), colour, label in zip(pairwise(ends), colours, labels, strict=True):
-        axes.barh(ordered.index, right - left, left=left, color=colour, label=label)
-    axes.set_xlim(0, coverage[coverage < 0.5].max() * 1.15)
-    plots.percent(axes.xaxis, 1)
-    axes.legend(title="votes cast", loc="lower right")
-    return figure
+def rule_table(book: Sequence[rules.Rule]) -> pd.DataFrame:
+    """One row per rule: its sentence, test, source of the threshold, and streaming counterpart."""
+    table = pd.DataFrame([vars(rule) for rule in book]).set_index("name")
+    table["test"] = [getsource(rule.test).partition("return ")[2].strip() for rule in book]
+    return table[["says", "test", "threshold_from", "streaming"]]
 
 
-def bursts(burst: pd.Series, threshold: float) -> Figure:
-    """Burst count over the stream; events above the rule's threshold stand out."""
-    above = burst > threshold
+def bursts(burst: pd.Series, threshold: float, n_train: int) -> Figure:
+    """Burst count over the stream; events above the threshold come in waves, 1,000 events apart or more."""
+    above, border = burst > threshold, burst.index[n_train]
     when = burst.index[above].to_numpy()
-    clusters = np.split(when, np.flatnonzero(np.diff(when) > WINDOW) + 1) if above.any() else []
-    title = f"Burst: {above.sum():,} events exceed the threshold, in {len(clusters)} clusters (shaded)"
-    figure, axes = plots.single(title, "event", "burst (count)", height=3)
-    for cluster in clusters:
-        axes.axvspan(cluster[0] - 50, cluster[-1] + 50, color=plots.RED, alpha=0.15, lw=0)
+    waves = np.split(when, np.flatnonzero(np.diff(when) > WINDOW) + 1) if above.any() else []
+    many = f"{above.sum():,} events in {len(waves)} waves"
+    title = f"The rule burst flags {many}; {(when < border).sum():,} of them lie in the training set"
+    figure, axes = plots.single(title, plots.CLOCK, "burst (count)", height=3)
+    for wave in waves:
+        axes.axvspan(wave[0] - 50, wave[-1] + 50, color=plots.RED, alpha=0.15, lw=0)
     axes.vlines(burst.index[~above], 0, burst[~above], color=plots.GREY, lw=0.6)
-    axes.vlines(burst.index[above], 0, burst[above], color=plots.RED, lw=0.8, label="rule fires")
+    axes.vlines(burst.index[above], 0, burst[above], color=plots.RED, lw=0.8, label="flagged")
     axes.axhline(threshold, color="black", lw=1, ls="--", label=f"threshold {threshold:g}")
+    axes.axvline(border, color="black", lw=2)
+    for text, side in (("training set ", "right"), (" test set", "left")):
+        axes.text(border, 0.7, text, ha=side, transform=axes.get_xaxis_transform())
     axes.legend()
     return figure
-
-
-def rule_score_by_label(rule_score: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
-    """Rule score on a log axis, split by pseudo-label, and the budget's threshold."""
-    beyond = f"{(rule_score > threshold).sum():,} events beyond the threshold are suspicious"
-    undecided = f"{(labels == -1).sum():,} of all {len(labels):,} stay undecided"
-    title = f"{(labels == 1).sum():,} of the {beyond}; {undecided}"
-    return plots.by_label(title, "rule score (log scale)", rule_score, labels, threshold)
 
 
 def rule_coverage(signal: pd.Series, threshold: float) -> Figure:
@@ -103,11 +91,47 @@ def rule_coverage(signal: pd.Series, threshold: float) -> Figure:
     axes.step(values, drawn, where="post", color="black", label="every threshold")
     axes.axhline(ALERTS, color="black", ls="--", lw=2, label="alert budget")
     axes.plot(threshold, flagged, "o", ms=9, color=plots.BLUE, label="this threshold", clip_on=False)
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.legend()
     return figure
 
 
-TOO_MANY = 10 * BUDGET  # share of events beyond which a rule does not flag, it complains
+def rule_votes(summary: pd.DataFrame, guess: float | None = None) -> Figure:
+    """Each rule's votes, split into those it casts alone, with others, and against others."""
+    ordered = summary.sort_values("Coverage")
+    own = ordered[["Overlaps", "Conflicts"]].div(ordered["Coverage"], axis=0).fillna(0)
+    worst = own["Conflicts"].idxmax()
+    title = f"Others contradict {own['Conflicts'].max():.0%} of the votes of {worst}"
+    figure, axes = plots.single(title, "share of the rule's own votes")
+    names = [f"{rule}\n({share:.1%} of events)" for rule, share in ordered["Coverage"].items()]
+    ends = [0 * own["Overlaps"], own["Conflicts"], own["Overlaps"], 1 + 0 * own["Overlaps"]]
+    labels, colours = ("others disagree", "others agree", "alone"), (plots.BLUE, plots.SKY, plots.GREY)
+    for (left, right), colour, label in zip(pairwise(ends), colours, labels, strict=True):
+        axes.barh(names, right - left, left=left, color=colour, label=label)
+    plots.percent(axes.xaxis)
+    plots.guessed(axes, guess)
+    axes.legend(**plots.BESIDE)
+    return figure
+
+
+def label_counts(labels: np.ndarray, guess: float | None = None) -> Figure:
+    """How many events have each pseudo-label."""
+    counts = {label: (labels == label).sum() for label in plots.LABELS}
+    title = f"Of {len(labels):,} events {counts[1]:,} are suspicious and {counts[-1]:,} stay undecided"
+    figure, axes = plots.single(title, "events of the training set", height=2.2)
+    plots.bars(axes, counts, "{:,.0f}", plots.LABELS)
+    axes.margins(x=0.1)
+    plots.guessed(axes, guess)
+    return figure
+
+
+def biggest_burst(suspects: pd.DataFrame) -> pd.DataFrame:
+    """The suspects with which the largest burst among them ends: those of its last 1,000 events."""
+    last = suspects["burst"].idxmax() if len(suspects) else 0
+    return suspects.loc[last - WINDOW : last]
+
+
+TOO_MANY = 10 * BUDGET  # share of events beyond which a rule is too loose to be worth a closer look
 CUTS = 30  # a rule is asked again about the events before, and up to, so many that it flags,
 LOUD = 10  # and up to so many that stand out in a signal and are not flagged
 BACK = "Look back only, and take numbers from `thresholds`, or write them down."
@@ -116,20 +140,46 @@ LATER = f"your rule says something else about them: it uses events that come lat
 
 @checker
 def check_2a(attempt: Callable, votes: pd.DataFrame) -> str:
-    """A rule's coverage: the share of events on which it does not abstain."""
-    for name, vote in votes.items():
-        flagged = (vote == rules.SUSPICIOUS).mean()
-        slips = {
-            "leaves out the votes for the defence: 0 is a vote, only -1 abstains.": flagged,
-            "counts the abstentions: -1 is no vote, and 0 is one.": (vote != 0).mean(),
-            "is how many events; coverage is a share of all.": (vote != rules.ABSTAIN).sum(),
-            "is the share of the abstentions.": (vote == rules.ABSTAIN).mean(),
-            "is the mean of the codes 1, 0 and -1, which says nothing.": vote.mean(),
-        }
-        slips = {f"For `{name}` your number {sentence}": value for sentence, value in slips.items()}
-        compare(as_number(ask(attempt, vote)), (vote != rules.ABSTAIN).mean(), slips, f"For `{name}`")
-    still_right(as_number(ask(attempt, pd.Series([1, 0, -1, -1, 0, 0, 1, 0]))), 6 / 8)
-    return "right. The same as the column Coverage above."
+    """A rule's coverage, overlaps and conflicts, as shares of all events."""
+    summary = rules.rule_summary(votes)
+    for name, right in summary.drop(columns="Polarity").iterrows():
+        _compare_2a(ask(attempt, votes, name), right, votes[name], votes.drop(columns=name), name)
+    made_up = pd.DataFrame({"one": [1, 0, -1, -1, 0, 0, 1, 1], "other": [1, -1, 0, -1, 1, -1, 0, 0]})
+    still_right(ask(attempt, made_up, "one"), [6 / 8, 4 / 8, 3 / 8])
+    most = (summary["Conflicts"] / summary["Coverage"]).idxmax()
+    return f"right. The same as in the table above, where `{most}` is contradicted most."
+
+
+def _compare_2a(found: Any, right: pd.Series, vote: pd.Series, others: pd.DataFrame, name: str) -> None:
+    off_if(np.shape(found) != (3,), "It should give three numbers: return coverage, overlaps, conflicts.")
+    active, of_own = vote != rules.ABSTAIN, right / (right["Coverage"] or 1)
+    heard = (others != rules.ABSTAIN).any(axis=1).mean()
+    same = (active & others.eq(vote, axis=0).any(axis=1)).mean()
+    differ = (active & others.ne(vote, axis=0).any(axis=1)).mean()
+    coverage = {
+        "leaves out the votes for an event: 0 is a vote, only -1 abstains.": (vote == 1).mean(),
+        "counts the abstentions: -1 is no vote, and 0 is one.": (vote != 0).mean(),
+        "is how many events; it should be a share of all.": active.sum(),
+        "is the share of the abstentions.": 1 - active.mean(),
+        "is the mean of the codes 1, 0 and -1, which says nothing.": vote.mean(),
+    }
+    overlaps = {
+        "counts the rule itself as another one.": active.mean(),
+        "is a share of the rule's own votes; divide by all events.": of_own["Overlaps"],
+        "counts events on which this rule abstains.": heard,
+        "counts conflicts only; rules that agree overlap, too.": right["Conflicts"],
+        "leaves out the rules that disagree; they overlap, too.": same,
+    }
+    conflicts = {
+        "is a share of the rule's own votes; divide by all events.": of_own["Conflicts"],
+        "counts rules that abstain; -1 contradicts nobody.": differ,
+        "counts all overlaps, and rules that agree among them.": right["Overlaps"],
+        "counts the rules that agree.": same,
+    }
+    for value, what, slips in zip(found, right.index, (coverage, overlaps, conflicts), strict=True):
+        where = f"For `{name}` your {what.lower()}"
+        slips = {f"{where} {sentence}": slip for sentence, slip in slips.items()}
+        compare(as_number(value), right[what], slips, f"{where}:")
 
 
 @checker
@@ -191,14 +241,17 @@ def only_if_new(fires: np.ndarray, said: pd.DataFrame, twice: str) -> None:
 
 def this_is_a_rule(fires: np.ndarray, said: pd.DataFrame) -> str:
     """Praise for a new rule: how many it flags, and how many of these no other rule does."""
-    only_if_new(fires, said, "Your rule says exactly what `{}` says; a vote cast twice is no second opinion.")
+    only_if_new(fires, said, "Your rule says exactly what `{}` says, so it adds nothing.")
     alone = f"no other rule flags {fires[~said.any(axis=1)].sum() / fires.sum():.0%} of these."
     return f"this is a rule. It flags {fires.mean() * BLOCK:.1f} of {BLOCK:,} events; {alone}"
 
 
 @checker
 def check_2c(attempt: Callable, signals: pd.DataFrame, thresholds: dict[str, float]) -> str:
-    """A rule of the learner's own; any that flags few, looks back only and is new."""
+    """A rule of the learner's own; any that keeps to the budget, looks back only and is new."""
     fires = flagged(attempt, signals, thresholds)
     said = rules.apply_rules(signals, thresholds) == rules.SUSPICIOUS
-    return f"{this_is_a_rule(fires, said)} Notebook 6 measures it."
+    praise = this_is_a_rule(fires, said)
+    wide = f"It looks back only and is new, but it flags {fires.mean() * BLOCK:.1f} of {BLOCK:,} events."
+    off_if(fires.mean() > BUDGET, f"{wide} The budget is {ALERTS}, so ask for something rarer.")
+    return f"{praise} The budget is {ALERTS}. Notebooks 6 and 7 measure your rule."

@@ -65,7 +65,7 @@ def test_the_exercise_was_not_attempted_and_its_solution_is_folded_away_below(nu
 
 
 @pytest.fixture(scope="module")
-def known(window) -> dict[str, dict]:
+def known(window, tmp_path_factory) -> dict[str, dict]:
     """The variables that the exercise cells of each notebook use, from fewer events and quickly fitted."""
     window, n_train = window[:20_000], 12_000
     train, test = window[:n_train], window[n_train:]
@@ -75,6 +75,7 @@ def known(window) -> dict[str, dict]:
     votes = rules.apply_rules(signals, thresholds)
     described = {"events": window, "train": train, "test": test, "signals": signals}
     described |= {"thresholds": thresholds, "votes": votes, "z": pd.DataFrame(profile.z_scores(window))}
+    described["run"] = SimpleNamespace(folder=tmp_path_factory.mktemp("run"))
 
     few, inputs = window[:3_000], features.Scaling.fit(train).transform(window[:3_000])
     classifier = Classifier(names=COLUMNS).fit(inputs, rules.naive_rule(few).astype(np.int8))
@@ -213,15 +214,23 @@ TABLE = """
 - (test.index < train.index.max()).sum() => It counts test events
 - (train.index > test.index.min()).any() => the question is how many
 - len(train) => 0 training events come late
-2a vote
-+ sum(v in (0, 1) for v in vote) / len(vote)
-- (vote == 1).mean() => your number leaves out the votes for the defence: 0 is a vote
-- (vote != -1).sum() => coverage is a share
-- vote.mean() => mean of the codes
-- (vote == -1).mean() => share of the abstentions
-- (vote != 0).mean() => counts the abstentions
-- (vote != -1).sum() / 12_000 => not for another one
-- (votes['burst'] != -1).mean() => For `high_amount`
+2a v, n
++ [(v[n] > -1).mean(), ((v[n] > -1) & ((v > -1).sum(axis=1) > 1)).mean(), solution_2a(v, n)[2]]
+- solution_2a(v, n)[:2] => three numbers
+- solution_2a(v, n)[::-1] => your coverage: 0 is too low
+- ((v[n] == 1).mean(), *solution_2a(v, n)[1:]) => coverage leaves out the votes for an event: 0 is a
+- ((v[n] != -1).sum(), *solution_2a(v, n)[1:]) => is how many events
+- (v[n].mean(), *solution_2a(v, n)[1:]) => mean of the codes
+- ((v[n] == -1).mean(), *solution_2a(v, n)[1:]) => share of the abstentions
+- ((v[n] != 0).mean(), *solution_2a(v, n)[1:]) => counts the abstentions
+- (solution_2a(v, n)[0], (v[n] > -1).mean(), 0) => overlaps counts the rule itself
+- np.array(solution_2a(v, n)) / [1, (v[n] > -1).mean(), 1] => overlaps is a share of the rule's own
+- (solution_2a(v, n)[0], (v.drop(columns=n) > -1).any(axis=1).mean(), 0) => on which this rule abstains
+- np.take(solution_2a(v, n), [0, 2, 2]) => overlaps counts conflicts only
+- np.array(solution_2a(v, n)) / [1, 1, (v[n] > -1).mean()] => conflicts is a share of the rule's own
+- np.take(solution_2a(v, n), [0, 1, 1]) => conflicts counts all overlaps
+- (*solution_2a(v, n)[:2], ((v[n] > -1) & v.ne(v[n], axis=0).any(axis=1)).mean()) => -1 contradicts nobody
+- solution_2a(votes[:12_000], n) if len(v) > 8 else (0.75, 0.5, 0.25) => not for another one
 2b values
 + np.sort(values)[-int(len(values) * BUDGET) - 1]
 + values.quantile([1 - BUDGET])
@@ -235,6 +244,8 @@ TABLE = """
 2c s, t
 + (s['distance'] > 9).to_numpy().astype(int)
 + s['distance'].rolling(5, min_periods=1).mean() > 6
+- s['distance'] > 0.9 * t['distance'] => of 1,000 events. The budget is 5, so ask for something rarer
+- (s['burst'] >= 3) & (s['amount'] < 5) => The budget is 5
 + (s.index == s.index[0]) | (s['distance'] > 9)
 - s['burst'] > 1e6 => flags nobody
 - s['amount'] > 20 => Analysts can look at 5; ask for something rarer, 50 at most

@@ -182,7 +182,7 @@ def test_figures_and_checkers_follow_the_budget(monkeypatch, capsys):
     at_8 = "of 2,000 events; the budget is 8"
     drawn = {
         "amount in euro, median of 2,000 events": n01.chronological_split(events, 2_000),
-        "1000 alerts in 2,000 events; the budget is 8 alerts per 2,000 events": n02.naive_rule(half, index),
+        "flags 1000 of 2,000 events; the budget is 8 alerts per 2,000 events": n02.naive_rule(half, index),
         f"flags 450.0 {at_8} flagged of 2,000 events (log scale)": n02.rule_coverage(burst, 30.0),
         "1 of the 2 suspicious events are rebuilt worse than 99.6% of the presumed normals": (
             n04.errors_by_label(errors[:4], labels, 3.0)
@@ -219,7 +219,7 @@ def test_sliders_import_nothing_when_off_and_draw_what_they_show(monkeypatch, ca
             without.setitem(sys.modules, "ipywidgets", None)
             exec(source, {"INTERACTIVE": False})
         assert any("INTERACTIVE: bool = False" in cell.source for cell in NOTEBOOKS[stage].cells)
-        exec(source, cell := {"INTERACTIVE": True, "n02": n02, "n06": n06} | cell)
+        exec(source, cell := {"INTERACTIVE": True, "n06": n06} | cell)
         return cell["moved"].widget.children
 
     def move(children: tuple, **values: object) -> None:
@@ -228,14 +228,7 @@ def test_sliders_import_nothing_when_off_and_draw_what_they_show(monkeypatch, ca
                 child.value = values[child.description]
 
     drawn: list[tuple] = []
-    monkeypatch.setattr(n02, "rule_coverage", lambda *values: drawn.append(values[1]))
     monkeypatch.setattr(n06, "budget_choice", lambda *values: drawn.append(values))
-    bursts = pd.Series([0, 0, 1, 2, 3, 9], name="burst")
-    children = interactive("02_heuristic_labels", training_bursts=bursts, thresholds={"burst": 2.0})
-    slider = children[0]
-    assert (slider.value, slider.min, slider.max, slider.step) == (2.0, 0, 9, 0.5)
-    move(children, threshold=3.5)
-    assert drawn == [2.0, 3.5]
     truth, scores, _ = measured
     cell = {"test": truth, "test_scores": scores, "first_test": 0, "most": 50, "ALERTS": ALERTS}
     children = interactive("06_evaluation", **cell, REVIEW_EURO=5.0, MISSED_EURO=120.0)
@@ -288,13 +281,16 @@ def test_titles_are_computed():
     assert names(lie.axes[0]) == ["legitimate (2)", "found (1)", "spent (1)", "inside (2)"]
 
 
-def test_votes_and_thresholds_say_what_they_accuse():
-    summary = {"Coverage": [0.1, 0.9], "Overlaps": [0.06, 0.5], "Conflicts": [0.02, 0.1]}
-    figure = n02.rule_votes(pd.DataFrame(summary, ["rare", "wide"]))
+def test_votes_and_thresholds_say_what_they_flag_and_a_guess_stands_beside():
+    summary = {"Coverage": [0.1, 0.8], "Overlaps": [0.06, 0.4], "Conflicts": [0.02, 0.08]}
+    figure = n02.rule_votes(pd.DataFrame(summary, ["rare", "wide"]), guess=0.3)
     assert title(figure) == "Others contradict 20% of the votes of rare"
-    widths = [bar.get_width() for bar in figure.axes[0].patches]  # alone; then with; then against others
-    np.testing.assert_allclose(widths, [0.04, 0.4, 0.04, 0.4, 0.02, 0.1])
-    assert figure.axes[0].get_xlim() == pytest.approx((0, 0.115))
+    widths = [bar.get_width() for bar in figure.axes[0].patches]  # against others; then with; then alone
+    np.testing.assert_allclose(widths, [0.2, 0.1, 0.4, 0.4, 0.4, 0.5])
+    assert figure.axes[0].lines[-1].get_label() == "your guess: 0.3"
+    figure = n02.label_counts(np.array([0, 0, 0, -1, -1, 1]), guess=4)
+    assert title(figure) == "Of 6 events 1 are suspicious and 2 stay undecided"
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [1, 2, 3]
     figure = n02.rule_coverage(pd.Series([0, 0, 0, 1, 1, 2, 3, 3, 3, 9], name="burst"), 2)
     assert title(figure) == "burst > 2 flags 400.0 of 1,000 events; the budget is 5"
     curve, _, dot = figure.axes[0].lines
