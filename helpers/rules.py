@@ -123,7 +123,7 @@ RULES = (
     ),
     Rule(
         "probing_amount",
-        "A tiny, unusual charge: somebody tests whether the card is alive.",
+        "A tiny, unusual payment: somebody tests whether the card works.",
         "a licence requested and never played",
         "at most 1 euro, an expert's number, on an event with two axes beyond the profile's limit",
         SUSPICIOUS,
@@ -134,7 +134,7 @@ RULES = (
         "familiar_pattern",
         "Odd, but always around: a popular shop, not an attack.",
         "an uncommon device that many households own",
-        "one look-alike per 1,000 training events (1,000 is the window)",
+        "one look-alike per 1,000 training events (1,000 is the look-back window)",
         NORMAL,
         familiar_pattern,
         weight="background_rate",
