@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -13,33 +15,39 @@ from scipy.special import expit, logit
 
 from checker import as_column, as_flags, as_number, ask, checker, compare
 from helpers import plots
+from helpers.readers import read_reviews
 from helpers.settings import BLOCK
-from helpers.stream import Learner
+from helpers.stream import Learner, drift
 
 
 def one_alert(delay: int, reported: int) -> Figure:
-    """What happens to an event, from its arrival to a customer's report; not to scale."""
-    steps = (
-        ("arrives,\nis scored", "at once", plots.GREY),
-        ("is alerted,\nis queued", f"when its block\nof {BLOCK:,} ends", plots.RED),
-        ("is reviewed", f"{delay:,} events\nafter the event", plots.GREEN),
-        ("the learner\nis taught", "when that\nblock ends", plots.BLUE),
-        ("a customer\nreports fraud", f"{reported:,} events\nafter the event", plots.GREEN),
+    """What the learner knows of an alerted event, and of another fraud, from arrival on; not to scale."""
+    title = f"An alert gets its label after {delay:,} events, any other fraud after {reported:,}"
+    figure, axes = plots.single(title, height=3)
+    arrives, learned = (0, "arrives,\nis scored", plots.GREY), "learned, when\nthat block ends"
+    ways = (
+        (
+            arrives,
+            (1, "alert, when\nits block ends", plots.RED),
+            (2, f"review after\n{delay:,} events", plots.GREEN),
+        ),
+        (arrives, (1, "no alert", plots.GREY), (3, f"report after\n{reported:,} events", plots.GREEN)),
     )
-    figure, axes = plots.single("What the learner knows of an event comes in steps", height=2.4)
-    places, level = np.arange(len(steps)), np.zeros(len(steps))
-    axes.plot(places, level, color=plots.GREY, lw=2, zorder=0)
-    axes.scatter(places, level, s=160, color=[colour for *_, colour in steps])
-    for place, (what, when, _) in enumerate(steps):
-        axes.annotate(what, (place, 0.25), ha="center", va="bottom", weight="bold")
-        axes.annotate(when, (place, -0.25), ha="center", va="top")
-    axes.set(xlim=(-0.6, len(steps) - 0.4), ylim=(-1, 1), xticks=[], yticks=[])
+    for level, way in enumerate(ways):
+        last = way[-1][0] + 1
+        axes.plot([0, last], [level, level], color=plots.GREY, lw=2, zorder=0)
+        for place, what, colour in (*way, (last, learned, plots.BLUE)):
+            axes.scatter(place, level, s=160, color=colour)
+            axes.annotate(what, (place, level + 0.2), ha="center", va="top")
+    axes.set(xlim=(-0.4, 4.5), ylim=(1.8, -0.4), xticks=[], yticks=[0, 1])
+    axes.set_yticklabels(["alerted\nevent", "another\nfraud"], weight="bold")
+    axes.tick_params(length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
     return figure
 
 
-def found_per_review(found: Mapping[str, np.ndarray]) -> Figure:
-    """Frauds found against alerts reviewed; one line a detector, all with the same budget."""
+def found_per_review(found: Mapping[str, np.ndarray], guess: float | None = None) -> Figure:
+    """Frauds found against alerts reviewed; one line per detector, all with the same budget."""
     totals = {name: int(values.sum()) for name, values in found.items()}
     title = f"After {max(map(len, found.values())):,} reviews the learner has found {totals['stream']} frauds"
     free = f"the label-free detector {totals['detector']}"
@@ -49,7 +57,36 @@ def found_per_review(found: Mapping[str, np.ndarray]) -> Figure:
         finds, width = np.r_[0, found[name].cumsum()], 3 if name == "stream" else 1.5
         label = f"{label}: {totals[name]}"
         axes.step(np.arange(len(finds)), finds, where="post", color=colour, ls=line, lw=width, label=label)
+    plots.guessed(axes, guess, upright=False)
     axes.legend(**plots.BESIDE, fontsize="small")
+    return figure
+
+
+def wrong_reviews(right: pd.DataFrame, wrong: pd.DataFrame, guess: float | None = None) -> Figure:
+    """Frauds stopped, and frauds found but dismissed, by which reviews are wrong; mean over two windows.
+
+    `right` is results/stream.csv and `wrong` results/wrong.csv.
+    """
+    share, same = wrong["wrong"].iloc[0], right["start"].isin(wrong["start"]) & (right["seed"] == 0)
+    found = right[same].groupby("detector")["found"].mean()
+    slips = wrong.groupby("told")[["found", "stopped"]].mean()
+    bars = {
+        "all reviews right": found[["stream", "stream"]],
+        f"{share:.0%} of frauds dismissed": slips.loc["wrong on frauds alone"],
+        f"{share:.0%} of legitimate events confirmed": slips.loc["wrong on legitimate events alone"],
+        f"{share:.0%} of all reviews wrong": slips.loc["reviews"],
+        "... and customers' reports": slips.loc["reviews and reports"],
+        "... and nothing is learned": found["detector"] * np.array([1, 1 - share]),
+    }
+    every, stopped = np.array(list(bars.values())).T
+    title = f"With {share:.0%} of the reviews wrong the learner stops {stopped[3]:.1f} frauds instead of"
+    figure, axes = plots.single(f"{title} {stopped[0]:.1f}", "frauds per window, mean of two", height=4)
+    drawn = axes.barh(list(bars), stopped, color=plots.GREEN, label="stopped")
+    axes.bar_label(drawn, fmt="%.1f", padding=-34, color="white")
+    axes.barh(list(bars), every - stopped, left=stopped, color=plots.GREY, label="found, but dismissed")
+    axes.invert_yaxis()
+    plots.guessed(axes, guess)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.3, -0.22), ncols=3, fontsize="small")
     return figure
 
 
@@ -71,39 +108,78 @@ def stream_timeline(index: pd.Index, alert: np.ndarray, truth: np.ndarray) -> Fi
     return figure
 
 
-def drift_by_block(moved: pd.Series, calm: pd.Series, chance: float) -> Figure:
-    """How far each block lies from the warm-up, relative to the farthest block of the warm-up itself.
+def largest_psi(known: pd.DataFrame, later: pd.DataFrame) -> tuple[pd.Series, float]:
+    """The largest PSI of any column for each block of `later`, against the `known` events, and the limit. It
+    is the largest that a block of the known events has against the others."""
 
-    `calm` are the blocks of a shuffled stream; `chance` is the share of them that is expected above 1.
+    def blocks(events: pd.DataFrame) -> list[pd.DataFrame]:
+        each = [block for _, block in events.groupby(events.index // BLOCK)]
+        return [block for block in each if 2 * len(block) >= BLOCK]
+
+    psi = {block.index[0]: drift(known, block)["psi"].max() for block in blocks(later)}
+    limit = max(drift(known.drop(block.index), block)["psi"].max() for block in blocks(known))
+    return pd.Series(psi), limit
+
+
+def drift_by_block(psi: pd.Series, limit: float, shuffled: int) -> Figure:
+    """The largest population stability index of each block, and the limit.
+
+    `shuffled` is how many blocks of the shuffled stream lie above the limit of theirs.
     """
-    over = f"{(moved > 1).sum()} of {len(moved)} blocks lie farther from the warm-up than its own blocks"
-    by_chance = f"shuffled {(calm > 1).sum()}, by chance {len(moved) * chance:.0f}"
-    figure, axes = plots.single(f"{over}; {by_chance}", "first event of the block", height=3.2)
-    axes.set_ylabel("largest PSI,\nrelative to the limit")
-    for one, label, colour in ((calm, "shuffled stream", plots.GREY), (moved, "stream", plots.BLUE)):
-        axes.plot(moved.index, one, "o-", ms=4, color=colour, label=label)
-    axes.axhline(1, color=plots.RED, ls="--", label="limit")
+    over = psi > limit
+    title = f"{over.sum()} of {len(psi)} blocks exceed the limit, and {shuffled} of a shuffled stream"
+    figure, axes = plots.single(title, "first event of the block", "largest PSI", height=3.2)
+    axes.bar(psi.index, psi, 0.7 * BLOCK, color=np.where(over, plots.RED, plots.BLUE), align="edge")
+    axes.axhline(limit, color="black", ls="--", label=f"limit: {limit:.2f}")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_ylim(0)
     axes.legend(**plots.BESIDE)
     return figure
 
 
-def latencies(learner: Learner, events: pd.DataFrame) -> dict[str, float]:
-    """Measure serving: one event at a time (up to 1,000 of them), and a batch of 1,000."""
+def show_alerts(events: pd.DataFrame, reasons: pd.DataFrame, amounts: Sequence[str]) -> None:
+    """Print alerts as an analyst sees them: amounts, how rare, how many look alike, and why."""
+    for place, (event, said) in enumerate(reasons.iterrows(), 1):
+        paid = "".join(f"{name} {events.at[event, name]:,.2f}, " for name in amounts)
+        print(f"{place}. Event {event:,}: {paid}about 1 in {said['one_in']:,}, look-alikes: {said['burst']}")
+        print(fill(said["why"], 88, initial_indent="   ", subsequent_indent="   "))
 
-    def milliseconds(part: pd.DataFrame) -> float:
-        started = time.perf_counter()
-        learner.score(part)
-        return 1_000 * (time.perf_counter() - started)
 
-    batch = events[:BLOCK]
-    singles = [milliseconds(batch[row : row + 1]) for row in range(len(batch))]
-    together = float(np.median([milliseconds(batch) for _ in range(5)]))
-    middle, slow = np.quantile(singles, [0.5, 0.99]).tolist()
-    times = {"one_event_median_ms": middle, "one_event_p99_ms": slow, "batch_ms": together}
-    return times | {"events_per_s": 1_000 * len(batch) / together}
+def compare_reviews(answers: str | Path, learner: Learner, later: pd.DataFrame, truth: pd.Series) -> None:
+    """Hold reviews of the pending alerts against the truth, and see what a learner makes of either.
+
+    Args:
+        answers: f or l for each alert, in time order, or the path of a file that `read_reviews` reads.
+        learner: has raised the alerts; it stays as it is.
+        later: the events that follow.
+        truth: of all events.
+    """
+    pending = learner.pending
+    if isinstance(answers, Path):
+        said = [read_reviews(answers).get(event) for event in pending]
+    else:
+        said = [{"f": 1, "l": 0}.get(letter) for letter in answers.lower() if letter.strip()]
+    many, given = len(pending), sum(one in (0, 1) for one in said)
+    if not said:
+        return print("Nothing typed yet, so there is nothing to compare.")
+    if not given == len(said) == many:
+        return print(f"These are {given} answers; type f or l once for each of the {many} alerts.")
+    mine, right = pd.Series(said, pending), truth[pending]
+    off = ", ".join(str(place) for place in np.flatnonzero(mine != right) + 1) or "none"
+    print(
+        f"You confirmed {(mine & right).sum()} of {right.sum()} frauds and would have blocked "
+        f"{(mine & ~right).sum()} of {(right == 0).sum()} legitimate customers (mistaken: {off})."
+    )
+    finds = []
+    for reviews in (mine, right, mine[:0]):
+        pupil = deepcopy(learner)
+        pupil.learn(reviews)
+        decided = pd.concat([pupil.watch(later), pupil.close()])
+        finds.append(int(truth[decided.index[decided["alert"] == 1]].sum()))
+    print(
+        f"Of the {truth[later.index].sum()} later frauds a learner finds {finds[0]} after your reviews, "
+        f"{finds[1]} after the true ones and {finds[2]} after none."
+    )
 
 
 @checker

@@ -267,8 +267,11 @@ def test_titles_are_computed():
         "1 of 2 votes can be copied with an F1 above 0.8": n05.copied_votes(votes),
         "before: the widest box is 4 times the narrowest": boxes,
         "before: no input has a box": none,
-        "1 of 3 blocks lie farther from the warm-up than its own blocks; shuffled 0, by chance 1": (
-            n07.drift_by_block(pd.Series([0.4, 1.2, 1.0]), pd.Series([0.9, 0.8, 1.0]), 1 / 3)
+        "1 of 3 blocks exceed the limit, and 0 of a shuffled stream": (
+            n07.drift_by_block(pd.Series([0.4, 1.2, 1.0]), 1.0, 0)
+        ),
+        "With 10% of the reviews wrong the learner stops 34.8 frauds instead of 46.5": n07.wrong_reviews(
+            *(pd.read_csv(RESULTS / f"{name}.csv") for name in ("stream", "wrong")), guess=40
         ),
         "3 of 4 frauds are missed: spent\u00a01, inside\u00a02": lie,
     }

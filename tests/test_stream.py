@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import n07
 from helpers import data, evaluation, features, stream
 from helpers.classifier import Classifier
 from helpers.detector import Detector
@@ -441,9 +440,3 @@ def test_drift_by_hand():
     moved = drift(reference, batch).loc["x"]
     assert moved["psi"] == pytest.approx(by_hand) and moved["ks"] == pytest.approx(0.65) and moved["p"] < 0.01
     assert drift(reference, reference).loc["x"].tolist() == [0, 0, 1]
-
-
-def test_latencies_are_measured(learner, live):
-    timed = n07.latencies(learner, live[:50])
-    assert 0 < timed["one_event_median_ms"] <= timed["one_event_p99_ms"] < 1_000 * timed["batch_ms"]
-    assert timed["events_per_s"] == pytest.approx(50_000 / timed["batch_ms"])
