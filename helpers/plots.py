@@ -45,6 +45,7 @@ STREAM = {  # label, colour, line
     "wrong_reviews_and_reports": ("a tenth wrong, and reports", OLIVE, "--"),
     "detector": ("label-free detector", GREEN, "-"),
     "seed_rules": ("naive rule", GREY, "-"),
+    "my_rule": ("your rule of exercise 2c", PINK, "-"),
     "supervised": ("fully supervised reference", "#000000", "-"),
     "full_feedback": ("full-feedback reference", "#000000", "--"),
     "perfect": ("ceiling of the budget", "#000000", ":"),

@@ -50,8 +50,9 @@ def reasons(
         mostly = f"usually it is about {plain(half)}"
         if kind and mean["earlier"]:
             mostly = f"this {key} usually has about {plain(mean[name])}"
-        side = f"at most {plain(high)}" if value >= half else f"at least {plain(low)}"
-        return f"{name} is {plain(value)}; {mostly}, and 99.9 % of the training events have {side}."
+        side = f"at most {plain(high)}" if value > high else f"at least {plain(low)}"
+        rare = "" if low <= value <= high else f", and 99.9 % of the training events have {side}"
+        return f"{name} is {plain(value)}; {mostly}{rare}."
 
     told = []
     order = np.argsort(-away, axis=1, kind="stable")
@@ -66,4 +67,5 @@ def reasons(
 
 def plain(value: float) -> str:
     """A number as people write it, without exponent, in three digits or as many as its whole part has."""
+    value = value or 0  # there is a -0.0
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

@@ -14,7 +14,7 @@ from helpers.settings import NOTEBOOKS, ROOT
 
 LESSONS = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.stem in runs.STAGES]
 LINK = re.compile(r"\[([^\]]*)\]\(([^)]*)\)")
-TERMS = re.findall(r"^- \*\*(.+?)\*\* \((\d)\): \S", (ROOT / "docs/glossary.md").read_text("utf-8"), re.M)
+TERMS = re.findall(r"^- \*\*(.+?)\*\* \((\d+)\): \S", (ROOT / "docs/glossary.md").read_text("utf-8"), re.M)
 
 
 def text(name: str) -> str:
