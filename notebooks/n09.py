@@ -43,21 +43,21 @@ OFTEN = [0.26, 0.40, 0.19, 0.06, 0.03, 0.03, 0.03]  # Netflix's shares of campai
 def simulate(
     accounts: int = 2_500, days: int = 30, seed: int = 0, abused: float = 0.012, throttle: float = 0.2
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A world of its own, the same for the same arguments. `abused` is about which share of the account-days
-    with a request is abuse, `throttle` how much of their strength campaigns keep in the second half.
+    """Simulate a world; the same arguments give the same one. About the share `abused` of the account-days
+    with a request is abuse, and campaigns keep the share `throttle` of their strength in the second half.
 
     Returns:
-        (n, 25) one row an account and day with at least one licence request, day by day: 12 counts, 11
-        shares, account and day. And (n, 3) int8: whether it is content, service or account fraud.
+        (n, 25) one row per account and day with at least one licence request, in order of days: 12 counts,
+        11 shares, account and day. And (n, 3) int8: whether it is content, service or account fraud.
     """
     if accounts < 1 or days < 2 or not (0 <= abused < 1 and 0 <= throttle <= 1):
         raise ValueError("A world needs accounts, two days or more, and shares from 0 to 1.")
     blocks = []
     for first in range(0, accounts, ACCOUNTS):
         block = _Block(np.random.default_rng([seed, first]), min(ACCOUNTS, accounts - first), days)
-        honest = block.honest()
-        wanted = abused * len(honest[["account", "day"]].drop_duplicates())
-        requests = pd.concat([honest, *block.campaigns(wanted, throttle)], ignore_index=True)
+        ordinary = block.legitimate()
+        wanted = abused * len(ordinary[["account", "day"]].drop_duplicates())
+        requests = pd.concat([ordinary, *block.campaigns(wanted, throttle)], ignore_index=True)
         blocks.append(_described(requests, days, first))
     table = pd.concat(blocks, ignore_index=True)
     shuffled = table.iloc[np.random.default_rng([seed, accounts, days]).permutation(len(table))]
@@ -101,8 +101,8 @@ class _Block:
         end = begin + 1 + draw.poisson(length, n)
         return (days >= begin[:, None]) & (days < end[:, None])
 
-    def honest(self) -> pd.DataFrame:
-        """The requests of those who pay."""
+    def legitimate(self) -> pd.DataFrame:
+        """The requests of the households themselves."""
         draw = self.draw
         week = np.array([0.9, 0.85, 0.85, 0.9, 1.15, 1.3, 1.25])[np.arange(self.days) % 7]
         binge = draw.random((self.accounts, self.days)) < self.binge[:, None]
@@ -138,7 +138,7 @@ class _Block:
         return pd.DataFrame(who | what | by).assign(**dict.fromkeys(ABUSE, False))
 
     def campaigns(self, wanted: float, throttle: float) -> list[pd.DataFrame]:
-        """The requests of those who do not: campaigns of accounts that one tool or one hand goes through."""
+        """The requests of abuse: each campaign goes through a few accounts with one tool."""
         draw, found = self.draw, []
         while wanted > 0:
             size, kinds = int(draw.integers(2, 7)), KINDS[draw.choice(len(KINDS), p=OFTEN)]
@@ -159,7 +159,7 @@ class _Block:
         return found
 
     def _abuse(self, kind, account, day, strength, tool) -> pd.DataFrame:
-        """What one kind of abuse requests on its account-days, one row a request."""
+        """What one kind of abuse requests on its account-days, one row per request."""
         draw, n = self.draw, len(day)
         wishes = {"content_fraud": (1, 9, 1.0), "service_fraud": (2, 8, 2.0), "account_fraud": (1, 3, 0.7)}
         least, more, devices = wishes[kind]
@@ -191,7 +191,7 @@ class _Block:
 
 
 def _each(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """So many of each: whose every one is, and the how manieth of those; both (sum of counts,)."""
+    """Whose each of sum(counts) items is, and its number among those of its owner."""
     whose = np.repeat(np.arange(len(counts)), counts)
     return whose, np.arange(len(whose)) - np.repeat(np.cumsum(counts) - counts, counts)
 
@@ -209,7 +209,7 @@ def _evening(draw: np.random.Generator, night: np.ndarray, child: np.ndarray | b
 
 
 def _described(requests: pd.DataFrame, days: int, first: int) -> pd.DataFrame:
-    """One row an account-day with its 23 features, its account, its day and its truth."""
+    """One row per account-day with its 23 features, its account, its day and its truth."""
     where, cell = np.unique((requests["account"] * days + requests["day"]).to_numpy(), return_inverse=True)
     n, total = len(where), np.bincount(cell)
 
@@ -247,71 +247,99 @@ MODELS = {  # as figures and tables call them; a detector keeps its colour
     "xgboost_without": ("XGBoost without leaking columns", plots.VIOLET),
     "without_past": ("detector on plain numbers", plots.BROWN),
     "detector": ("detector", plots.GREEN),
-    "learner": ("learner, with reviews", plots.WINE),
-    "every_label": ("learner, told everything", plots.SKY),
+    "learner": ("learner with reviews", plots.WINE),
+    "every_label": ("learner with every label", plots.SKY),
     "supervised": plots.DETECTORS["supervised"],
 }
-PLAIN = ("isolation_forest", "neighbours", "mixture")  # see the plain numbers, and no label
-TOLD = {"detector": "the detector finds", "without_past": "on plain numbers", "heuristics": "the heuristics"}
+SPAN = 5  # days that share a bar
+DUELS = (  # first, second, and by which measure
+    ("xgboost", "xgboost_without", "f1_heuristics"),
+    ("xgboost", "xgboost_without", "f1_truth"),
+    ("xgboost_smote", "xgboost", "found"),
+    ("detector", "heuristics", "found"),
+    ("detector", "distance", "found"),
+    ("detector", "without_past", "found"),
+    ("detector", "supervised", "found"),
+    ("learner", "detector", "found"),
+    ("every_label", "learner", "found"),
+)
 
 
-def mirror(f1: pd.DataFrame) -> Figure:
+def leakage(f1: pd.DataFrame, guess: float | None = None) -> Figure:
     """F1 of every classifier against the heuristics' labels and against the truth."""
     said, real = (f1.loc[["xgboost", "xgboost_without"], by] for by in ("heuristics", "truth"))
-    title = "Without the heuristics' columns, F1 against them goes from {:.2f} to {:.2f}".format(*said)
+    title = "Without the leaking columns, F1 against the heuristics goes from {:.2f} to {:.2f}".format(*said)
     title += ", against the truth from {:.2f} to {:.2f}".format(*real)
-    figure, axes = plots.single(title, "F1, mean over the three categories", height=3.6)
+    figure, axes = plots.single(title, "F1, mean over the three categories")
     rows = np.arange(len(f1))
     for shift, by, colour in ((0, "heuristics", plots.GREY), (0.4, "truth", plots.GREEN)):
         bars = axes.barh(rows + shift, f1[by], 0.38, color=colour, label=f"against the {by}")
         axes.bar_label(bars, fmt="%.2f", padding=4, fontsize="small")
     axes.set_yticks(rows + 0.2, [MODELS[name][0] for name in f1.index])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.2)
-    axes.legend(**plots.BESIDE)
+    axes.set_xlim(0, 1.15)
+    plots.guessed(axes, guess)
+    axes.legend(loc="lower right")
     return figure
 
 
-def caught_by_day(caught: pd.Series, half: float) -> Figure:
-    """Share of the abused account-days that a heuristic flags, by day, and the mean of each half."""
+def caught_by_day(caught: pd.Series, half: float, guess: float | None = None) -> Figure:
+    """Share of the abused account-days that a heuristic flags, for every five days, and of each half."""
     early, late = caught[caught.index < half], caught[caught.index >= half]
-    later = f"in the first half, {late.mean():.0%} later"
-    title = f"Heuristics flag {early.mean():.0%} of a day's abuse {later}"
-    figure, axes = plots.single(title, "day", "share of abused\naccount-days flagged", height=3)
-    axes.bar(caught.index, caught, color=plots.ORANGE, alpha=0.6)
-    for part in (early, late):
-        axes.hlines(part.mean(), part.index.min() - 0.5, part.index.max() + 0.5, color=plots.RED, lw=2)
+    title = f"Heuristics flag {early.mean():.0%} of the abused account-days in the first half"
+    title += f", {late.mean():.0%} in the second"
+    figure, axes = plots.single(title, "day", "share of abused\naccount-days flagged", height=3.2)
+    spans = caught.groupby(caught.index // SPAN * SPAN).agg(["mean", "sum", "size"])
+    bars = axes.bar(spans.index, spans["mean"], 0.9 * SPAN, align="edge", color=plots.ORANGE, alpha=0.6)
+    counts = [f"{flagged} of {n}" for flagged, n in zip(spans["sum"], spans["size"], strict=True)]
+    axes.bar_label(bars, counts, label_type="center")
+    for part, begin, end in ((early, 0, half), (late, half, spans.index[-1] + SPAN)):
+        axes.hlines(part.mean(), begin, end, color=plots.BLUE, lw=2)
+    axes.set_ylim(0, 1)
     plots.percent(axes.yaxis, 0)
+    plots.guessed(axes, guess, upright=False)
     return figure
 
 
-def _told(found: pd.Series) -> str:
-    return ", ".join(f"{TOLD[name]} {found[name]:.0f}" for name in TOLD if name in found)
-
-
-def found_in_sessions(found: pd.Series, abused: int) -> Figure:
-    """Abused account-days among the alerts of every model."""
-    title = f"Of {abused} abused account-days " + _told(found)
-    x = f"found among the alerts, {ALERTS} of every {BLOCK:,} account-days"
-    figure, axes = plots.single(title, x, height=4)
+def found_in_sessions(found: pd.Series, abused: int, k: int) -> Figure:
+    """Abused account-days among the k alerts of every model."""
+    title = f"With {k} alerts the detector finds {found['detector']} of {abused} abused account-days"
+    title += f", on plain numbers {found['without_past']}, the heuristics {found['heuristics']}"
+    x = f"found among {k} alerts, {ALERTS} of every {BLOCK:,} account-days"
+    figure, axes = plots.single(title, x, height=4.4)
     plots.bars(axes, found.sort_values(ascending=False).to_dict(), "{:.0f}", MODELS)
     return figure
 
 
 def over_worlds(found: pd.DataFrame) -> Figure:
-    """What every model finds more than the heuristics in the same world; a dot per world, the mean a line."""
-    means = found.mean().sort_values(ascending=False)
-    title = f"On average over {len(found)} worlds " + _told(means)
-    x = "abused account-days found, more than by the heuristics in the same world"
-    figure, axes = plots.single(title, x, height=4)
+    """What every model finds more or less than the detector in the same world; a dot per world, the mean a
+    line."""
+    more = found.drop(columns="detector").sub(found["detector"], axis=0)
+    fewer = (more < 0).sum()
+    title = f"The detector finds more than the heuristics in {fewer['heuristics']} of {len(found)} worlds"
+    title += f", more than on plain numbers in {fewer['without_past']}"
+    x = "abused account-days found, more or less than by the detector in the same world"
+    figure, axes = plots.single(title, x, height=4.4)
+    means = more.mean().sort_values(ascending=False)
+    spread = np.linspace(-0.25, 0.25, len(more))
     for row, name in enumerate(means.index):
-        more, colour = found[name] - found["heuristics"], MODELS[name][1]
-        spread = np.linspace(-0.25, 0.25, len(more))
-        axes.scatter(more, row + spread, s=14, color=colour, alpha=0.7, lw=0)
-        axes.vlines(more.mean(), row - 0.35, row + 0.35, color=colour, lw=3)
-    axes.axvline(0, color=plots.GREY, lw=1, ls=":")
+        axes.scatter(more[name], row + spread, s=14, color=MODELS[name][1], alpha=0.7, lw=0)
+        axes.vlines(means[name], row - 0.35, row + 0.35, color=MODELS[name][1], lw=3)
+    axes.axvline(0, color=plots.GREEN, ls=":")
     plots.rows(axes, [MODELS[name][0] for name in means.index])
     return figure
+
+
+def duels(worlds: pd.DataFrame) -> pd.DataFrame:
+    """Two models, world by world: their means, and in how many worlds the first is ahead, equal or behind."""
+    rows = {}
+    for first, second, measure in DUELS:
+        table = worlds.pivot(index="seed", columns="model", values=measure)[[first, second]]
+        ahead = np.sign(table[first] - table[second])
+        counts = " / ".join(str((ahead == sign).sum()) for sign in (1, 0, -1))
+        names = f"{measure}: {MODELS[first][0]} against {MODELS[second][0]}"
+        rows[names] = *table.mean().round(2), counts
+    return pd.DataFrame.from_dict(rows, "index", columns=["first", "second", "ahead / equal / behind"])
 
 
 @checker
@@ -328,13 +356,16 @@ def check_9a(attempt: Callable) -> str:
         "The second is the share of right answers; the loss counts the wrong ones.": [exact, single],
         "The second counts rows; the Hamming loss counts single answers.": [exact, 1 - exact],
         "These are counts; divide the first by the rows, the second by all the answers.": counts,
-        "The second counts wrong answers a row; divide by the number of categories, too.": [exact, 3 * loss],
+        "The second counts wrong answers per row; divide by the number of categories, too.": [
+            exact,
+            3 * loss,
+        ],
         "The first asks for one right answer of three; all three of a row must be right.": one_of_three,
         "This is the wrong way round: exact match first.": [loss, exact],
     }
     found = as_pair(ask(attempt, real, answers), "exact match, Hamming loss")
     compare(found, [exact, loss], slips)
-    return "right. On rare categories the Hamming loss looks small for anybody who answers nothing."
+    return "right. Where categories are rare, the Hamming loss is small even if the answer is always no."
 
 
 @checker
@@ -354,7 +385,7 @@ def check_9b(attempt: Callable) -> str:
         "Multiply the difference to the neighbour by the share, not the neighbour itself.": not_far,
     }
     compare(found, rows + step, slips)
-    return "right. Between one device and five lie 2.7 devices: SMOTE knows no counts, and no real campaign."
+    return "right. SMOTE invents days with 2.7 devices, because it does not know that devices are counted."
 
 
 @checker
@@ -364,4 +395,4 @@ def check_9c(attempt: Callable, facts: pd.DataFrame, thresholds: dict[str, float
     only_if_new(fires, said, "Your rule says exactly what the heuristic of {} says; look at other columns.")
     known = f"the three heuristics know {said['any'].to_numpy()[fires].mean():.0%} of these."
     flags = f"It flags {fires.mean() * BLOCK:.1f} of {BLOCK:,} account-days; {known}"
-    return f"this is a rule. {flags} What the others are, only the truth says."
+    return f"this is a rule. {flags} Whether the others are abuse, only the truth can say."
