@@ -1,10 +1,10 @@
-"""The loop of notebook 10 as a job: every call is one round.
+"""The loop of notebook 10 as a job. Every call is one round.
 
     python job.py TABLE FOLDER
 
-TABLE grows at its end. FOLDER holds learner.zip, alerts.csv for people, and reviews.csv with their answers.
-After a call that was killed, the next one goes on. Copy this file, and change what stands between the two
-lines.
+TABLE grows at its end. FOLDER is the case queue, which holds learner.zip, alerts.csv for people, and
+reviews.csv with their answers. If a call is killed, the next one goes on. Copy this file, and change what
+stands between the two lines.
 """
 
 import sys
@@ -24,8 +24,8 @@ SCHEMA = Schema(
     key="account",
     time="day",
 )
-TRAIN = 6_000  # the first events of the table, which teach
-PER_THOUSAND = 5  # alerts that the team has time for, of 1,000 events
+TRAIN = 6_000  # the first events of the table are the training set
+PER_THOUSAND = 5  # alerts per 1,000 events that the team has time for
 BATCH = 1_000  # events a round, at most
 
 
@@ -46,7 +46,7 @@ BOOK = (MINE, *rules_for(SCHEMA))
 
 
 def round_of(table: str, folder: Path) -> str:
-    """Learn from the reviews, score what is new, write the alerts; what happened, in one line."""
+    """Learn from the reviews, score what is new, write the alerts, and say in one line what happened."""
     kept, back = folder / "learner.zip", folder / "reviews.csv"
     events, _ = data.seal(data.load_events(table, None, schema=SCHEMA), SCHEMA)
     if kept.exists():
@@ -58,7 +58,9 @@ def round_of(table: str, folder: Path) -> str:
     else:
         train, told = events[:TRAIN], ()
         if len(events) < TRAIN:
-            raise CourseError(f"{table} has {len(events):,} events, fewer than the {TRAIN:,} that teach.")
+            raise CourseError(
+                f"{table} has {len(events):,} events, fewer than the {TRAIN:,} of the training set."
+            )
         learner = Learner.start(Detector.fit(train, rules=BOOK, schema=SCHEMA), train, alerts=PER_THOUSAND)
     new = events[events.index >= learner.now][:BATCH]
     learner.watch(new)

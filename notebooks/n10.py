@@ -22,7 +22,7 @@ from helpers.settings import BLOCK, WINDOW
 from helpers.stream import CLOSED, Learner, drift
 from n02 import flagged, this_is_a_rule
 
-FEW = 10  # frauds below which a test set says nothing
+FEW = 10  # frauds below which a test set shows nothing
 MOVED = 0.25  # population stability index from which one usually speaks of drift
 
 
@@ -34,16 +34,16 @@ def look(events: pd.DataFrame, n_train: int, schema: Schema) -> pd.DataFrame:
         n_train: how many of them train.
 
     Returns:
-        One row a question: `found`, and `so`, what follows from it.
+        One row per question: what was `found`, and `so`, what follows from it.
     """
     rows = {"events": (f"{len(events):,}, of which {n_train:,} train", _enough(n_train))}
     roles = [f"{len(getattr(schema, role))} {role}" for role in ROLES if getattr(schema, role)]
-    rows["columns"] = ", ".join(roles), "all of them are looked at"
+    rows["columns"] = ", ".join(roles), "the detector uses these and no others"
     rows["order"] = "no time is named", "the rows are taken as they come; is that their order?"
     if schema.time:
         span = pd.Series(events[schema.time].to_numpy()).diff(BLOCK).median()
-        rows["order"] = f"{schema.time} never falls", f"{BLOCK:,} events take {span} of it"
-    rows["key"] = "none", f"bursts are counted among {WINDOW:,} events, whoever they are of"
+        rows["order"] = f"{schema.time} never falls", f"{BLOCK:,} events span {span} in {schema.time}"
+    rows["key"] = "none", f"bursts are counted among {WINDOW:,} events of anybody"
     if schema.key:
         each = events.groupby(schema.key, observed=True).size()
         several = (each == 1).mean() < 0.5
@@ -56,24 +56,24 @@ def look(events: pd.DataFrame, n_train: int, schema: Schema) -> pd.DataFrame:
     varying = events[[name for name in schema.numbers if name not in constant]]
     gaps = events[list({*schema.carried} - {schema.key, schema.time})].isna().sum()
     counted = [f"{name} ({many:,})" for name, many in gaps[gaps > 0].sort_values(ascending=False).items()]
-    rows["gaps"] = _listed(counted), "a number gets the training median" if counted else "none"
+    rows["gaps"] = _listed(counted), "a number gets the training median" if counted else "nothing to fill"
     heavy = [name for name in varying if varying[name].value_counts(normalize=True).iloc[0] >= 0.5]
-    measure = "their standard deviation" if heavy else "robust deviations"
-    rows["mostly one value"] = _listed(heavy), f"measured by {measure}"
+    scale = "the standard deviation, as the robust one is 0" if heavy else "the robust standard deviation"
+    rows["mostly one value"] = _listed(heavy), f"scaled by {scale}"
     copies = list(varying.columns[np.triu(varying.corr().abs() > 0.999, 1).any(axis=0)])
     rows["copies"] = _listed(copies), "count once in the distance" if copies else "none counts twice"
     twice = events[schema.carried].duplicated().mean()
-    rows["repeated rows"] = f"{twice:.1%}", "kept: a repeat is behaviour" if twice else "none"
+    rows["repeated rows"] = f"{twice:.1%}", "kept, because a repeat is behaviour" if twice else "none"
     psi = drift(varying[:n_train], varying[n_train:]).get("psi", pd.Series(dtype=float))
     moved = [f"{name} ({one:.1f})" for name, one in psi.sort_values(ascending=False).items() if one > MOVED]
-    still = "the inputs stand still; whether abuse changes is not tested"
+    still = "no input has moved; whether abuse changes is not tested"
     so = "the profile will age; review early" if moved else still
     rows["drift"] = _listed(moved), so
-    rows["truth"] = "no label is named", "no figure of merit; reviews will tell"
+    rows["truth"] = "no label is named", "nothing can be measured; reviews will tell"
     if schema.label in events:
         label = events[schema.label].astype(int)
         early, late = label[:n_train].sum(), label[n_train:].sum()
-        so = "enough to evaluate" if late >= FEW else "too few to evaluate; trust no figure of these"
+        so = "enough to evaluate" if late >= FEW else "too few to evaluate, so trust no number"
         rows["truth"] = f"{early} in the training set, {late} later", so
     return pd.DataFrame.from_dict(rows, "index", columns=["found", "so"]).rename_axis("question")
 
@@ -90,8 +90,8 @@ def _listed(names: list[str]) -> str:
 
 
 def per_thousand(alerts: float, events: pd.DataFrame, schema: Schema, day: float = 1) -> float:
-    """The alert budget, of 1,000 events, that so many alerts a day come to at the pace of these events. `day`
-    is how long a day is where the time is a number, in its unit."""
+    """So many alerts per day as an alert budget of 1,000 events, at the pace of these events. `day` is the
+    length of a day in the unit of the time, where this is a number."""
     time = events[schema.time]
     span = (time.iloc[-1] - time.iloc[0]) / (
         day if pd.api.types.is_numeric_dtype(time) else pd.Timedelta(days=1)
@@ -126,7 +126,7 @@ def training_rows(events: pd.DataFrame, schema: Schema, train: float | str) -> i
 
 
 def put_aside(folder: Path) -> Path | None:
-    """Move a folder out of the way, if there is one, under the next free name; gives this name."""
+    """Rename a folder, if there is one, to the next free name, and return this name."""
     if not folder.exists():
         return None
     numbers = (number for number in count(1) if not folder.with_name(f"{folder.name}-{number}").exists())
@@ -135,7 +135,7 @@ def put_aside(folder: Path) -> Path | None:
 
 def review_queue(learner: Learner, path: Path | str, show: int = 5) -> Any:
     """A widget that shows one alert after the other, with its reason and the `show` latest events of its key,
-    and writes each answer to `path` at once. What `path` answers already does not come again."""
+    and writes each answer to `path` at once. Alerts that `path` answers already are left out."""
     import ipywidgets as widgets
     from IPython.display import display
 
@@ -177,20 +177,20 @@ def review_queue(learner: Learner, path: Path | str, show: int = 5) -> Any:
 
 
 def queue(rare: pd.Series, alerted: pd.Series) -> Figure:
-    """How rare every event of a round is among the training events, and which of them are alerts."""
+    """How rare the risk of every event of a round is among the training events, and which are alerts."""
     rare = rare.clip(lower=1e-6)
     title = f"No alert among {len(rare):,} events"
     if alerted.any():
-        most = f"at most {rare[alerted].max():.2%} of the training events are as rare"
-        title = f"{alerted.sum()} of {len(rare):,} events are alerts: {most}"
+        title = f"{alerted.sum()} of {len(rare):,} events are alerts, each riskier than"
+        title += f" {1 - rare[alerted].max():.2%} of the training events"
     figure, axes = plots.single(
         title,
         plots.CLOCK,
-        "share of the training events\nthat are as rare (log scale)",
+        "training events that are as\nrisky or riskier (log scale)",
         height=3.4,
         yscale="log",
     )
-    parts = ((~alerted, plots.GREY, 6, "left alone"), (alerted, plots.RED, 36, "alert"))
+    parts = ((~alerted, plots.GREY, 6, "no alert"), (alerted, plots.RED, 36, "alert"))
     for mask, colour, size, label in parts:
         axes.scatter(rare.index[mask], rare[mask], s=size, color=colour, label=label, lw=0)
     axes.invert_yaxis()
@@ -211,11 +211,11 @@ def check_10a(attempt: Callable) -> str:
             "The budget is of every thousand events.": hours * BLOCK,
             "This is alerts an hour; multiply by the minutes of each.": alerts / 60,
             "This is the work on every event; only the alerts are looked at.": events * minutes / 60,
-            "These are working days of 8 hours; the question is how many hours.": hours / 8,
+            "These are working days of 8 hours; the question asks for hours.": hours / 8,
         }
         found = as_number(ask(attempt, per, events, minutes))
         compare(found, hours, slips, f"At {per} of 1,000, {events:,} events a day, {minutes} minutes:")
-    return "right. Who cannot pay for these hours has another budget."
+    return "right. If you cannot pay for these hours, lower the budget."
 
 
 @checker

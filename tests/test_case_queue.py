@@ -67,7 +67,7 @@ def test_look_says_what_a_table_can_support(table):
     told = {"events": "4,000, of which 1,500 train", "order": "no time is named", "key": "none"}
     told |= {"truth": f"{frauds[:FIRST].sum()} in the training set, {frauds[FIRST:].sum()} later"}
     assert told.items() <= found.items() and frauds[:FIRST].any()
-    for left, so in ((10, "enough to evaluate"), (9, "too few to evaluate; trust no figure of these")):
+    for left, so in ((10, "enough to evaluate"), (9, "too few to evaluate, so trust no number")):
         assert n10.look(table, table.index[frauds][-left], PAYMENTS).loc["truth", "so"] == so
     for n_train, so in ((999, "too few"), (1_000, "few: "), (4_999, "few: "), (5_000, "enough")):
         assert n10._enough(n_train).startswith(so)
@@ -96,7 +96,7 @@ def test_look_at_a_key_a_time_and_no_label():
     found = n10.look(table, 1_800, schema)
     assert told.items() <= found["found"].to_dict().items()
     assert found.loc["key", "so"] == "too few return to count bursts per key"
-    told = {"key": "bursts and repeats are counted per key", "order": "1,000 events take 1000.0 of it"}
+    told = {"key": "bursts and repeats are counted per key", "order": "1,000 events span 1000.0 in t"}
     found = n10.look(table.assign(who=table["who"] // 2, t=range(3_000)), 1_800, schema)
     assert told.items() <= found["so"].to_dict().items()
 
@@ -311,7 +311,7 @@ def test_a_late_batch_is_refused_and_nothing_of_it_remembered(served, shops, tmp
     served.watch(shops[2_500:])
 
 
-def test_a_review_desk_saves_every_click_and_goes_on_where_it_was(served, tmp_path):
+def test_a_review_queue_saves_every_click_and_goes_on_where_it_was(served, tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text(f"event,review\n{served.pending[-1]},closed\n")
     for clicks in (("fraud", "later", "legitimate"), ("fraud",)):
