@@ -279,7 +279,7 @@ def leakage(f1: pd.DataFrame, guess: float | None = None) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0, 1.15)
     plots.guessed(axes, guess)
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", frameon=True, framealpha=1, edgecolor="white")
     return figure
 
 
