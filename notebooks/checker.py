@@ -119,7 +119,7 @@ def as_column(answer: Any, n: int) -> np.ndarray:
     outside = "Does it work with what it is given, or with a table from outside?"
     gives = {0: "a single number.", 1: f"{column.size:,} values. {outside}"}
     gives = gives.get(column.ndim, f"a table of shape {column.shape}.")
-    off_if(column.shape != (n,), f"It should give one value an event, {n:,} here, but gives {gives}")
+    off_if(column.shape != (n,), f"It should give one value per event, {n:,} here, but gives {gives}")
     bad = int(np.argmin(np.isfinite(column)))
     value = f"The value at position {bad:,} is {column[bad]}"
     off_if(not np.isfinite(column[bad]), f"{value}; every event needs a number.")
