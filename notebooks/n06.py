@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,9 +11,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
 from checker import Off, as_column, as_number, as_pair, ask, checker, compare, off_if, still_right
-from helpers import evaluation, plots, rules
+from helpers import evaluation, plots
 from helpers.settings import ALERTS, BLOCK, BUDGET
-from n02 import TOO_MANY, flagged
 
 VARIANTS = {  # of the sweep, which the table of detectors calls otherwise
     "naive rule": "seed_rules",
@@ -25,90 +23,85 @@ VARIANTS = {  # of the sweep, which the table of detectors calls otherwise
 }
 
 
-def _confusion(axes: plt.Axes, matrix: np.ndarray, colour: str) -> None:
-    plots.counts(axes, matrix, xticklabels=["quiet", "alert"], yticklabels=["legitimate", "fraud"])
-    axes.spines["top"].set(visible=True, color=colour, linewidth=5)
-
-
 def precision_recall(truth: np.ndarray, scores: Mapping[str, np.ndarray], budget: Mapping) -> Figure:
     """Precision against recall; dots mark the alert budget, a cross the naive rule."""
-    strong = ("detector", "supervised")
-    dots = {name: (at["recall"], at["precision"]) for name, at in budget.items() if at}
-    (found, right), (possible, sure) = (dots[name] for name in strong)
+    (found, right), (possible, sure) = (
+        [budget[name][share] for share in ("recall", "precision")] for name in ("detector", "supervised")
+    )
     title = f"At the budget the detector finds {found:.0%} of the frauds and is right in {right:.0%}"
     title += f" of its alerts, the fully supervised reference {possible:.0%} and {sure:.0%}"
     x, y = "recall: share of the frauds found", "precision: share of alerts\nthat are fraud"
-    figure, axes = plots.single(title, x, y, height=5)
-    drawn: list[tuple[float, float]] = []
+    figure, axes = plots.single(title, x, y, height=4.6, xlim=(0, 1), ylim=(0, 1.03))
     for name, score in scores.items():
         label, colour = plots.DETECTORS[name]
-        if name not in dots:
+        if not budget[name]:
             hits = ((score > 0) & (truth == 1)).sum()
-            axes.plot(hits / truth.sum(), hits / (score > 0).sum(), "X", ms=10, color=colour, label=label)
+            at = hits / truth.sum(), hits / (score > 0).sum()
+            axes.plot(*at, "X", ms=10, color=colour, label=label, clip_on=False)
             continue
         precision, recall, _ = precision_recall_curve(truth, score)
-        reached = recall > 0
-        style = {"lw": 2.5} if name in strong else {"lw": 1, "alpha": 0.45}
-        style |= {"color": colour, "label": label, "ls": "--" if name == "supervised" else "-"}
-        axes.step(recall[reached], precision[reached], where="post", **style)
-        axes.plot(*dots[name], "o", color=colour, ms=8 - 3 * drawn.count(dots[name]), mec="white")
-        drawn.append(dots[name])  # the next one at the same place is smaller
+        style = {"where": "post", "lw": 2, "color": colour, "label": label}
+        axes.step(recall[recall > 0], precision[recall > 0], **style)
+        axes.plot(budget[name]["recall"], budget[name]["precision"], "o", color=colour, ms=10, mec="white")
     axes.legend(**plots.BESIDE, fontsize="small")
     return figure
 
 
-def average_precision(detectors: Mapping[str, dict]) -> Figure:
-    """Average precision of every detector with its bootstrap interval."""
-    words, strong = "{:.2f} (interval {:.2f} to {:.2f})", (detectors["detector"], detectors["supervised"])
-    said = [words.format(at["average_precision"], *at["average_precision_ci"]) for at in strong]
-    title = "The detector's average precision is {}, the fully supervised reference's {}".format(*said)
+def average_precision(detectors: Mapping[str, dict], guess: float | None = None) -> Figure:
+    """Average precision of every detector with its confidence interval, the best at the bottom."""
+    ordered = dict(sorted(detectors.items(), key=lambda item: item[1]["average_precision"]))
+    ap, (lo, hi) = (detectors["detector"][key] for key in ("average_precision", "average_precision_ci"))
+    others = [at["average_precision_ci"] for name, at in detectors.items() if name != "detector"]
+    overlap = sum(low <= hi and high >= lo for low, high in others)
+    title = (
+        f"The detector's average precision is {ap:.2f}, and its interval of {lo:.2f} to {hi:.2f} overlaps "
+    )
+    title += f"those of {overlap} of the {len(others)} others"
     what = "average precision (bar: 95% interval, whole campaigns drawn)"
     figure, axes = plots.single(title, what, xlim=(0, 1))
-    for row, (name, values) in enumerate(detectors.items()):
+    for row, (name, values) in enumerate(ordered.items()):
         colour = plots.DETECTORS[name][1]
         axes.hlines(row, *values["average_precision_ci"], color=colour, lw=3, alpha=0.6)
         axes.plot(values["average_precision"], row, "o", color=colour, ms=9)
-    plots.rows(axes, [plots.DETECTORS[name][0] for name in detectors])
+    plots.rows(axes, [plots.DETECTORS[name][0] for name in ordered])
+    plots.guessed(axes, guess)
     return figure
 
 
-def confusion_matrices(matrices: Mapping[str, np.ndarray]) -> Figure:
-    """One small confusion matrix a detector; rows are the truth, columns the alert."""
-    rows = -(-len(matrices) // 4)
-    figure, axes = plt.subplots(rows, 4, figsize=(7.5, 2.4 * rows), squeeze=False)
-    for axis in axes.flat[len(matrices) :]:
-        axis.set_visible(False)
-    for axis, (name, matrix) in zip(axes.flat, matrices.items(), strict=False):
-        label, colour = plots.DETECTORS[name]
-        _confusion(axis, matrix, colour)
-        axis.set_title(fill(label, 15), loc="center", fontsize="small")
-    found = [matrix[1, 1] for name, matrix in matrices.items() if name not in ("supervised", "seed_rules")]
-    known = (
-        f"{min(found)} to {max(found)} frauds are found without labels, {matrices['supervised'][1, 1]} with"
+def frauds_found(found: Mapping[str, int], alerts: int, ceiling: int, guess: float | None = None) -> Figure:
+    """Frauds that every detector finds within the alert budget, and the most that the budget allows."""
+    free = [count for name, count in found.items() if name != "supervised"]
+    title = f"With {alerts} reviews the detectors without labels find {min(free)} to {max(free)} frauds, "
+    title += f"the fully supervised reference {found['supervised']}"
+    figure, axes = plots.single(
+        title, f"frauds found with {alerts} reviews", height=4.2, xlim=(0, 1.1 * ceiling)
     )
-    plots.headed(figure, f"Within the budget {known}")
+    plots.bars(axes, dict(sorted(found.items(), key=lambda item: item[1])), "{:.0f}")
+    axes.axvline(ceiling, color="black", ls="--", label=f"ceiling of the budget: {ceiling}")
+    plots.guessed(axes, guess)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=2)
     return figure
 
 
 def errors_by_truth(errors: Mapping[str, np.ndarray], truth: np.ndarray) -> Figure:
-    """Error histograms by truth, one panel a detector."""
+    """Histograms of a score by truth, one panel per detector, and how many lie beyond the dashed line."""
     size = (7.5, 2 * len(errors) + 0.5)
     figure, axes = plt.subplots(len(errors), 1, figsize=size, sharex=True, squeeze=False)
     for axis, (name, values) in zip(axes[:, 0], errors.items(), strict=True):
-        honest, fraud = values[truth == 0], values[truth == 1]
-        for part, colour, label in ((honest, plots.BLUE, "legitimate"), (fraud, plots.RED, "fraud")):
+        limit = np.quantile(values[truth == 0], 1 - BUDGET)
+        for fraud, colour, label in ((0, plots.BLUE, "legitimate"), (1, plots.RED, "fraud")):
+            part = values[truth == fraud]
+            label = f"{label} ({(part > limit).sum():,} beyond the line)"
             style = {"bins": plots.log_bins(values), "weights": np.full(len(part), 1 / len(part))}
             axis.hist(part, **style, color=colour, alpha=0.6, label=label)
-        limit = np.quantile(honest, 1 - BUDGET)
-        axis.axvline(limit, color="black", ls="--", label=f"{plots.WITHIN} of legitimate events")
-        beyond = (fraud > limit).mean()
-        title = (
-            f"{plots.DETECTORS[name][0]}: {beyond:.0%} of frauds beyond {plots.WITHIN} of legitimate events"
+        axis.axvline(limit, color="black", ls="--")
+        beyond = (
+            f"{(values[truth == 1] > limit).mean():.0%} of frauds beyond {plots.WITHIN} of legitimate events"
         )
-        axis.set_title(title, fontsize="small")
-        axis.set(xscale="log", ylabel="share of events")
+        axis.set_title(f"{plots.DETECTORS[name][0]}: {beyond}", fontsize="small")
+        axis.set(xscale="log", ylabel="share of\neach group")
+        axis.legend(fontsize="small", loc="upper left")
     axes[-1, 0].set_xlabel("score (log scale)")
-    axes[0, 0].legend()
     return figure
 
 
@@ -117,11 +110,13 @@ def campaigns_found(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     import seaborn as sns
 
     found = table[list(names)].astype(int)
-    nobody = (found.drop(columns="supervised").sum(axis=1) == 0).sum()
+    free = found.drop(columns="supervised")
     figure, (sizes, axes) = plt.subplots(2, 1, figsize=(8, 5.6), sharex=True, height_ratios=(1, 4))
-    title = f"{nobody} of {len(table)} campaigns are found by no label-free detector"
-    largest = f"one holds {table['frauds'].max()} of {table['frauds'].sum()} frauds"
-    sizes.set(title=plots.wrapped(f"{title}; {largest}"), ylabel="frauds")
+    title = f"The detector finds {found['detector'].sum()} of {len(table)} campaigns, the distance alone "
+    title += (
+        f"{found['clusters'].sum()}; {(free.sum(axis=1) == 0).sum()} are found by no detector without labels"
+    )
+    sizes.set(title=plots.wrapped(title), ylabel="frauds")
     sizes.margins(y=0.3)
     sizes.bar_label(sizes.bar(np.arange(len(table)) + 0.5, table["frauds"], color="black"), fontsize="small")
     shown = found.T.mul(np.arange(1, len(names) + 1), axis=0)  # 0: missed; otherwise the detector's row
@@ -129,35 +124,48 @@ def campaigns_found(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     style = {"yticklabels": labels, "xticklabels": [f"{first:,}" for first in table["first_event"]]}
     style |= {"cmap": ["#f2f2f2", *colours], "vmin": 0, "vmax": len(names)}
     sns.heatmap(shown, cbar=False, linewidths=1.5, ax=axes, **style)
-    axes.set(xlabel="campaign: its first event (filled: found)", ylabel="")
+    axes.set(xlabel="campaign: its first event (filled: at least one alert)", ylabel="")
     return figure
 
 
-def where_frauds_lie(distance: np.ndarray, truth: np.ndarray, missed: Mapping[str, np.ndarray]) -> Figure:
-    """Distance from the clusters: legitimate events, found frauds, and missed ones by the reason why.
+def where_frauds_lie(
+    distance: np.ndarray, truth: np.ndarray, missed: Mapping[str, np.ndarray], guess: float | None = None
+) -> Figure:
+    """All frauds by what became of them, and the distance from the clusters at which each of them lies.
 
     `missed` is reason -> where a fraud is missed for it, (n,) bool.
     """
     fraud, lost = truth == 1, np.any(list(missed.values()), axis=0)
+    groups = {**missed, "found": fraud & ~lost}
     why = ", ".join(f"{reason}\u00a0{mask.sum()}" for reason, mask in missed.items())
-    title = f"{lost.sum()} of {fraud.sum()} frauds are missed: {why}"
-    figure, axes = plots.single(title, "distance from the clusters (log scale)", height=3.8, xscale="log")
-    groups = {"legitimate": ~fraud, "found": fraud & ~lost, **missed}
-    jitter = np.random.default_rng(0)
-    for row, mask in enumerate(groups.values()):
+    figure, (bar, strip) = plt.subplots(2, 1, figsize=(7.5, 5), height_ratios=(1, 3))
+    bar.set_title(plots.wrapped(f"{lost.sum()} of {fraud.sum()} frauds are missed: {why}"))
+    bar.set(xlabel="frauds", yticks=[], ylim=(-0.4, 0.4))
+    begin, jitter = 0, np.random.default_rng(0)
+    strip.scatter(distance[~fraud], jitter.uniform(-0.3, 0.3, (~fraud).sum()), color=plots.BLUE, s=4, lw=0)
+    colours = (plots.PINK, plots.SKY, plots.ORANGE, plots.GREEN)
+    for row, (mask, colour) in enumerate(zip(groups.values(), colours[-len(groups) :], strict=True), 1):
+        piece = bar.barh(0, mask.sum(), left=begin, color=colour)
+        bar.bar_label(piece, [mask.sum() or ""], label_type="center")
+        begin += mask.sum()
         height = row + jitter.uniform(-0.3, 0.3, mask.sum())
-        colour, size = ((plots.BLUE, 4), (plots.GREEN, 30), (plots.RED, 30))[min(row, 2)]
-        axes.scatter(distance[mask], height, color=colour, s=size, alpha=0.3 if row == 0 else 0.8, lw=0)
-    plots.rows(axes, [f"{name} ({mask.sum():,})" for name, mask in groups.items()])
+        strip.scatter(distance[mask], height, color=colour, s=30, lw=0, alpha=0.8)
+    strip.set(xlabel="distance from the clusters (log scale)", xscale="log")
+    plots.rows(strip, [f"{name} ({mask.sum():,})" for name, mask in {"legitimate": ~fraud, **groups}.items()])
+    plots.guessed(bar, guess)
+    if guess is not None:
+        bar.legend(loc="upper right", bbox_to_anchor=(1, -0.25))
     return figure
 
 
 def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
     """Frauds in order of the share of legitimate events that are more extreme; one line a window."""
     first, second = (f"{np.median(values):.1%}" for values in ranks.values())
-    title = f"The median fraud is outdone by {first} of the legitimate events in the first window"
+    title = f"{first} of the legitimate events lie farther out than the median fraud of the first window"
     x = "share of legitimate events farther from the clusters (log scale)"
-    figure, axes = plots.single(f"{title}, {second} in the second", x, "share of the frauds", height=3.6)
+    figure, axes = plots.single(
+        f"{title}, {second} in the second window", x, "share of the frauds", height=3.6
+    )
     for (label, values), line in zip(ranks.items(), ("-", ":"), strict=True):
         ordered = np.maximum(np.sort(values), 1e-4)
         height = np.arange(1, len(ordered) + 1) / len(ordered)
@@ -169,58 +177,58 @@ def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def ablation(table: pd.DataFrame, reference: str) -> Figure:
-    """Average precision (geometric mean) and frauds found of every variant; bars show the range over the
-    starts, whose labels were in view while the method was chosen."""
-    table = table.assign(ap=np.log(table["average_precision"].clip(lower=1e-4)))
-    ap, found = (table.groupby("variant")[name].agg(["mean", "min", "max"]) for name in ("ap", "found"))
-    ap = np.exp(ap).sort_values("mean")
-    found = found.loc[ap.index]
-    fills = [plots.DETECTORS.get(VARIANTS.get(name, name), ("", "white"))[1] for name in ap.index]
-    edges = ["black" if colour == "white" else colour for colour in fills]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 7), sharey=True)
-    for axis, values, x in ((left, ap, "average precision (log scale)"), (right, found, "frauds found")):
-        axis.hlines(values.index, values["min"], values["max"], color=plots.GREY, lw=2, alpha=0.5)
-        axis.scatter(values["mean"], values.index, c=fills, edgecolors=edges, zorder=3)
-        axis.axvline(values.loc[reference, "mean"], color=plots.GREEN, alpha=0.5)
-        axis.set_xlabel(x)
-    left.set_xscale("log")
-    left.invert_yaxis()
-    free = [values["mean"].drop("supervised") for values in (ap, found)]
-    by_ap, by_found = ((means > means[reference]).sum() for means in free)
-    title = f"{by_ap} of {len(ap) - 2} label-free variants beat the {reference} (line) by average precision, "
-    title += f"{by_found} by frauds found: {table['start'].nunique()}\u00a0starts, all seen while choosing"
+def ablation(sides: Mapping[str, pd.DataFrame], reference: str) -> Figure:
+    """Average precision of every variant on two sets of windows, in the order of the first.
+
+    Dots are geometric means, bars the range over the windows, the line marks the reference.
+    """
+    figure, panels = plt.subplots(1, len(sides), figsize=(8, 7), sharey=True, squeeze=False)
+    ahead, order = [], None
+    for axis, (where, table) in zip(panels[0], sides.items(), strict=True):
+        log = np.log(table["average_precision"].clip(lower=1e-4)).groupby(table["variant"])
+        ap = np.exp(log.agg(["mean", "min", "max"])).sort_values("mean")
+        free = ap["mean"].drop("supervised")
+        ahead.append(
+            f"{(free > free[reference]).sum()} of {len(free) - 1} variants on {where.split(' (')[0]}"
+        )
+        order = ap.index if order is None else order
+        ap = ap.reindex(order)
+        fills = [plots.DETECTORS.get(VARIANTS.get(name, name), ("", "white"))[1] for name in order]
+        edges = ["black" if colour == "white" else colour for colour in fills]
+        axis.hlines(order, ap["min"], ap["max"], color=plots.GREY, lw=2, alpha=0.5)
+        axis.scatter(ap["mean"], order, c=fills, edgecolors=edges, zorder=3)
+        axis.axvline(ap.loc[reference, "mean"], color=plots.GREEN, alpha=0.5)
+        axis.set(xscale="log", xlabel="AP (log scale)")
+        axis.set_title(where, fontsize="small", fontweight="normal")
+    axis.invert_yaxis()
+    title = f"Ahead of the {reference} (line) without labels: {', '.join(ahead)}"
     plots.headed(figure, plots.wrapped(title))
     return figure
 
 
-def budget_choice(curve: pd.DataFrame, cost: pd.Series, alerts: int, name: str, nothing: float) -> Figure:
-    """What one alert budget means: its confusion matrix, its precision and recall, its cost.
+def budget_choice(curve: pd.DataFrame, cost: pd.Series, alerts: int, nothing: float) -> Figure:
+    """Precision and recall of the detector at every alert budget, and what each budget costs.
 
-    The budget is so many `alerts` a block, of the detector `name`; `nothing` is the cost of none, in euro.
+    The dots are at `alerts` per block; `nothing` is the cost of no reviews, in euro.
     """
-    figure, panels = plt.subplot_mosaic("AB;CC", figsize=(7.5, 6.4), width_ratios=(1, 1.4))
-    counts, line, euros = panels.values()
-    label, colour = plots.DETECTORS[name]
-    chosen, dot = curve.loc[alerts], {"marker": "o", "ms": 9, "color": colour, "mec": "black"}
-    matrix = chosen[["legitimate_quiet", "false_alarms", "missed", "found"]].to_numpy(int).reshape(2, 2)
-    _confusion(counts, matrix, colour)
-    title = f"{label}, budget {alerts}:\n{chosen['found']:.0f} frauds in {matrix[:, 1].sum():,} alerts"
-    counts.set_title(title, fontsize="small")
+    figure, (line, euros) = plt.subplots(1, 2, figsize=(7.5, 3.8))
+    colour = plots.DETECTORS["detector"][1]
+    dot = {"marker": "o", "ms": 9, "color": colour, "mec": "black"}
     for share, style in (("recall", "-"), ("precision", ":")):
         line.plot(curve.index, curve[share], color=colour, ls=style, label=share)
-        line.plot(alerts, chosen[share], **dot)
-    line.set(ylim=(0, 1), xlabel="budget")
-    line.legend(fontsize="small")
-    title = f"precision {chosen['precision']:.0%}, recall {chosen['recall']:.0%}"
-    line.set_title(title, fontsize="small", fontweight="normal")
+        line.plot(alerts, curve.loc[alerts, share], **dot)
+    line.set(ylim=(0, 1), xlabel=f"alerts per {BLOCK:,} events")
+    line.legend()
     euros.plot(cost.index, cost, color=colour)
     euros.plot(alerts, cost[alerts], **dot)
-    euros.axhline(nothing, color="black", ls="--", lw=1, label="looking at nothing")
-    euros.set(xlabel=f"budget: alerts in {BLOCK:,} events", ylabel="cost in euro", ylim=0)
-    title = f"{cost[alerts]:,.0f} euro; cheapest is a budget of {cost.idxmin()}, at {cost.min():,.0f}"
-    euros.set_title(title, fontsize="small")
-    euros.legend(fontsize="small", loc="lower right")
+    euros.axhline(nothing, color="black", ls="--", lw=1, label="no reviews")
+    euros.set(xlabel=f"alerts per {BLOCK:,} events", ylabel="cost in euro", ylim=0)
+    euros.legend(loc="lower right")
+    near = cost.index[cost <= 1.05 * cost.min()]
+    title = (
+        f"The lowest cost is flat: budgets between {near.min()} and {near.max()} alerts come within 5% of it"
+    )
+    plots.headed(figure, plots.wrapped(title))
     return figure
 
 
@@ -275,6 +283,20 @@ def coverage(truth: np.ndarray, score: np.ndarray, campaign: np.ndarray, other=N
         lo, hi = evaluation.interval(value(drawn[:, campaign]))
         told.append((lo <= world <= hi, lo > 0 >= world or hi < 0 <= world))
     return tuple(np.mean(told, axis=0))
+
+
+def differences(
+    pairs: Mapping[str, tuple], truth: np.ndarray, scores: Mapping, campaign: np.ndarray, draws: np.ndarray
+) -> pd.DataFrame:
+    """One row for each question about two detectors: how far apart they are, the interval of the difference,
+    the verdict, and how often such a verdict has the wrong sign."""
+    boot = evaluation.bootstrap_ap(truth, scores, draws)
+    observed = {name: average_precision_score(truth, score) for name, score in scores.items()}
+    rows = {question: evaluation.compare(boot, observed, *pair) for question, pair in pairs.items()}
+    for question, (one, other) in pairs.items():
+        wrong = coverage(truth, scores[one], campaign, scores[other])[1]
+        rows[question]["wrong sign"] = f"{wrong:.0%}"
+    return pd.DataFrame.from_dict(rows, orient="index").round(3)
 
 
 def campaign_table(truth: np.ndarray, campaign: np.ndarray, flagged: Mapping, start=0) -> pd.DataFrame:
@@ -376,16 +398,3 @@ def _draws(attempt: Callable, campaign: np.ndarray) -> np.ndarray:
         )
         off_if(np.shape(answer) != campaign.shape, f"{often}gives the shape {np.shape(answer)}.")
     return np.array([as_column(answer, len(campaign)) for answer in answers])
-
-
-@checker
-def check_6d(attempt: Callable, signals: pd.DataFrame, thresholds: Mapping, truth: np.ndarray) -> str:
-    """The learner's own rule, measured on the test set."""
-    fires = flagged(attempt, signals, thresholds, most=4 * TOO_MANY)
-    start, rule_score = int(signals.index[0]), rules.rule_score(signals)
-    found = flags(truth, fires, rule_score, start)
-    book = evaluation.budget_report(truth, rule_score, start)
-    worth = f"a precision of {found['precision']:.0%} and a recall of {found['recall']:.0%}"
-    within = f"{found['within_budget']} frauds, the whole rule book {book['true_positives']}"
-    counted = f"Of {found['flagged']} flagged events {found['frauds']} are frauds: {worth}"
-    return f"measured. {counted}. Within the budget it finds {within}."

@@ -119,6 +119,9 @@ def test_the_sign_is_wrong_in_the_draws_that_miss_the_episode_which_decides_the_
     held, wrong = n06.coverage(truth, finds_many, half, finds_one, times=100)
     assert 0.25 < wrong < 0.5 and held <= 1 - wrong  # one draw in e misses a campaign
     assert n06.coverage(truth, finds_one, half, finds_many, times=100)[1] == wrong
+    scores, draws = {"one": finds_one, "many": finds_many}, ev.campaign_draws(half)
+    told = n06.differences({"Many?": ("many", "one")}, truth, scores, half, draws).loc["Many?"]
+    assert set(told) >= {told["lo"], told["hi"], "cannot tell"} and told["wrong sign"].endswith("%")
 
 
 def test_episodes_link_the_near_the_similar_and_their_chains():

@@ -38,7 +38,7 @@ FOUND = {  # exercise -> its cell and the cell below
     for cell, below in pairwise(cells)
     if (name := re.search(r"^n\d\d\.check_(\w+)\(", cell.source, re.M))
 }
-PRAISE = {"2c": "this is a rule. ", "9c": "this is a rule. ", "10b": "this is a rule. ", "6d": "measured. "}
+PRAISE = {"2c": "this is a rule. ", "9c": "this is a rule. ", "10b": "this is a rule. "}
 each = pytest.mark.parametrize("number", FOUND)
 
 
@@ -396,9 +396,6 @@ TABLE = """
 - drawn(e, lambda n: (g.integers(0, n, n // 2)[:, None] + [0, 1]).ravel() % n) => hang together
 - drawn(e, lambda n: g.integers(0, 4, 4)) => right for 4 campaigns, but not for the
 - g.integers(0, e.max() + 1, e.max() + 1) => how often each is drawn
-6d s, t
-+ [bool(value > 9) for value in s['distance']]
-- s['burst'] >= 0 => ask for something rarer, 200 at most
 7a alerted, now, delay
 + [bool(event + delay <= now) for event in alerted]
 + pd.Series(alerted).add(delay).le(now)
@@ -530,16 +527,6 @@ def test_a_learner_who_changes_the_arguments_does_not_change_the_notebook(number
     before = world["x_train"].copy()
     assert "a table of shape" in ask(lambda x, rebuilt: x.__isub__(rebuilt))
     np.testing.assert_array_equal(world["x_train"], before)
-
-
-@pytest.mark.parametrize("number", ["6d"])
-def test_the_rule_of_02_is_measured_in_06_as_a_plain_count_finds_it(number, world, ask):
-    exec(FOUND["2c"][1].source, world)
-    signals, truth = world["signals"][world["n_train"] :], world["test"]
-    one, other = (world[name](signals, world["thresholds"]) for name in ("solution_2c", "solution_6d"))
-    assert one.equals(other) and one.any()
-    frauds = int(truth[one].sum())
-    assert f"Of {one.sum()} flagged events {frauds} are frauds" in ask(world["solution_2c"])
 
 
 def test_a_question_about_a_run_folds_its_answer(monkeypatch):
