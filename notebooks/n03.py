@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,84 +11,142 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
-from checker import Off, as_column, ask, checker, compare, off_if, only_if_no_slip, still_right
+from checker import Off, as_column, as_number, ask, checker, compare, off_if, only_if_no_slip, still_right
 from helpers import plots
-from helpers.settings import ALERTS, BLOCK, BUDGET, UNUSUAL_SD, WINDOW
+from helpers.settings import BUDGET, CONTAMINATED, RADIUS, UNUSUAL_SD, WINDOW
 
 
-def clusters(z: pd.DataFrame, means: np.ndarray, covariances: np.ndarray, distance: np.ndarray) -> Figure:
-    """Clusters, and one cluster for all, as ellipses of two standard deviations, on the two inputs that
-    separate the clusters most."""
-    pair = np.sort(np.argsort(means.var(axis=0))[-2:])
-    far, out = (values > np.quantile(values, 1 - BUDGET) for values in (distance, np.linalg.norm(z, axis=1)))
-    title = "of the events farthest from all clusters are not among those farthest out"
-    names = (f"{name} (robust standard deviations)" for name in z.columns[pair])
-    figure, axes = plots.single(f"{1 - out[far].mean():.0%} {title}", *names, height=5, width=8)
-    both = z.iloc[:, pair].to_numpy()
-    axes.scatter(*both.T, s=4, color=plots.GREY, alpha=0.25, lw=0)
-    farthest = f"the {ALERTS} of {BLOCK:,} farthest from all"
-    axes.scatter(*both[far].T, s=14, color=plots.RED, alpha=0.8, lw=0, label=farthest)
-    for mean, spread in zip(means[:, pair], covariances[:, pair][:, :, pair], strict=True):
-        _ellipse(axes, mean, spread, color=plots.BLUE)
-    _ellipse(axes, both.mean(axis=0), np.cov(both, rowvar=False), color="black", ls="--")
-    axes.patches[0].set_label("a cluster")
-    axes.patches[-1].set_label("one cluster for all")
-    everyday, rare = np.quantile(both, [0.002, 0.998], axis=0), np.quantile(both[far], [0.05, 0.95], axis=0)
-    low, high = np.minimum(everyday[0], rare[0]), np.maximum(everyday[1], rare[1])
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-    axes.legend(loc="upper left", fontsize="small", frameon=True)
+def odd_combinations(
+    calm: pd.DataFrame, before: pd.Series, after: pd.Series, guess: float | None = None
+) -> Figure:
+    """The two inputs of typical events that go together most, with their covariance as an ellipse and two
+    points equally far out; and the distances of these events as they are, and with random signs."""
+    figure, (cloud, axes) = plt.subplots(1, 2, figsize=(9.5, 4.2))
+    together = calm.corr().fillna(0).to_numpy() - np.eye(calm.shape[1])
+    pair = calm.iloc[:, list(np.unravel_index(np.abs(together).argmax(), together.shape))]
+    covariance, tilt = pair.cov().to_numpy(), np.sign(together.flat[np.abs(together).argmax()])
+    points = np.array([[2, 2 * tilt], [2, -2 * tilt]])
+    ways = points - pair.mean().to_numpy()
+    along, across = np.sqrt((ways @ np.linalg.inv(covariance) * ways).sum(axis=1))
+    title = f"Equally far out on both inputs;\nMahalanobis distance: blue {along:.1f}, red {across:.1f}"
+    _cloud(cloud, pair[::10], title)
+    _ellipse(cloud, pair.mean(), covariance, color="black")
+    cloud.scatter(*points.T, s=120, color=[plots.BLUE, plots.RED], zorder=3)
+    for values, colour, name in ((before, plots.BLUE, "as they are"), (after, plots.RED, "random signs")):
+        axes.hist(values, np.linspace(0, 12, 61), color=colour, alpha=0.6, label=name)
+    medians = f"median {before.median():.1f} to {after.median():.1f}"
+    moved = f"{(after > before).mean():.0%} of {len(calm):,} move away,\n{medians}"
+    axes.set(title=moved, xlabel="distance from the clusters", ylabel="typical events")
+    axes.legend()
+    plots.guessed(axes, guess)
     return figure
 
 
-def _ellipse(axes: plt.Axes, mean: np.ndarray, spread: np.ndarray, **style) -> None:
+def _cloud(axes: plt.Axes, z: pd.DataFrame, title: str) -> None:
+    """Events on two inputs."""
+    axes.scatter(*z.to_numpy().T, s=4, color=plots.GREY, alpha=0.25, lw=0)
+    across, up = (f"{name} (robust z-score)" for name in z)
+    axes.set(title=title, xlabel=across, ylabel=up)
+
+
+def _ellipse(axes: plt.Axes, mean: pd.Series, spread: np.ndarray, **style) -> None:
     """Two standard deviations around a mean, (2,), of a covariance, (2, 2)."""
     (small, large), vectors = np.linalg.eigh(spread)
-    angle = np.degrees(np.arctan2(*vectors[::-1, 1]))
-    axes.add_patch(Ellipse(mean, 4 * large**0.5, 4 * small**0.5, angle=angle, fill=False, lw=2, **style))
+    style |= {"angle": np.degrees(np.arctan2(*vectors[::-1, 1])), "fill": False, "lw": 2}
+    axes.add_patch(Ellipse(mean.to_numpy(), 4 * large**0.5, 4 * small**0.5, **style))
 
 
-def before_and_after_scaling(raw: np.ndarray, scaled: np.ndarray, names: Sequence[str]) -> Figure:
-    """Spread of each input before and after scaling; boxes hold the middle half of the events."""
-    import seaborn as sns
-
-    figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.4))
-    titles = ["before: no input has a box", "after"]
-    boxes = [np.subtract(*np.quantile(values, [0.75, 0.25], axis=0)) for values in (raw, scaled)]
-    if (boxes[0] > 0).any():
-        before, after = (box.max() / box[box > 0].min() for box in boxes)
-        titles = [f"before: the widest box is\n{before:.0f} times the narrowest", f"after: {after:.1f} times"]
-    for axis, values, title in zip(axes, (raw, scaled), titles, strict=True):
-        style = {"orient": "h", "color": plots.SKY, "linecolor": "#494949", "showfliers": False}
-        sns.boxplot(pd.DataFrame(values, columns=names), ax=axis, **style)
-        axis.set(title=title, xlabel="value (outliers not drawn)")
+def clusters(z: pd.DataFrame, cluster: np.ndarray, flagged: pd.Series, distance: np.ndarray) -> Figure:
+    """Clusters as ellipses of two standard deviations, on inputs on which one stands apart and the one that
+    the rules flag most is far out; and on inputs on which an event stands in a gap between clusters."""
+    groups = z.groupby(cluster)
+    large = flagged.index[groups.size() >= BUDGET * len(z)]
+    means, worst = groups.mean().loc[large], flagged[large].idxmax()
+    apart, up = (means.abs() - 2 * groups.std()).stack().idxmax()
+    from_median = np.linalg.norm(z, axis=1)
+    place = np.where(distance > np.quantile(distance, 0.98), from_median, np.inf).argmin()
+    gap, near = z.iloc[place], (z - z.iloc[place]).abs() < 0.5
+    empty = min(combinations(z, 2), key=lambda two: near[[*two]].all(axis=1).sum())
+    planes = [[means.loc[worst].abs().drop(up).idxmax(), up], [*empty]]
+    struck, share = flagged[worst] >= CONTAMINATED, f"{flagged[worst]:.0%}"
+    flag = f"flag {share} of the pink one" if struck else f"flag at most {share} of any"
+    farther = [f"{(values > values[place]).sum():,}" for values in (from_median, distance)]
+    titles = [
+        f"One cluster stands apart;\nthe rules {flag}",
+        f"Event {gap.name}: {farther[0]} events are farther\nfrom the median, {farther[1]} from the clusters",
+    ]
+    figure, panels = plt.subplots(1, 2, figsize=(11, 5))
+    for axes, pair, title in zip(panels, planes, titles, strict=True):
+        _cloud(axes, z[pair], title)
+        for name in large:
+            colour = plots.PINK if struck and name == worst else plots.BLUE
+            _ellipse(axes, means.loc[name, pair], groups.get_group(name)[pair].cov(), color=colour)
+        low, high = np.quantile(z[pair], [0.001, 0.999], axis=0)
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1] + 2))
+    said = [
+        ("apart", 0, means.loc[apart], (0.4, 0.9), plots.BLUE),
+        ("in a gap", 1, gap, (0.05, 0.1), plots.RED),
+    ]
+    said += [("contaminated", 0, means.loc[worst], (0.05, 0.65), plots.PINK)] * int(struck)
+    for words, panel, middle, at, colour in said:
+        style = {"color": colour, "fontweight": "bold", "textcoords": "axes fraction"}
+        arrow = {"arrowstyle": "->", "color": colour, "lw": 2}
+        panels[panel].annotate(words, middle[planes[panel]], at, arrowprops=arrow, **style)
+    panels[1].plot(*gap[planes[1]], "*", color=plots.RED, ms=14)
     return figure
 
 
-def past_only(original: pd.DataFrame, scrambled: pd.DataFrame, change: int, columns: Sequence[str]) -> Figure:
-    """By how much a scrambled future moves each signal: not at all before `change`, and much after it."""
-    size = (7.5, 1.5 * len(columns) + 0.6)
-    figure, axes = plt.subplots(len(columns), 1, figsize=size, sharex=True, squeeze=False)
-    moved = scrambled[list(columns)] - original[list(columns)]
-    earlier = moved[moved.index < change].to_numpy()
-    for axis, column in zip(axes.flat, columns, strict=True):
-        axis.plot(moved[column], color=plots.BLUE, lw=0.8)
+def look_alikes(points: np.ndarray, unusual: np.ndarray, window: int) -> Figure:
+    """A few numbered events on two axes, and the circle around the last one in which its look-alikes lie."""
+    *before, last = points
+    reach = RADIUS * np.linalg.norm(last)
+    inside = unusual[:-1] & (np.linalg.norm(before - last, axis=1) <= reach)
+    recent = np.arange(len(before)) >= len(before) - window
+    colours = np.select([inside & recent, inside], [plots.RED, plots.ORANGE], plots.GREY)
+    counted = f"{(inside & recent).sum()} look-alikes among the last {window} events (red)"
+    title = f"Event {len(before)} has {counted}; {(inside & ~recent).sum()} are too long ago (orange)"
+    figure, axes = plots.single(title, "axis a (robust z-score)", "axis b", height=4.2)
+    axes.scatter(*points.T, s=50, color=[*colours, "black"])
+    for number, point in enumerate(points):
+        axes.annotate(f"{number}", point, (5, 5), textcoords="offset points")
+    axes.add_patch(plt.Circle(last, reach, fill=False, ec="black", lw=2))
+    axes.plot(*np.transpose([(0, 0), last]), ":", color="black")
+    how = f"radius {reach:.1f}: a quarter of {reach / RADIUS:.1f},\nthe distance from the median"
+    axes.annotate(how, last + reach, (0, 12), textcoords="offset points", ha="right")
+    axes.set(aspect="equal", ylim=(-1, 6.5))
+    return figure
+
+
+def one_burst(z: pd.DataFrame, unusual: np.ndarray, last: int) -> Figure:
+    """The events of one burst, axis by axis, before every tenth of the ordinary ones around it."""
+    recent = slice(max(last - WINDOW, 0), last + 1)  # what the count looked at
+    near, odd = z.to_numpy()[recent], unusual[recent]
+    alike = odd & (np.linalg.norm(near - near[-1], axis=1) <= RADIUS * np.linalg.norm(near[-1]))
+    far = f"{np.linalg.norm(near[alike], axis=1).mean():.0f} robust standard deviations from the median"
+    title = f"{alike.sum()} events within {WINDOW:,} look alike, about {far}"
+    figure, axes = plots.single(title, "behaviour axis", "robust z-score")
+    grey = axes.plot(z.columns, near[~odd][::10].T, color=plots.GREY, lw=0.4, alpha=0.4)
+    red = axes.plot(z.columns, near[alike].T, color=plots.RED, lw=1.2, alpha=0.8)
+    band = axes.axhspan(-UNUSUAL_SD, UNUSUAL_SD, color=plots.BLUE, alpha=0.08, lw=0)
+    names = ["the burst", "ordinary events", f"within {UNUSUAL_SD:g}"]
+    axes.legend([red[0], *grey[:1], band], names, **plots.BESIDE)
+    return figure
+
+
+def past_only(
+    original: pd.DataFrame, shuffled: pd.DataFrame, change: int, guess: float | None = None
+) -> Figure:
+    """By how much a shuffled future moves each signal, before `change` and after it."""
+    n = original.shape[1]
+    figure, axes = plt.subplots(n, 1, figsize=(7.5, 1.6 * n + 0.6), sharex=True)
+    for axis, (column, moved) in zip(axes, (shuffled - original).items(), strict=True):
+        earlier = moved[moved.index < change]
+        axis.plot(moved, color=plots.BLUE, lw=0.8)
         axis.axvline(change, color="black", ls="--")
-        axis.set_ylabel(f"{column}\nmoved by")
-    axes[0, 0].set_title(f"Before the line {(earlier != 0).sum()} of {earlier.size:,} values move")
-    axes[-1, 0].set_xlabel("event (after the line the stream is another one)")
-    return figure
-
-
-def one_burst(z: np.ndarray, others: np.ndarray, names: Sequence[str]) -> Figure:
-    """The events of one burst, axis by axis, before a background of ordinary ones."""
-    far = f"{np.linalg.norm(z, axis=1).mean():.0f} units from the middle"
-    title, what = f"{len(z)} events within {WINDOW:,} look alike, {far}", "ordinary events around it"
-    figure, axes = plots.single(title, f"behaviour axis (thick: the burst; grey: {what})", "robust z-score")
-    axes.plot(names, others.T, color=plots.GREY, lw=0.3, alpha=0.3)
-    axes.plot(names, z.T, color=plots.RED, lw=1.2, alpha=0.8)
-    axes.axhspan(-UNUSUAL_SD, UNUSUAL_SD, color=plots.BLUE, alpha=0.08, lw=0)
-    ordinary, beside = f"ordinary:\nwithin {UNUSUAL_SD:g}", ("axes fraction", "data")
-    axes.annotate(ordinary, (1.01, 0), xycoords=beside, color=plots.BLUE, va="center")
+        told = f"{(earlier != 0).sum()} of {len(earlier):,} values before the line move"
+        axis.set(title=f"{column}: {told}", ylabel="moved by")
+    plots.guessed(axes[-1], guess)
+    axes[-1].set_xlabel("event (after the line the stream is another one)")
     return figure
 
 
@@ -174,3 +233,22 @@ def check_3c(attempt: Callable, z: np.ndarray) -> str:
     }
     compare(as_column(answer, len(z)), by(inverse), slips)
     return "right. If ordinary events were one cluster, this would be the signal `distance`."
+
+
+@checker
+def check_3d(attempt: Callable, z: np.ndarray) -> str:
+    """How many clusters, chosen by what can be measured."""
+    generator, sizes, chosen = np.random.default_rng(0), (2, 5, 10), {}
+    for groups in sizes:  # far apart, so that their number is beyond doubt
+        middles = np.repeat(30 * generator.normal(size=(groups, 3)), 100, axis=0)
+        rows, held_out = (middles + generator.normal(size=middles.shape) for _ in range(2))
+        chosen[groups] = as_number(ask(attempt, rows, held_out, sizes))
+        one = f"It should choose one of {sizes}, but gives {chosen[groups]:g}."
+        off_if(chosen[groups] not in sizes, one)
+    rises = "the density of the rows that a mixture was fitted to rises with every cluster"
+    off_if(set(chosen.values()) == {10}, f"It always chooses 10, because {rises}. Measure on others.")
+    turned = "It chooses the worst: of log densities the highest is best, of BIC the lowest."
+    off_if(chosen[2] == 10 and chosen[10] == 2, turned)
+    for groups, size in chosen.items():
+        off_if(size != groups, f"In {groups} clusters that lie far apart it finds {size:g}.")
+    return f"right. For every tenth event of this run it chooses {ask(attempt, z[::10], z[5::10], sizes)}."

@@ -297,6 +297,13 @@ TABLE = """
 - solution_3c(z, z.mean(axis=0), c) => the mean that is given
 - solution_3c(z, m, np.cov(z.T)) => the covariance that is given
 - np.sqrt(np.abs((z - m) @ np.linalg.inv(c) @ (z - m).T)) => diagonal
+3d rows, other, sizes
++ min(sizes, key=lambda size: GaussianMixture(size, random_state=1).fit(rows).bic(rows))
+- max(sizes, key=lambda size: GaussianMixture(size, random_state=0).fit(rows).score(rows)) => always chooses 10
+- min(sizes, key=lambda size: GaussianMixture(size, random_state=0).fit(rows).score(other)) => chooses the worst
+- 5 => In 2 clusters that lie far apart it finds 5
+- sizes.index(solution_3d(rows, other, sizes)) => It should choose one of (2, 5, 10), but gives 0
+- GaussianMixture(5, random_state=0).fit(rows).score(other) => It should choose one of
 4a x, rebuilt
 + pd.DataFrame(x - rebuilt).pow(2).mean(axis=1)
 - ((x - rebuilt) ** 2).mean() => one number for all events
