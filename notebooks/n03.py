@@ -136,7 +136,7 @@ def one_burst(z: pd.DataFrame, unusual: np.ndarray, last: int) -> Figure:
 def past_only(
     original: pd.DataFrame, shuffled: pd.DataFrame, change: int, guess: float | None = None
 ) -> Figure:
-    """By how much a shuffled future moves each signal, before `change` and after it."""
+    """By how much a shuffled future moves each signal, before the line and after it."""
     n = original.shape[1]
     figure, axes = plt.subplots(n, 1, figsize=(7.5, 1.6 * n + 0.6), sharex=True)
     for axis, (column, moved) in zip(axes, (shuffled - original).items(), strict=True):
@@ -146,7 +146,7 @@ def past_only(
         told = f"{(earlier != 0).sum()} of {len(earlier):,} values before the line move"
         axis.set(title=f"{column}: {told}", ylabel="moved by")
     plots.guessed(axes[-1], guess)
-    axes[-1].set_xlabel("event (after the line the stream is another one)")
+    axes[-1].set_xlabel("event (shuffled after the line)")
     return figure
 
 

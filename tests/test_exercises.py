@@ -299,19 +299,22 @@ TABLE = """
 - np.sqrt(np.abs((z - m) @ np.linalg.inv(c) @ (z - m).T)) => diagonal
 3d rows, other, sizes
 + min(sizes, key=lambda size: GaussianMixture(size, random_state=1).fit(rows).bic(rows))
-- max(sizes, key=lambda size: GaussianMixture(size, random_state=0).fit(rows).score(rows)) => always chooses 10
-- min(sizes, key=lambda size: GaussianMixture(size, random_state=0).fit(rows).score(other)) => chooses the worst
+- max(sizes, key=lambda size: GaussianMixture(size, random_state=0).fit(rows).score(rows)) => It always
+- min(sizes, key=lambda size: GaussianMixture(size, random_state=0).fit(rows).score(other)) => the worst
 - 5 => In 2 clusters that lie far apart it finds 5
 - sizes.index(solution_3d(rows, other, sizes)) => It should choose one of (2, 5, 10), but gives 0
 - GaussianMixture(5, random_state=0).fit(rows).score(other) => It should choose one of
 4a x, rebuilt
-+ pd.DataFrame(x - rebuilt).pow(2).mean(axis=1)
++ [(sum(row) - max(row)) / (len(row) - 1) for row in ((x - rebuilt) ** 2).tolist()]
 - ((x - rebuilt) ** 2).mean() => one number for all events
 - ((x - rebuilt) ** 2).mean(axis=0) => axis=1
+- ((x - rebuilt) ** 2).mean(axis=1) => The worst input is still in it
 - ((x - rebuilt) ** 2).sum(axis=1) => adds the inputs up
+- solution_4a(x, rebuilt) * (x.shape[1] - 1) / x.shape[1] => divides by the number of all inputs
+- np.sort((x - rebuilt) ** 2)[:, 1:].mean(axis=1) => rebuilt best
 - (x - rebuilt).mean(axis=1) => cancel out
 - np.abs(x - rebuilt).mean(axis=1) => absolute differences
-- np.sqrt(solution_4a(x, rebuilt)) => the root of the error
+- np.sqrt(solution_4a(x, rebuilt)) => the root of it
 - ((x - rebuilt) ** 2).max(axis=1) => values are off
 - x - rebuilt => a table of shape
 - solution_4a(x, autoencoder.reconstruct(x)) => not for another one
@@ -325,16 +328,19 @@ TABLE = """
 - solution_4b(x, r, COLUMNS) => take them from `names`
 - np.abs(x - r).argmax(axis=1) => an analyst reads names
 - ['Amount'] * len(x) => another input was rebuilt worse
-- 'V3' => one name an event, 15 here, but gives one for all
-- names => one name an event, 15 here, but gives 7
+- 'V3' => one name per event, 15 here, but gives one for all
+- names => one name per event, 15 here, but gives 7
 - [name.lower() for name in solution_4b(x, r, names)] => no input called v
 4c label, bad, flagged
-+ np.int64(solution_4c(label, bad, flagged))
-- 0 if label == 1 and not bad else label => suspicious, well rebuilt and flagged by a rule
-- 1 if bad else 0 => should not become presumed normal
-- label if bad == (label == 1) else -1 => undecided, well rebuilt and flagged by no rule
-- solution_4c(label, bad, flagged) if label else 0 => presumed normal, badly rebuilt
-- 'undecided' => It should give 1, 0 or -1
++ [int(solution_4c(label, bad, flagged)[row]) for row in range(len(label))]
+- np.where((label == 1) & ~bad, 0, label) => suspicious, well rebuilt and flagged by a rule
+- np.where(bad, 1, 0) => should not become presumed normal
+- np.where(bad == (label == 1), label, -1) => undecided, well rebuilt and flagged by no rule
+- np.where(label != 0, solution_4c(label, bad, flagged), 0) => presumed normal, badly rebuilt
+- np.where((label == 1) & ~bad, -1, solution_4c(label, bad, flagged)) => so it clears none
+- solution_4c(solution_4c(label, bad, flagged), bad, flagged) => suspicious, well rebuilt and flagged by no
+- solution_4c(label[:1], bad[:1], flagged[:1]) => one value an event, 12 here
+- 'undecided' => It should give numbers, but gives text
 - bad => It should give 1, 0 or -1
 5a c
 + special.expit(c.sum())

@@ -222,28 +222,30 @@ def test_titles_are_computed():
     values = {"rules": (0.4, [0.1, 0.5]), "detector": (0.5, [0.3, 0.6]), "supervised": (0.9, [0.8, 1])}
     keys = ("average_precision", "average_precision_ci")
     entries = {name: dict(zip(keys, pair, strict=True)) for name, pair in values.items()}
-    mixed = np.tile([[0.0, 0, 0], [0, 2, 8], [0, 2, 8]], (9, 1))  # a count that is mostly zero has no box
     one, other, truth = [3.0, 0, 0, 1], [0, 2.0, 2, 0], np.array([0, 0, 1, 1, 1, 1])
     missed = {"spent": np.arange(6) == 3, "inside": np.arange(6) > 3}
     patterns = n04.badly_rebuilt(np.array([one, one, other, one]), np.array([900, 100, 5, 400]), list("abcd"))
     lie = n06.where_frauds_lie(np.arange(1.0, 7), truth, missed)
-    with np.errstate(all="raise"):
-        boxes, none = (n03.before_and_after_scaling(raw, raw / 2, list("abc")) for raw in (mixed, 0 * mixed))
-    best = n04.suspects_found({"pca": 0.5, "autoencoder": 0.75})
-    tie = n04.suspects_found({"pca": 0.75, "isolation_forest": 0.5, "autoencoder": 0.75})
+    points, curve = np.array([[8.0, 0], [9, 0], [0, 0], [8, 1], [8, 0]]), [[0, 3, 3], [20, 2, 1], [40, 1, 2]]
     reasons = pd.DataFrame({"seed 0": ["V1", "V2", "V1", None], "seed 1": ["V3", "V2", None, "V3"]})
     moves = pd.DataFrame({"rules": [1, 1, -1, 0, -1, 1], "refined": [1, -1, 0, -1, -1, 1]})
     votes = pd.DataFrame({"shuffled": [1, 0.5], "consecutive": [1, 0], "test set": [0.9, 0.7]}, ["a", "b"])
     said = {
-        "Autoencoder, presumed normals finds 75% of what the rules suspect, none finds more": best,
-        "2 of 3 detectors find 75% of what the rules suspect, none finds more": tie,
+        "Event 4 has 2 look-alikes among the last 3 events (red); 1 are too long ago (orange)": (
+            n03.look_alikes(points, points[:, 0] > 3, 3)
+        ),
+        "a: 0 of 2 values before the line move": n03.past_only(
+            *(pd.DataFrame({"a": [1, 1, new], "b": [1, new, new]}) for new in (1, 5)), change=2
+        ),
+        "20 examples: validation lowest 1.000, last 2.000": n04.training_curves({20: curve, 30: curve}),
+        "The network finds 75% of the suspects if trained on presumed normals, 50% on all events": (
+            n04.suspects_found({"autoencoder_all_rows": 0.5, "autoencoder": 0.75})
+        ),
         "The detector's average precision is 0.50, and its interval of 0.30 to 0.60 overlaps "
         "those of 1 of the 2 others": n06.average_precision(entries),
         "3 of the 4 largest errors are of one pattern, within 800 events": patterns,
-        "Lost: 1 of 3 suspects; cleared: 1 events": n04.label_moves(moves),
+        "1 suspects dropped, 1 undecided cleared, 1 normals doubted": n04.label_moves(moves),
         "1 of 2 votes can be copied with an F1 above 0.8": n05.copied_votes(votes),
-        "before: the widest box is 4 times the narrowest": boxes,
-        "before: no input has a box": none,
         "1 of 3 blocks exceed the limit, and 0 of a shuffled stream": (
             n07.drift_by_block(pd.Series([0.4, 1.2, 1.0]), 1.0, 0)
         ),
