@@ -109,6 +109,14 @@ def last_line(text: str) -> str:
     return ([line for line in text.replace("\r", "\n").split("\n") if line.strip()] or [""])[-1]
 
 
+@contextlib.contextmanager
+def refused(sentence: str, error: type[Exception] | tuple = ValueError) -> Iterator[None]:
+    """What is done here ends in one sentence that matches."""
+    with pytest.raises(error, match=sentence) as caught:
+        yield
+    assert_one_sentence(str(caught.value))
+
+
 def assert_one_sentence(message: str) -> None:
     """Said plainly, without a traceback."""
     assert message.rstrip(")").endswith((".", "json", "ipynb")), message
