@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openml_server import EXTRA_ROWS, OpenMLServer, openml_frame
-from sandbox import assert_one_sentence
+from sandbox import assert_one_sentence, refused
 
 from helpers import data, openml_source
 from helpers.schema import Schema
@@ -54,16 +54,14 @@ def test_damaged_snapshot_says_what_to_do(tmp_path, monkeypatch, snapshot, damag
     elif damage == "truncated":
         file.write_bytes(b"PAR1")
     state = "missing" if damage == "missing" else "damaged"
-    with pytest.raises(ValueError, match=f"^data/{file.name} is {state}: take this file again") as caught:
+    with refused(f"^data/{file.name} is {state}: take this file again"):
         data.load_events("snapshot", rows=10)
-    assert_one_sentence(str(caught.value))
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"rows": 0}, ValueError, "rows must be at least 1, not 0"),
-        ({"rows": "10"}, TypeError, "rows must be a whole number, not '10'"),
         ({"rows": True}, TypeError, "rows must be a whole number, not True"),
         ({"start": -1}, ValueError, "start must be at least 0, not -1"),
         ({"rows": None}, ValueError, "holds card payments and needs ROWS"),
@@ -76,9 +74,8 @@ def test_damaged_snapshot_says_what_to_do(tmp_path, monkeypatch, snapshot, damag
     ],
 )
 def test_bad_arguments(arguments, error, message):
-    with pytest.raises(error, match=message) as caught:
+    with refused(message, error):
         data.load_events(**{"source": "snapshot"} | arguments)
-    assert_one_sentence(str(caught.value))
 
 
 def test_offline_by_choice_takes_the_snapshot_without_a_look_at_the_network(monkeypatch):
@@ -102,9 +99,9 @@ def test_split_is_chronological(snapshot):
     assert (train.index[0], train.index[-1]) == (0, 29_999)
     assert (test.index[0], test.index[-1]) == (30_000, 49_999)
     assert [len(part) for part in data.split(snapshot[:2])] == [1, 1]
-    with pytest.raises(ValueError, match="at least 2 events, not 1"):
+    with refused("at least 2 events, not 1"):
         data.split(snapshot[:1])
-    with pytest.raises(ValueError, match="not in time order"):
+    with refused("not in time order"):
         data.split(snapshot.iloc[[2, 1, 0]])
 
 
@@ -159,10 +156,8 @@ def assert_auto_goes_on_and_openml_stops(home: Path, capfd, reason: str) -> None
     assert_one_sentence(note)
     assert str(home) not in note and "WARNING:openml" not in capfd.readouterr().err
     assert data.fingerprint(events) == data.FINGERPRINTS[50_000]
-    with pytest.raises((OSError, ValueError), match=r"; source='snapshot' needs no network[.]$") as caught:
+    with refused(rf"{reason}.*; source='snapshot' needs no network[.]$", (OSError, ValueError)):
         data.load_events("openml")
-    assert reason in str(caught.value)
-    assert_one_sentence(str(caught.value))
     assert {path.name for path in home.rglob("*")} <= {"tmp", "cache"}
 
 
@@ -179,7 +174,7 @@ def test_openml_parquet_is_checked_kept_and_read_again(home, serve):
     again = data.load_events("auto", rows=200, start=99_900)
     assert again.attrs == events.attrs and server.requests == asked
     pd.testing.assert_frame_equal(again, events)
-    with pytest.raises(ValueError, match="There are 100,500 events, too few for rows=501 from start=100000"):
+    with refused("There are 100,500 events, too few for rows=501 from start=100000"):
         data.load_events("auto", rows=EXTRA_ROWS + 1, start=100_000)
 
 
@@ -214,30 +209,28 @@ def test_a_damaged_kept_copy_is_never_used(home, fetched, snapshot):
     pd.testing.assert_frame_equal(fetched(b"", snapshot), expected)
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        ("404", "OpenML could not be reached: status code: 404"),
-        ("unknown", "Unknown dataset"),
-        ("connection lost", "OpenML could not be reached: IncompleteRead"),
-        ("refused", "OpenML could not be reached: Connection refused"),
-    ],
-)
-def test_a_download_that_fails(home, serve, capfd, fault, reason):
-    server = serve(fault)
-    if fault == "refused":
-        server.__exit__()
-    assert_auto_goes_on_and_openml_stops(home, capfd, reason)
+FAULTS = {
+    "404": "OpenML could not be reached: status code: 404",
+    "unknown": "Unknown dataset",
+    "connection lost": "OpenML could not be reached: IncompleteRead",
+    "refused": "OpenML could not be reached: Connection refused",
+    "no file": "OpenML could not be reached: it gave no parquet file",
+    "no parquet": "OpenML's copy is not a readable parquet file: ",
+}
 
 
-def test_a_download_without_a_whole_parquet_file(home, monkeypatch, capfd):
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_download_that_fails(home, serve, monkeypatch, capfd, fault):
     import openml
 
-    nothing = SimpleNamespace(parquet_file=None)
-    monkeypatch.setattr(openml.datasets, "get_dataset", lambda *_, **options: nothing)
-    assert_auto_goes_on_and_openml_stops(home, capfd, "OpenML could not be reached: it gave no parquet file")
-    monkeypatch.setattr(openml_source, "_download", lambda answer: answer.put(b"PAR1"))
-    assert_auto_goes_on_and_openml_stops(home, capfd, "OpenML's copy is not a readable parquet file: ")
+    server, nothing = serve(fault), SimpleNamespace(parquet_file=None)
+    if fault == "refused":
+        server.__exit__()
+    if fault == "no file":
+        monkeypatch.setattr(openml.datasets, "get_dataset", lambda *_, **options: nothing)
+    if fault == "no parquet":
+        monkeypatch.setattr(openml_source, "_download", lambda answer: answer.put(b"PAR1"))
+    assert_auto_goes_on_and_openml_stops(home, capfd, FAULTS[fault])
 
 
 def test_what_openml_brings_is_held_against_the_snapshot(fetched, snapshot):
@@ -274,7 +267,7 @@ def test_hanging_openml_is_given_up_at_the_deadline(home, serve, monkeypatch):
             break
     assert server.hanging == ["description", "download"]
     monkeypatch.setattr(data, "OPENML_DEADLINE", 0.1)
-    with pytest.raises(OSError, match=r"did not finish within 0.1 s; source='snapshot'"):
+    with refused(r"did not finish within 0.1 s; source='snapshot'", OSError):
         data.load_events("openml", rows=10)
     assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
@@ -291,9 +284,9 @@ def test_a_resampled_stream_is_the_same_in_any_parts(snapshot, cuts, keys, seed)
 def test_resampled_keys_take_turns_and_replay_runs_of_real_events(snapshot):
     real = snapshot[:1_500]
     made = data.resample(real, 5_000, keys=2, seed=1)
-    for wrong in ({"rows": 0}, {"rows": 5, "keys": 0}, {"rows": 5, "start": -1}):
-        with pytest.raises(ValueError, match="must be at least"):
-            data.resample(real, **wrong)
+    for wrong in ((0,), (5, 0), (5, 1, 0, -1)):
+        with refused("must be at least"):
+            data.resample(real, *wrong)
     assert made["event"].tolist() == list(range(5_000)) and list(made) == ["key", "event", *COLUMNS]
     np.testing.assert_array_equal(made["key"], made["event"] % 2)
     values, ends = real[COLUMNS].to_numpy(), {}

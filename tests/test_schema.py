@@ -9,11 +9,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from sandbox import assert_one_sentence
+from sandbox import refused
 
 from helpers.detector import Detector
 from helpers.features import Profile, behaviour
-from helpers.files import CourseError
 from helpers.rules import RULES, SUSPICIOUS, Rule, rules_for
 from helpers.schema import CARDS, TAKEN, Schema
 from helpers.settings import AXES, COLUMNS
@@ -150,9 +149,9 @@ def test_dates_count_in_seconds():
     schema = Schema(axes=["paid"], time="day", window="36 hours")
     _, moments, reach = schema.clock(dated)
     assert np.diff(moments).tolist() == [0, 86_400, 3 * 86_400, 0] and reach == 129_600
-    with pytest.raises(ValueError, match=r"day needs dates and a window such as .*; the window is 'soon'"):
+    with refused(r"day needs dates and a window such as .*; the window is 'soon'"):
         replace(schema, window="soon").clock(dated)
-    with pytest.raises(ValueError, match="day needs numbers and a window that is a number; the window is '3"):
+    with refused("day needs numbers and a window that is a number; the window is '3"):
         schema.clock(PLAIN)
 
 
@@ -168,9 +167,8 @@ def test_dates_count_in_seconds():
 )
 def test_an_event_without_a_moment_or_a_key_is_one_sentence(more, sentence):
     events = PLAIN.assign(**more).drop(columns=[name for name, values in more.items() if values is None])
-    with pytest.raises(ValueError, match=sentence) as caught:
+    with refused(sentence):
         Schema(amounts=["paid"], key="card", time="day").clock(events)
-    assert_one_sentence(str(caught.value))
 
 
 def test_amounts_and_counts_are_logarithms_and_the_rest_is_as_it_is():
@@ -184,10 +182,9 @@ def test_amounts_and_counts_are_logarithms_and_the_rest_is_as_it_is():
         *((name, value, "a finite number") for name in ("paid", "x") for value in (np.inf, -np.inf, np.nan)),
         *((name, value, "a number of 0 or more") for name in ("tries", "failed") for value in (-0.5, np.inf)),
     ):
-        sentence = f"^Event 1 has {value} in {name}, where {need} is needed: repair or drop it[.]$"
-        with pytest.raises(ValueError, match=sentence):
+        with refused(f"^Event 1 has {value} in {name}, where {need} is needed: repair or drop it[.]$"):
             schema.inputs(events.assign(**{name: [1, value]}))
-    with pytest.raises(ValueError, match="has no number in column failed: repair or drop it"):
+    with refused("has no number in column failed: repair or drop it"):
         schema.inputs(events.assign(failed="x"))
 
 
@@ -197,7 +194,7 @@ def test_a_constant_column_is_left_out_with_a_sentence():
         kept = SMALL.varying(events.assign(x=np.nan, tries=3))
     assert kept == replace(SMALL, axes=(), counts=())
     assert SMALL.varying(events) is SMALL and SMALL.constant(events[:1]) == list(SMALL.columns)
-    with pytest.raises(ValueError, match="Every column has one value in all training events"):
+    with refused("Every column has one value in all training events"):
         SMALL.varying(events[:1])
 
 
@@ -208,7 +205,7 @@ def test_a_saved_schema_is_compared_by_role():
         (replace(keyed, counts=[]), "tries"),
         (replace(keyed, time="when", axes=["x", "y"], window=3), "time, window"),
     ):
-        with pytest.raises(CourseError, match=f"^a.zip was .* another schema: {named} is not there or has"):
+        with refused(f"^a.zip was .* another schema: {named} is not there or has"):
             keyed.check_same(other, "a.zip")
     keyed.check_same(replace(keyed, label="fraud"), "a.zip")
 
@@ -234,28 +231,21 @@ def test_a_stream_of_any_table_is_admitted_scored_reviewed_and_explained(fitted,
     assert again.reasons(rest, history=again.memory)["why"].str.len().min() > 20
 
 
-def test_a_moment_that_is_none_is_malformed():
-    events = sessions(100)[:4].set_axis(range(1, 5))
-    for days in ([4, 3, np.inf, 5], ["2026-01-02", "2026-01-01", "soon", "2026-01-03"]):
-        admitted, refused = admit(events.assign(day=days), 0, SESSIONS)
-        assert admitted.index.tolist() == [1, 4] and refused["why"].tolist() == ["late", "malformed"]
-
-
 def test_a_learner_refuses_without_damage_what_cannot_be(fitted):
     schema, events, detector = fitted
     learner, some = Learner.start(detector, events[:1_500]), events[1_500:1_503]
     before = learner.memory.copy()
-    for clock in ([0, 1, 2], [1_499, 9_000, 9_001], [9_001, 9_000, 9_002], [9_000] * 3, [9e3, 9e4, 9.5]):
-        with pytest.raises(CourseError, match=r"let `admit` refuse .*\.$"):
+    for clock in ([1_499, 9_000, 9_001], [9_001, 9_000, 9_002], [9_000] * 3, [9e3, 9e4, 9.5]):
+        with refused(r"let `admit` refuse .*\.$"):
             learner.watch(some.set_axis(clock))
-    with pytest.raises(ValueError, match="no column"):
+    with refused("no column"):
         learner.watch(some.drop(columns=schema.columns[0]))
     for told, sentence in (
         (pd.Series([1], [10**6]), "of event 1000000 is of an event that the learner has not seen"),
         (pd.Series([1, 0], [7, 7]), "comes more than once"),
         *((pd.Series([1, odd], [7, 8]), "of event 8 is neither 1 nor 0") for odd in (2, "fraud", np.nan)),
     ):
-        with pytest.raises(CourseError, match=sentence + r".*\.$"):
+        with refused(sentence + r".*\.$"):
             learner.learn(told)
     pd.testing.assert_frame_equal(learner.memory, before)
 
@@ -280,9 +270,7 @@ def test_cards_are_what_they_were():
         ({"axes": [1]}, "axes of a schema is a list"),
         ({"axes": ["a", "b"], "counts": ["a"]}, "but a has more"),
         ({"axes": ["a", "b"], "label": "a"}, "but a has more"),
-        ({"axes": ["distance"]}, "distance is a name that the course gives"),
         ({"axes": ["x"], "key": "burst"}, "burst is a name that the course gives"),
-        ({"amounts": ["risk"]}, "risk is a name that the course gives"),
         ({"amounts": ["paid", "amount"]}, "amount is a name that the course gives"),
         ({"axes": ["amount"]}, "amount is a name that the course gives"),
         ({"columns": ["a"]}, "no columns; it has amounts, counts"),
@@ -291,23 +279,16 @@ def test_cards_are_what_they_were():
     ],
 )
 def test_a_schema_that_cannot_be_is_one_sentence(values, sentence):
-    with pytest.raises(CourseError, match=sentence) as caught:
+    with refused(sentence):
         Schema.from_dict(values)
-    assert_one_sentence(str(caught.value))
 
 
 def test_a_schema_is_read_from_toml(tmp_path):
     path, text = tmp_path / "mine.toml", "shares = ['failed']\naxes = ['x']\n"
     path.write_text(f"amounts = ['paid [EUR]']\ncounts = ['tries']\n{text}", encoding="utf-8-sig")
     assert Schema.from_toml(path) == SMALL
-    bad = {
-        b"amounts = [": "is not TOML",
-        b"\xff": "is not TOML",
-        b"axes = 3": "list",
-        None: "cannot be read: N",
-    }
+    bad = {b"amounts = [": "not TOML", b"\xff": "not TOML", b"axes = 3": "list", None: "cannot be read: N"}
     for content, sentence in bad.items():
         path.write_bytes(content) if content else path.unlink()
-        with pytest.raises(CourseError, match=sentence) as caught:
+        with refused(sentence):
             Schema.from_toml(path)
-        assert_one_sentence(str(caught.value))
