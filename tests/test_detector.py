@@ -1,7 +1,5 @@
 """helpers/detector.py: the whole method, in any batches, kept in one file and read again."""
 
-import os
-import signal
 import warnings
 from dataclasses import replace
 from itertools import pairwise
@@ -12,12 +10,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sandbox import assert_one_sentence
+from sandbox import refused, small_files_only
 from scipy.stats import combine_pvalues
 
 from helpers.detector import Detector, calibrate, combine, tail
 from helpers.features import Profile, behaviour
-from helpers.files import CourseError, to_bytes
+from helpers.files import to_bytes
 from helpers.rules import RULES, SUSPICIOUS, Rule
 from helpers.schema import Schema
 from helpers.settings import COLUMNS
@@ -144,14 +142,9 @@ def test_reasons_say_what_each_part_says(detector, events, scores, reasons):
         first, second = row.abs().sort_values(ascending=False, kind="stable").index[:2]
         assert 0 <= why.index(f"{first} is ") < why.index(f"{second} is ")
     (said,) = detector.reasons(events[:1].assign(Amount=25_000.0, V3=-40.25)).to_dict("records")
-    assert (
-        "high_amount" in said["rules"]
-        and "Far more than customers usually spend. V3 is -40.2; " in said["why"]
-    )
-    assert (
-        f"usually it is about {half:.3g}, and 99.9 % of the training events have at least {low:.3g}."
-        in said["why"]
-    )
+    usual = f"usually it is about {half:.3g}, and 99.9 % of the training events have at least {low:.3g}."
+    assert "high_amount" in said["rules"]
+    assert f"Far more than customers usually spend. V3 is -40.2; {usual}" in said["why"]
 
 
 def test_one_seed_one_detector_and_the_truth_is_not_looked_at(detector, train, events, saved, tmp_path):
@@ -175,9 +168,8 @@ def test_events_that_teach_nothing_end_in_one_sentence(train):
         (train.assign(V1=train["V1"].where(train.index != 12_077)), "Event 12077 has nan in V1"),
         (pd.DataFrame(calm, columns=COLUMNS), "The rules suspect nobody here, so what is badly rebuilt is"),
     ):
-        with pytest.raises((ValueError, UserWarning), match=sentence) as caught:
+        with refused(sentence, (ValueError, UserWarning)):
             Detector.fit(events)
-        assert_one_sentence(str(caught.value))
     with warnings.catch_warnings(action="ignore"):
         quiet = Detector.fit(pd.DataFrame(calm, columns=COLUMNS))
     odd = quiet.seen(events)[:, -2] > quiet.error_threshold
@@ -202,12 +194,8 @@ def test_a_book_of_ones_own_is_used_wherever_rules_are_and_kept_by_name(detector
     Learner.start(own, train).save(tmp_path / "learner.zip")
     assert Learner.load(tmp_path / "learner.zip", BOOK).detector.rules == BOOK
     for load in (lambda: Detector.load(tmp_path / "own.zip"), lambda: Learner.load(tmp_path / "learner.zip")):
-        with pytest.raises(CourseError, match=r"^The rule 'everybody' .* is not among the rules") as caught:
+        with refused(r"^The rule 'everybody' .* is not among the rules"):
             load()
-        assert_one_sentence(str(caught.value))
-
-
-def test_a_book_of_ones_own_decides_what_is_learned(detector, train):
     book = [rule for rule in RULES if rule.name not in ("burst", "high_amount")]
     own = Detector.fit(train, rules=book)
     assert own.rules == tuple(book) and own.thresholds["rule_score"] < detector.thresholds["rule_score"]
@@ -219,34 +207,20 @@ def test_a_saved_detector_says_the_same_and_is_written_the_same(saved, detector,
     for name in ("thresholds", "error_threshold", "rules", "schema"):
         assert getattr(again, name) == getattr(detector, name)
     again.save(tmp_path / "again.zip")
+    with small_files_only(100), refused("^Cannot write into "):
+        detector.save(tmp_path / "again.zip")  # the old file stays
     assert (tmp_path / "again.zip").read_bytes() == saved.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["again.zip"]
-    with pytest.raises(CourseError, match=r"was fitted on another schema: V2, V3, V4, V5, V6 is not there"):
-        Detector.load(saved, schema=Schema(amounts=["Amount"], axes=["V1"]))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9 needs a POSIX system")
-def test_killed_while_saving_the_old_file_is_there(saved, detector, tmp_path):
-    path = tmp_path / "detector.zip"
-    path.write_bytes(b"old")
-    child = os.fork()
-    if child == 0:
-        os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-        detector.save(path)
-        os._exit(0)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL and path.read_bytes() == b"old"
-    detector.save(path)
-    assert path.read_bytes() == saved.read_bytes() and list(tmp_path.iterdir()) == [path]
-
-
-def test_what_is_no_detector_of_this_version_says_what_to_do(saved, tmp_path):
+def test_what_is_no_detector_of_this_version_or_schema_says_what_to_do(saved, tmp_path):
     changed, path = bytearray(saved.read_bytes()), tmp_path / "foreign.zip"
     changed[len(changed) // 2] ^= 1
-    older = to_bytes("domain-driven detector, version 2", {})
-    for content in (older, b"not a detector", b"", saved.read_bytes()[:-100], bytes(changed)):
+    for content in (to_bytes("domain-driven detector, version 2", {}), bytes(changed)):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"^foreign.zip is not a detector that this .*fit one") as caught:
+        with refused(r"^foreign.zip is not a detector that this .*fit one"):
             Detector.load(path)
-        assert_one_sentence(str(caught.value))
+    with refused(r"was fitted on another schema: V2, V3, V4, V5, V6 is not there"):
+        Detector.load(saved, schema=Schema(amounts=["Amount"], axes=["V1"]))
     with pytest.raises(FileNotFoundError):
         Detector.load(tmp_path / "missing.zip")

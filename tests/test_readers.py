@@ -204,10 +204,7 @@ TWICE = rows("1,7", mark=";", point=",").replace("Amount", "amount;Amount").repl
         (b"\x89PNG\r\n\x1a\n\xff\xfe\x00" * 50, "has no column"),
         (b"PAR1", "is not a readable .csv file: "),
         (gzip.compress(b"x,y", mtime=0)[:-9], "is not a readable .csv file: "),
-        *(
-            (text, "has no column Amount, V1, V2, V3, V4, V5, V6(?=; repair)")
-            for text in (b"", b"sep=;", b"\n")
-        ),
+        *((text, "has no column Amount, .*V6(?=; repair)") for text in (b"", b"sep=;", b"\n")),
         *((rows("1", header=",".join(map(change, NAMES))), [1]) for change in (str.lower, str.upper)),
         *((rows("1", header=",".join(map(pad.format, NAMES))), [1]) for pad in (" {} ", "'{}'")),
         (rows("1").replace("V3", "V7").replace("V5", "V8"), "has no column V3, V5 .Amount, V1, V2, V3, V4, "),
