@@ -22,9 +22,6 @@ HIDDEN = ("PIP_", "MAKE", "MFLAGS", "PYTHON", "CONSTR")
 BARE = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
 
 
-# --- CI ------------------------------------------------------------------------------------------
-
-
 def test_ci_begins_with_the_readmes_two_commands_on_a_bare_clone():
     script = re.sub(r"^ *#.*", "", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), flags=re.M)
     before, *timed = re.split(r"^ *time ", script, flags=re.M)
@@ -45,12 +42,7 @@ def test_no_process_is_waited_for_without_an_end():
             name, timed = ast.unparse(call.func), {"timeout", None} & {word.arg for word in call.keywords}
             waits = name.endswith((".wait", ".communicate")) and not call.args
             endless += [f"{path}:{call.lineno}"] if (runs.match(name) or waits) and not timed else []
-    assert (
-        len(endless) == 1 and "course/__main__.py" in endless[0]
-    )  # JupyterLab, pytest: their reader ends them
-
-
-# --- .venv ---------------------------------------------------------------------------------------
+    assert len(endless) == 1 and "course/__main__.py" in endless[0]  # JupyterLab, pytest: who reads, ends
 
 
 @pytest.fixture
@@ -114,6 +106,8 @@ def test_make_makes_an_environment_and_is_done_until_a_file_changes(clone, tmp_p
 
 
 def test_what_pip_did_not_install_does_not_count(clone, tmp_path):
+    lacking = said(sys.executable, "-c", LACKING, "numpy", "no-such-package", "scikit-learn")
+    assert lacking == (0, "no-such-package")
     failing = python_that(tmp_path / "failing", "3.12", installs="exit 1")
     lacks = "for name in $@; do case $name in toy*) echo $name;; esac; done"
     lacking = python_that(tmp_path / "lacking", "3.13", lacks=lacks)
@@ -123,11 +117,6 @@ def test_what_pip_did_not_install_does_not_count(clone, tmp_path):
     ):
         for _ in range(2):
             assert sentence(setup(clone, PYTHON=python)).startswith(why)
-
-
-def test_what_an_environment_lacks_is_looked_up_by_name():
-    code, lacking = said(sys.executable, "-c", LACKING, "numpy", "no-such-package", "scikit-learn")
-    assert (code, lacking) == (0, "no-such-package")
 
 
 def test_what_make_did_not_make_is_refused_and_never_touched(clone, tmp_path):
@@ -175,24 +164,15 @@ def test_a_folder_that_cannot_be_written_is_one_sentence_and_leaves_nothing_half
     assert sentence(setup(clone, PYTHON=python)).startswith("Nothing counts as installed (")
 
 
-def test_any_python_3_can_read_what_says_which_one_is_needed():
+def test_a_python_without_the_packages_is_one_sentence_and_any_python_3_can_read_it(tmp_path):
     for name in ("setup.py", "__init__.py"):
         ast.parse((ROOT / "course" / name).read_text(encoding="utf-8"), feature_version=(3, 6))
-
-
-# --- a wrong Python ------------------------------------------------------------------------------
-
-
-def test_a_python_without_the_packages_is_one_sentence(tmp_path):
     venv.create(tmp_path / "bare", with_pip=False)
     command = [tmp_path / "bare" / "bin" / "python", "-m", "course", "results"]
     done = subprocess.run(command, cwd=ROOT, env=BARE, capture_output=True, text=True, timeout=60)
     line = last_line(done.stderr)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "lacks click" in line and "run `make NAME`, or `python3 course/setup.py` once" in line
-
-
-# --- helpers for own work ------------------------------------------------------------------------
 
 
 def test_helpers_can_be_installed_and_the_machinery_is_not(tmp_path):

@@ -116,11 +116,8 @@ def test_the_unseen_run_measures_any_source_and_its_tables_add_up(monkeypatch, t
     pd.testing.assert_frame_equal(read, table.reset_index(drop=True), check_dtype=False, atol=1e-5)
     assert set(read["version"]) == {"9.9.1"} and set(read["start"]) == set(starts)
     said = sweep.unseen_block(read)
-    rows = {
-        cells[0].strip(): [cell.strip() for cell in cells[1:]]
-        for line in said.splitlines()
-        if (cells := line.strip("|").split("|"))[1:]
-    }
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in said.splitlines()]
+    rows = {name: others for name, *others in cells}
     assert {*chosen, "learns from its reviews"} <= rows.keys() and "of version 9.9.1, 2 starts" in said
     alone = read[read["detector"] == "classifier alone"]
     assert rows["classifier alone"][0] == f"{np.exp(np.log(alone['average_precision']).mean()):.3f}"
@@ -141,8 +138,8 @@ def test_the_learner_and_its_references_are_measured(monkeypatch):
     assert list(table.index) == [*sweep.TELLING, "detector", "seed_rules", "full_feedback"]
     assert table["possible"].nunique() == 1 and (table["found"] <= table["possible"]).all()
     assert table["average_precision"].between(0, 1).all()
-    late = [(None, 0.0), (10_000, 0.0), (20_000, 0.0), (30_000, 0.0), (1_000, 0.0)]
-    assert [(way["reported"], way["wrong"]) for way in replays] == [*late, (None, 0.1), (10_000, 0.1)]
+    ways = zip([None, 10_000, 20_000, 30_000, 1_000, None, 10_000], [0.0] * 5 + [0.1] * 2, strict=True)
+    assert [(way["reported"], way["wrong"]) for way in replays] == list(ways)
     half = {
         "reviews": (None, (0.5, 0.5)),
         "wrong on legitimate events alone": (None, (0.5, 0.0)),
