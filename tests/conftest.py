@@ -4,12 +4,9 @@ What needs Spark is skipped where Spark cannot run, with that reason; where COUR
 in .ci/run, it fails instead.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 
-import pandas as pd
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -43,30 +40,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 @pytest.fixture(scope="session")
 def needs_spark() -> None:
-    """Skip where Spark cannot run, or fail where it must."""
     if problem := spark.lacking():
         (pytest.fail if os.environ.get("COURSE_SPARK") == "required" else pytest.skip)(problem)
 
 
-@pytest.fixture(scope="session")
-def window() -> pd.DataFrame:
-    """The snapshot's first window, (50,000, 7); nobody may change it."""
-    return data.seal(data.load_events("snapshot"))[0]
-
-
-@pytest.fixture(scope="session")
-def small(window) -> pd.DataFrame:
-    """A small window, (8,000, 7)."""
-    return window[:SMALL_ROWS]
-
-
-@pytest.fixture(scope="session")
-def small_train(small) -> pd.DataFrame:
-    """The training set of the small window, (4,800, 7)."""
-    return data.split(small)[0]
-
-
-@pytest.fixture(scope="session")
-def detector(small_train) -> Detector:
-    """Fitted on the small window's training set with the default seed."""
-    return Detector.fit(small_train)
+once = pytest.fixture(scope="session")
+window = once(lambda: data.seal(data.load_events("snapshot"))[0])  # of 50,000; nobody may change it
+small = once(lambda window: window[:SMALL_ROWS])
+small_train = once(lambda small: data.split(small)[0])  # of 4,800
+detector = once(lambda small_train: Detector.fit(small_train))

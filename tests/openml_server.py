@@ -64,7 +64,6 @@ class OpenMLServer(ThreadingHTTPServer):
         self.server_close()
 
     def hang(self, where: str) -> None:
-        """Leave the request without an answer until the server ends."""
         self.hanging.append(where)
         self.stopped.wait(60)
 

@@ -1,7 +1,5 @@
 """What a test needs to make a machine worse: no network, a full disk, a read-only folder, kill -9."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import os
@@ -92,14 +90,12 @@ def git_finds(repository: str, folder: Path) -> dict[str, str]:
 
 
 def commit_all(folder: Path, tag: str) -> None:
-    """Make a repository of a folder, with one commit and its tag."""
     author = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]
     for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "All"], ["tag", tag]):
         subprocess.run(["git", *command], cwd=folder, check=True, timeout=600)
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below the folder by its relative name."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 

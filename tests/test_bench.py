@@ -1,7 +1,5 @@
 """course/jobs.py, and course/bench.py with toy peers: no package of requirements-bench.txt is needed."""
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os
@@ -78,9 +76,6 @@ def toys(tmp_path_factory):
         yield bench_toys
 
 
-# --- a process of its own --------------------------------------------------------------------------
-
-
 def test_a_measurement_runs_in_a_process_of_its_own_with_its_own_memory(tmp_path):
     ballast = np.ones(2**27 // 8)  # 128 MB
     assert jobs.run(os.getpid, (), tmp_path / "log") != os.getpid()
@@ -123,9 +118,6 @@ def test_a_measurement_ends_with_the_command(toys, tmp_path, how):
         parent.send_signal(how)
         parent.wait(20)
     assert psutil.wait_procs([child], timeout=20)[1] == []
-
-
-# --- the bench -------------------------------------------------------------------------------------
 
 
 def squares(train, test):

@@ -35,9 +35,8 @@ def shops() -> pd.DataFrame:
     return table.assign(who=who, ms=ms)
 
 
-@pytest.fixture(scope="module")
-def fitted(shops) -> Detector:
-    return Detector.fit(shops[:TRAIN], schema=SHOPS)
+once = pytest.fixture(scope="module")
+fitted = once(lambda shops: Detector.fit(shops[:TRAIN], schema=SHOPS))
 
 
 def begun(fitted: Detector, shops: pd.DataFrame, alerts: float, end: int) -> Learner:
@@ -48,9 +47,7 @@ def begun(fitted: Detector, shops: pd.DataFrame, alerts: float, end: int) -> Lea
     return learner
 
 
-@pytest.fixture
-def served(fitted, shops) -> Learner:
-    return begun(fitted, shops, 10, 2_500)
+served = pytest.fixture(lambda fitted, shops: begun(fitted, shops, 10, 2_500))
 
 
 def test_look_says_what_a_table_holds_and_what_it_can_support():
@@ -81,9 +78,7 @@ def test_look_says_what_a_table_holds_and_what_it_can_support():
     assert found["order"] == "1,000 events take 1000.0 of it"
 
 
-def test_alerts_are_the_riskiest_with_reasons_and_columns_as_they_are_and_no_formula(
-    served, fitted, shops, tmp_path
-):
+def test_alerts_are_the_riskiest_with_their_columns_and_no_formula(served, fitted, shops, tmp_path):
     written = case_queue.write_alerts(served, path := tmp_path / "alerts.csv")
     raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col="event")
     raw.index = raw.index.astype(int)
@@ -143,9 +138,7 @@ def test_a_broken_file_of_reviews_is_one_sentence(served, tmp_path):
             case_queue.reviewed(served, path)
 
 
-def test_reviews_of_any_event_count_and_open_alerts_wait_until_they_are_closed(
-    served, shops, tmp_path, capsys
-):
+def test_reviews_of_any_event_count_and_open_alerts_wait(served, shops, tmp_path, capsys):
     path, (first, second, *_) = tmp_path / "reviews.csv", served.pending
     quiet = int(served.memory.index[served.memory["alert"] == 0][-1])
     served.learn(pd.Series(dtype=int))
@@ -239,10 +232,7 @@ def lived(monkeypatch, folder: Path, **parameters: object) -> dict:
     return namespace
 
 
-@pytest.fixture(scope="module")
-def raw() -> pd.DataFrame:
-    """The end of the other example, where most frauds are."""
-    return pd.read_csv(ROOT / "data/example_payments.csv")[-4_000:]
+raw = once(lambda: pd.read_csv(ROOT / "data/example_payments.csv")[-4_000:])
 
 
 NOTHING = {role: [] for role in ("AMOUNTS", "COUNTS", "SHARES", "AXES")}

@@ -11,20 +11,10 @@ from helpers.settings import COLUMNS
 ROWS = 1_000
 
 
-@pytest.fixture(scope="module")
-def seen() -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(ROWS, len(CLASSIFIER_INPUTS)))
-
-
-@pytest.fixture(scope="module")
-def labels(seen) -> np.ndarray:
-    """Suspicious where two inputs are large."""
-    return (seen[:, 1] + seen[:, 7] > 2).astype(np.int8)
-
-
-@pytest.fixture(scope="module")
-def classifier(seen, labels) -> Classifier:
-    return Classifier(trees=40).fit(seen, labels)
+once = pytest.fixture(scope="module")
+seen = once(lambda: np.random.default_rng(0).normal(size=(ROWS, len(CLASSIFIER_INPUTS))))
+labels = once(lambda seen: (seen[:, 1] + seen[:, 7] > 2).astype(np.int8))
+classifier = once(lambda seen, labels: Classifier(trees=40).fit(seen, labels))
 
 
 def same(one: Classifier, other: Classifier) -> bool:
@@ -59,11 +49,12 @@ def test_settings_change_what_is_learned_and_threads_do_not(classifier, seen, la
     assert same(replace(classifier, threads=2).fit(seen, labels), classifier)
 
 
-def test_risk_has_the_same_bits_for_any_cut(classifier, seen):
-    parts = np.split(seen, [0, *range(1, 60), *range(67, 600, 7)])
-    np.testing.assert_array_equal(
-        np.concatenate([classifier.probability(part) for part in parts]), classifier.probability(seen)
-    )
+def test_risk_has_the_same_bits_for_any_cut_and_after_it_was_kept(classifier, seen):
+    again, parts = Classifier.made(**classifier.kept()), np.split(seen, [*range(60), *range(67, 600, 7)])
+    cut = np.concatenate([again.probability(part) for part in parts])
+    np.testing.assert_array_equal(cut, classifier.probability(seen))
+    assert again.names == CLASSIFIER_INPUTS and same(again, classifier)
+    assert again.reasons(seen[:5]).equals(classifier.reasons(seen[:5]))
 
 
 def test_out_of_fold_answers_come_from_classifiers_that_did_not_see_the_fold(classifier, seen, labels):
@@ -80,14 +71,11 @@ def test_out_of_fold_answers_come_from_classifiers_that_did_not_see_the_fold(cla
     assert (answers[:200] != whole.probability(seen[:200])).any()
 
 
-def test_reasons_add_up_to_the_log_odds(classifier, seen):
+def test_reasons_add_up_and_importance_is_a_share_of_the_gain(classifier, seen, labels):
     reasons, risk = classifier.reasons(seen), classifier.probability(seen).astype(float)
     assert list(reasons) == [*CLASSIFIER_INPUTS, "base_value"] and reasons["base_value"].nunique() == 1
     for said in (reasons.sum(axis=1), classifier.log_odds(seen)):
         np.testing.assert_allclose(said, np.log(risk / (1 - risk)), atol=1e-3)
-
-
-def test_importance_is_a_share_of_the_gain_under_the_tables_own_names(classifier, seen, labels):
     importance = classifier.importance()
     assert set(importance.index[:2]) == {"V1", "reconstruction_error"}
     assert importance.sum() == pytest.approx(1) and importance.is_monotonic_decreasing
@@ -96,10 +84,3 @@ def test_importance_is_a_share_of_the_gain_under_the_tables_own_names(classifier
     two = Classifier(trees=3, names=["paid [EUR]", "<b>"]).fit(seen[:, :2], labels)
     assert list(two.reasons(seen[:4, :2])) == ["paid [EUR]", "<b>", "base_value"]
     assert set(two.importance().index) == {"paid [EUR]", "<b>"}
-
-
-def test_what_is_kept_brings_the_same_classifier_back(classifier, seen):
-    again = Classifier.made(**classifier.kept())
-    np.testing.assert_array_equal(again.probability(seen), classifier.probability(seen))
-    assert again.names == CLASSIFIER_INPUTS and same(again, classifier)
-    assert again.reasons(seen[:5]).equals(classifier.reasons(seen[:5]))

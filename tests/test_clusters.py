@@ -22,15 +22,13 @@ def two_clusters(seed: int = 0, few: int = 0) -> np.ndarray:
     return z
 
 
-@pytest.fixture(scope="module")
-def clusters() -> Clusters:
-    return Clusters.fit(two_clusters(), clusters=2, mixtures=5)
+once = pytest.fixture(scope="module")
+clusters = once(lambda: Clusters.fit(two_clusters(), clusters=2, mixtures=5))
 
 
 def test_what_lies_between_the_clusters_is_odd_though_it_is_in_the_middle(clusters):
-    left, right, *odd = clusters.distance(
-        np.array([[-4, 0, 0], [4, 0, 0], [0, 0, 0], [9, 0, 0], [1e150, 0, 0]])
-    )
+    places = np.array([-4, 4, 0, 9, 1e150])[:, None] * [1, 0, 0]
+    left, right, *odd = clusters.distance(places)
     assert left < 1 and right < 1 and min(odd) > 5 and np.isfinite(odd).all()
     assert clusters.distance(two_clusters()).min() == 0
 

@@ -1,7 +1,5 @@
 """The bootstrap cell, as a stranger meets it: in the course, in an empty folder, without git or network."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -15,8 +13,6 @@ import pytest
 from sandbox import commit_all, git_finds
 
 from course import publish
-from helpers import runs
-from helpers.files import CourseError
 
 ADDRESS = publish.Address("somebody/a-course", "v1")
 FOUND = "print('from', Path(runs.__file__).parents[1].name, runs.MARK)"
@@ -29,7 +25,6 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny course in git, tagged."""
     root = tmp_path_factory.mktemp("served")
     for name in ("helpers", "notebooks"):
         (root / name).mkdir()
@@ -55,7 +50,6 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the stranger starts; empty."""
     (tmp_path / "content").mkdir()
     return tmp_path / "content"
 
@@ -122,13 +116,6 @@ def test_a_kill_while_git_works_leaves_nothing_that_is_taken_for_the_course(cell
     assert list(folder.rglob("runs.py")) and not (folder / "the-course").exists()
     assert cell().endswith("from the-course ours\n")
     assert [path.name for path in folder.iterdir()] == ["the-course"]
-
-
-def test_what_pip_did_not_bring_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(runs, "find_spec", lambda name: None if name == "papermill" else object())
-    sentence = r"^This Python lacks papermill: run the first cell again with a network"
-    with pytest.raises(CourseError, match=sentence):
-        runs.start("02_heuristic_labels")
 
 
 def test_papermill_finds_an_installed_course_from_any_folder(tmp_path):

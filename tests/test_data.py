@@ -1,9 +1,5 @@
 """The sources of events: the snapshot, and OpenML through its real client and a loopback server."""
 
-from __future__ import annotations
-
-import subprocess
-import sys
 import tempfile
 import threading
 from contextlib import ExitStack
@@ -15,21 +11,18 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from openml_server import EXTRA_ROWS, OpenMLServer, openml_frame
 from sandbox import assert_one_sentence, refused
 
 from helpers import data, openml_source
 from helpers.schema import Schema
-from helpers.settings import COLUMNS, ROOT
+from helpers.settings import COLUMNS
 
 NOTE = "Source: OpenML, data set 1597, checked against the course's snapshot."
 
 
-@pytest.fixture(scope="module")
-def snapshot() -> pd.DataFrame:
-    return data.load_events("snapshot", rows=100_000)
+once = pytest.fixture(scope="module")
+snapshot = once(lambda: data.load_events("snapshot", rows=100_000))
 
 
 def test_snapshot_is_the_pinned_one(snapshot):
@@ -78,23 +71,7 @@ def test_bad_arguments(arguments, error, message):
         data.load_events(**{"source": "snapshot"} | arguments)
 
 
-def test_offline_by_choice_takes_the_snapshot_without_a_look_at_the_network(monkeypatch):
-    monkeypatch.setenv("COURSE_OFFLINE", "1")
-    monkeypatch.setattr(openml_source, "fetch", lambda *_: pytest.fail("the network was tried"))
-    events = data.load_events("auto", 10)
-    assert (events.attrs["source"], len(events)) == ("snapshot", 10)
-    assert events.attrs["note"] == "Source: the course's snapshot (offline by choice)."
-
-
-def test_the_snapshot_is_read_without_what_only_other_sources_need():
-    code = "import sys; from helpers import data; data.load_events('snapshot'); print(*sys.modules)"
-    command = [sys.executable, "-c", code]
-    loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600).stdout.split()
-    assert "helpers.openml_source" in loaded
-    assert not {"helpers.readers", "openml", "arff", "sklearn", "torch", "xgboost"} & set(loaded)
-
-
-def test_split_is_chronological(snapshot):
+def test_split_is_chronological_and_offline_by_choice_nobody_looks_at_the_network(snapshot, monkeypatch):
     train, test = data.split(snapshot[:50_000])
     assert (train.index[0], train.index[-1]) == (0, 29_999)
     assert (test.index[0], test.index[-1]) == (30_000, 49_999)
@@ -103,6 +80,11 @@ def test_split_is_chronological(snapshot):
         data.split(snapshot[:1])
     with refused("not in time order"):
         data.split(snapshot.iloc[[2, 1, 0]])
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    monkeypatch.setattr(openml_source, "fetch", lambda *_: pytest.fail("the network was tried"))
+    events = data.load_events("auto", 10)
+    assert (events.attrs["source"], len(events)) == ("snapshot", 10)
+    assert events.attrs["note"] == "Source: the course's snapshot (offline by choice)."
 
 
 def test_seal_takes_the_truth_off_and_fingerprint_ignores_it_and_sees_the_last_bit(snapshot):
@@ -272,21 +254,15 @@ def test_hanging_openml_is_given_up_at_the_deadline(home, serve, monkeypatch):
     assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
-@settings(max_examples=5, deadline=None)
-@given(cuts=st.lists(st.integers(1, 7_499), max_size=6), keys=st.integers(1, 40), seed=st.integers(0, 9))
-def test_a_resampled_stream_is_the_same_in_any_parts(snapshot, cuts, keys, seed):
-    whole, borders = data.resample(snapshot, 7_500, keys, seed), [0, *sorted(set(cuts)), 7_500]
-    parts = [data.resample(snapshot, b - a, keys, seed, start=a) for a, b in pairwise(borders)]
-    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole)
-    assert not whole.equals(data.resample(snapshot, 7_500, keys, seed + 1))
-
-
 def test_resampled_keys_take_turns_and_replay_runs_of_real_events(snapshot):
     real = snapshot[:1_500]
     made = data.resample(real, 5_000, keys=2, seed=1)
     for wrong in ((0,), (5, 0), (5, 1, 0, -1)):
         with refused("must be at least"):
             data.resample(real, *wrong)
+    parts = [data.resample(real, b - a, 2, 1, start=a) for a, b in pairwise([0, 1, 1_999, 2_001, 5_000])]
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), made)
+    assert not made.equals(data.resample(real, 5_000, keys=2, seed=2))
     assert made["event"].tolist() == list(range(5_000)) and list(made) == ["key", "event", *COLUMNS]
     np.testing.assert_array_equal(made["key"], made["event"] % 2)
     values, ends = real[COLUMNS].to_numpy(), {}

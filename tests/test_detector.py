@@ -24,29 +24,12 @@ from helpers.stream import Learner
 FIRST, N = 12_600, 2_000  # the scored events, over the border of training and test set
 
 
-@pytest.fixture(scope="module")
-def train(window) -> pd.DataFrame:
-    return window[12_000:14_400]
-
-
-@pytest.fixture(scope="module")
-def events(window) -> pd.DataFrame:
-    return window[FIRST : FIRST + N]
-
-
-@pytest.fixture(scope="module")
-def detector(train) -> Detector:
-    return Detector.fit(train)
-
-
-@pytest.fixture(scope="module")
-def reasons(detector, events) -> pd.DataFrame:
-    return detector.reasons(events)
-
-
-@pytest.fixture(scope="module")
-def scores(detector, events) -> np.ndarray:
-    return detector.score(events)
+once = pytest.fixture(scope="module")
+train = once(lambda window: window[12_000:14_400])
+events = once(lambda window: window[FIRST : FIRST + N])
+detector = once(lambda train: Detector.fit(train))
+reasons = once(lambda detector, events: detector.reasons(events))
+scores = once(lambda detector, events: detector.score(events))
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +79,9 @@ def test_the_risk_is_one_minus_the_share_of_training_events_as_risky(detector, t
     assert abs((detector.score(train) >= 0.995).mean() - 0.005) <= 0.002  # in sample; of 2,400
     beyond = calibrate(combined[0, -1] + np.arange(9), combined)
     assert (np.diff(beyond) > 0).all() and beyond[-1] < 1
+    seen = detector.seen(train)
+    assert (seen[:, -1] > detector.thresholds["distance"]).sum() == 0.005 * len(train)
+    assert 0.001 < (seen[:, -2] > detector.error_threshold).mean() < 0.1  # of the presumed normals the share
 
 
 def test_the_risk_is_combined_from_classifier_and_distance(detector, train, events, scores):
@@ -111,15 +97,7 @@ def test_the_risk_is_combined_from_classifier_and_distance(detector, train, even
     assert not np.array_equal(members[0], in_sample)  # but out of fold
 
 
-def test_few_training_events_exceed_the_thresholds(detector, train):
-    seen = detector.seen(train)
-    assert (seen[:, -1] > detector.thresholds["distance"]).sum() == 0.005 * len(train)
-    assert 0.001 < (seen[:, -2] > detector.error_threshold).mean() < 0.1  # of the presumed normals the share
-
-
-def test_reasons_are_the_same_for_any_cut_given_the_history_without_which_no_burst_is_seen(
-    detector, events, reasons
-):
+def test_reasons_are_the_same_for_any_cut_given_the_history(detector, events, reasons):
     edges = pairwise([0, 1, 8, 500, 1_500, N])
     parts = [detector.reasons(events[a:b], events[max(a - 1_000, 0) : a]) for a, b in edges]
     pd.testing.assert_frame_equal(pd.concat(parts), reasons, check_exact=True)

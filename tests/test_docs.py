@@ -1,7 +1,5 @@
 """Guide, glossary and the notebooks' frame: complete, linked, and in step with one another."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
@@ -99,13 +97,9 @@ def test_a_notebook_says_what_one_learns_how_long_and_what_comes_next(path):
     assert 1 <= cells[order[1]].count("\n- ") <= 3
 
 
-def test_the_version_is_one():
+def test_the_version_is_one_and_the_house_is_drawn_as_it_is():
     names = ("pyproject.toml", "CITATION.cff", "CHANGELOG.md")
     assert len({re.search(r'^(?:version[ =:"]+|## )([^\s"]+)', text(name), re.M)[1] for name in names}) == 1
-
-
-def test_the_house_is_drawn_as_it_is():
-    """Every module of both packages stands in the tree, and nothing else does."""
     drawn = {}
     tree = re.findall(r"^(helpers|course)/(.*?)(?=^\w|^ +[|^])", text("docs/contributing.md"), re.M | re.S)
     for package, rest in tree:

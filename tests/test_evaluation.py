@@ -15,7 +15,6 @@ from helpers import evaluation as ev
 
 
 def stream(n: int = 3_000, frauds: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and a score that knows something of it, with many ties."""
     rng = np.random.default_rng(0)
     truth = np.zeros(n, dtype=np.int8)
     truth[rng.choice(n, frauds, replace=False)] = 1
@@ -134,9 +133,6 @@ def test_episodes_link_the_near_the_similar_and_their_chains():
     assert ev.campaigns(truth, axes, window=1_001, radius=0.05).tolist() == [0, 1, 2, 3, 3]
     assert ev.campaigns([1, 1], [[1], [2]], radius=0.5).tolist() == [0, 0]  # half of the later one's length
     assert ev.campaigns([1, 1], [[2], [1]], radius=0.5).tolist() == [0, 1]
-
-
-def test_episode_table():
     flagged = {"a": np.array([0, 1, 1, 1, 0, 0]) > 0, "b": np.array([0, 0, 0, 0, 1, 0]) > 0}
     table = n06.campaign_table(np.array([1, 0, 1, 0, 1, 0]), np.array([0, 1, 0]), flagged, start=100)
     assert list(table) == ["frauds", "first_event", "last_event", "a", "b"] and list(table.index) == [0, 1]

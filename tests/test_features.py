@@ -1,6 +1,7 @@
 """helpers/features.py: the profile, the signals, the scaled inputs; the past only, in any batches."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,7 @@ from helpers.features import Profile, Scaling, behaviour, burst_count, is_unusua
 from helpers.schema import Schema
 from helpers.settings import AXES, BUDGET, COLUMNS
 
+assert_same = partial(pd.testing.assert_frame_equal, check_exact=True)
 N, SHORT = 400, Schema(amounts=("Amount",), axes=tuple(AXES), window=100)  # longer than counts look back
 
 
@@ -39,14 +41,9 @@ def clustered(rows: int) -> pd.DataFrame:
     return events
 
 
-@pytest.fixture(scope="module")
-def profile() -> Profile:
-    return Profile.fit(pd.concat([made(), clustered(N)]), SHORT, clusters=2)
-
-
-@pytest.fixture(scope="module")
-def stream() -> pd.DataFrame:
-    return clustered(N)
+once = pytest.fixture(scope="module")
+profile = once(lambda: Profile.fit(pd.concat([made(), clustered(N)]), SHORT, clusters=2))
+stream = once(lambda: clustered(N))
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +51,6 @@ def signals(stream, profile) -> pd.DataFrame:
     told = behaviour(stream, profile)
     assert (told.nunique() > 1).all() and told["burst"].max() > 8 and told["repeats"].max() > 3
     return told
-
-
-def assert_same(one: pd.DataFrame, other: pd.DataFrame) -> None:
-    """To the last bit."""
-    pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
 @settings(max_examples=10, deadline=None)
@@ -100,13 +92,6 @@ def test_the_profile_is_made_of_robust_statistics():
     np.testing.assert_array_equal(behaviour(train, profile)["distance"], distance)
 
 
-def test_unusual_is_two_axes_beyond_three_on_either_side():
-    z = np.array([[3.0, -3.0, 3, 3, 3, 3], [3.1, 0, 0, 0, 0, 0], [3.1, -3.1, 0, 0, 0, 0]])
-    assert features.count_axes_beyond(z).tolist() == [0, 1, 2]
-    assert is_unusual(z).tolist() == [False, False, True]
-    assert is_unusual(z[:, :1]).tolist() == [False, True, True]  # where there is one axis, it is enough
-
-
 @settings(max_examples=30, deadline=None)
 @given(
     unusual=st.lists(st.booleans(), min_size=1, max_size=60),
@@ -131,7 +116,11 @@ def test_burst_count_equals_a_plain_loop(unusual, window, radius, keyed, seed):
     np.testing.assert_array_equal(counts, expected)
 
 
-def test_identical_unusual_events_count_up_to_the_window():
+def test_unusual_is_two_axes_beyond_three_and_alike_ones_count_up_to_the_window():
+    z = np.array([[3.0, -3.0, 3, 3, 3, 3], [3.1, 0, 0, 0, 0, 0], [3.1, -3.1, 0, 0, 0, 0]])
+    assert features.count_axes_beyond(z).tolist() == [0, 1, 2]
+    assert is_unusual(z).tolist() == [False, False, True]
+    assert is_unusual(z[:, :1]).tolist() == [False, True, True]  # where there is one axis, it is enough
     counts = burst_count(np.ones(1_100, dtype=bool), np.full((1_100, 2), 5.0))
     np.testing.assert_array_equal(counts, np.minimum(np.arange(1_100), 1_000))
     counts = burst_count(np.ones(4, dtype=bool), np.ones((4, 2)), keys=np.array([0, 1, 0, 1]))

@@ -1,7 +1,5 @@
 """helpers/files.py: bundles without pickle, and nothing dangerous anywhere in the code."""
 
-from __future__ import annotations
-
 import ast
 import io
 import re

@@ -1,7 +1,5 @@
 """The notebooks: clean as committed, and what they hand over when they run on small files."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re
@@ -64,8 +62,6 @@ def opened(stage: str, run: Path, end: str) -> dict:
     raise AssertionError(f"{stage} lacks {end}")
 
 
-# --- as committed --------------------------------------------------------------------------------
-
 each = pytest.mark.parametrize("stage", NOTEBOOKS)
 MACHINE = re.compile(r"/(?:home|root|tmp|work|usr|opt|Users|content|private|var)/|[A-Z]:\\\\|site-packages")
 
@@ -115,12 +111,13 @@ def test_every_figure_has_its_alternative_text(stage):
         assert alt.startswith(figure.data["text/plain"]) and len(alt) > 30 and "<" not in alt
 
 
-def test_01_to_03_import_neither_torch_nor_xgboost():
+def test_01_to_03_and_the_snapshot_need_neither_torch_nor_xgboost_nor_openml():
     cells = [cell for stage in NOTEBOOKS[:3] for cell in lesson(stage)]
     nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
     imports = [ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
     assert len(imports) > 5
-    last = "import sys; print('numpy' in sys.modules, {'torch', 'xgboost'} & set(sys.modules))"
+    last = "import sys\nfrom helpers import data\ndata.load_events('snapshot')\n"
+    last += "print('numpy' in sys.modules, {'torch', 'xgboost', 'openml', 'arff'} & set(sys.modules))"
     command = [sys.executable, "-c", "\n".join(["from helpers import runs", *imports, last])]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.stdout == "True set()\n", done.stderr
@@ -137,9 +134,6 @@ def test_notebook_1_keeps_nothing_in_hand_that_tells_the_truth(tmp_path, monkeyp
     assert repr(sealed) == "sealed" and [name for name in dir(sealed) if name[0] != "_"] == ["save"]
     sealed.save(tmp_path / "truth.parquet")
     assert pd.read_parquet(tmp_path / "truth.parquet")["Class"].sum() == 148
-
-
-# --- runs on a small file -----------------------------------------------------------------------
 
 
 def played(stage: str, given: dict[str, object], exercises: bool = True, book: str = "") -> dict[str, tuple]:
@@ -162,22 +156,16 @@ def played(stage: str, given: dict[str, object], exercises: bool = True, book: s
     return found
 
 
-def from_file(root: Path, events: pd.DataFrame) -> tuple[Path, dict[str, dict[str, tuple]]]:
-    """The folder of a run of 01 to 05 on this file, and what they show."""
-    events.to_parquet(root / "events.parquet", index=False)
-    given = {"RUN": str(root / "run"), "SOURCE": str(root / "events.parquet"), "ROWS": len(events)}
-    return root / "run", {stage: played(stage, given) for stage in SEALED_STAGES}
-
-
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
-    return from_file(tmp_path_factory.mktemp("labelled"), data.load_events("snapshot", rows=SMALL_ROWS))
-
-
-@pytest.fixture(scope="module")
-def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
-    events = data.load_events("snapshot", rows=SMALL_ROWS).drop(columns="Class")
-    return from_file(tmp_path_factory.mktemp("unlabelled"), events)
+def both(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, dict[str, dict[str, tuple]]]]:
+    """The folders of two runs of 01 to 05, on a file with the truth and without, and what they show."""
+    events, found = data.load_events("snapshot", rows=SMALL_ROWS), []
+    for table in (events, events.drop(columns="Class")):
+        root = tmp_path_factory.mktemp("both")
+        table.to_parquet(root / "events.parquet", index=False)
+        given = {"RUN": str(root / "run"), "SOURCE": str(root / "events.parquet"), "ROWS": SMALL_ROWS}
+        found.append((root / "run", {stage: played(stage, given) for stage in SEALED_STAGES}))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -241,15 +229,10 @@ def test_a_table_of_other_columns_runs_without_the_exercises(tmp_path, monkeypat
     assert all("## Exercises" not in str(headless.source(stage, exercises=False)) for stage in STAGES)
 
 
-# --- the sealed truth ----------------------------------------------------------------------------
-
-
 @slow
-def test_the_truth_changes_no_byte_of_what_01_to_05_hand_over_and_nothing_that_they_show(
-    labelled, unlabelled
-):
+def test_the_truth_changes_no_byte_of_what_01_to_05_hand_over_and_nothing_that_they_show(both):
     """Nor does running them twice."""
-    folders, shown = zip(labelled, unlabelled, strict=True)
+    folders, shown = zip(*both, strict=True)
     with_it, without = map(artifacts, folders)
     assert with_it.keys() == without.keys()
     assert [name for name in with_it if with_it[name] != without[name]] == []
@@ -265,21 +248,19 @@ def test_the_truth_changes_no_byte_of_what_01_to_05_hand_over_and_nothing_that_t
 
 @slow
 @pytest.mark.parametrize("stage", runs.READS_TRUTH)
-def test_without_class_the_notebooks_that_need_it_say_so(unlabelled, stage):
+def test_without_class_the_notebooks_that_need_it_say_so(both, stage):
     """In the cell that asks, with a truth, whether both parts hold both classes."""
     (opening,) = [cell.source for cell in lesson(stage) if "runs.start(" in cell.source]
     assert "evaluation.check_parts(truth, n_train)" in opening
     with pytest.raises(CourseError, match=r"no column Class.* re-run 01_data_loading with a labelled"):
-        opened(stage, unlabelled[0], opening)
-
-
-# --- one method, told once -----------------------------------------------------------------------
+        opened(stage, both[1][0], opening)
 
 
 @slow
-def test_the_notebooks_hand_over_what_detector_fit_gives(labelled, detector, small, tmp_path):
+def test_the_notebooks_hand_over_what_detector_fit_gives(both, detector, small, tmp_path):
     detector.save(tmp_path / "detector.zip")
-    assert (tmp_path / "detector.zip").read_bytes() == (labelled[0] / "artifacts/detector.zip").read_bytes()
-    scores = pd.read_parquet(labelled[0] / "artifacts/scores.parquet")
+    artifacts = both[0][0] / "artifacts"
+    assert (tmp_path / "detector.zip").read_bytes() == (artifacts / "detector.zip").read_bytes()
+    scores = pd.read_parquet(artifacts / "scores.parquet")
     np.testing.assert_array_equal(scores["detector"], detector.score(small))
     assert scores.index.equals(small.index)

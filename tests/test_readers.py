@@ -1,7 +1,5 @@
 """helpers/readers.py: files as people have them; a number is never read as another number."""
 
-from __future__ import annotations
-
 import datetime
 import gzip
 import unicodedata
@@ -33,7 +31,6 @@ def rows(*amounts: str, point: str = ".", mark: str = ",", truth: str = "01", he
 
 
 def beside(name: str, values: list[str], text: str) -> str:
-    """The same file with one more column in front."""
     return "".join(f"{more},{line}\n" for more, line in zip([name, *values], text.splitlines(), strict=True))
 
 
@@ -254,7 +251,6 @@ WHERE = "has '{}' in column ts, row {} .counted from 0., where {}"
 
 
 def stream(times: list, **more) -> pd.DataFrame:
-    """A table of events at these times."""
     return pd.DataFrame({"ts": times, "who": "a", "x": 1.5} | more)
 
 

@@ -73,9 +73,6 @@ def test_any_rule_may_clear_and_a_table_has_the_rules_that_it_has_columns_for():
     assert concluded(signal_table({"amount": 3.0}, {"amount": 7.0}), book).tolist() == [NORMAL, UNDECIDED]
     assert rules.rules_for(rules.CARDS) == RULES  # without amounts the rules that need none are left
     assert rules.rules_for(Schema(axes=("x", "y"))) == without("high_amount", "probing_amount")
-
-
-def test_the_suspicion_follows_the_book():
     signals = signal_table({"distance": 2.0, "burst": 4.0, "background_rate": 1.0})
     for left_out, rule_score in (("high_amount", 5), ("burst", 1), ("familiar_pattern", 10)):
         assert rules.rule_score(signals, without(left_out)).tolist() == [rule_score]

@@ -1,7 +1,5 @@
 """helpers/runs.py and the commands, on toy notebooks in a repository of their own."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -43,19 +41,9 @@ def repository(finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return Path(shutil.copytree(finished[0], tmp_path / "a toy"))
 
 
-@pytest.fixture
-def runs(repository: Path):
-    return modules(repository)["helpers.runs"]
-
-
-@pytest.fixture
-def commands(repository: Path):
-    return modules(repository)["course.__main__"]
-
-
-@pytest.fixture
-def folder(repository: Path) -> Path:
-    return repository / "runs" / "default"
+runs = pytest.fixture(lambda repository: modules(repository)["helpers.runs"])
+commands = pytest.fixture(lambda repository: modules(repository)["course.__main__"])
+folder = pytest.fixture(lambda repository: repository / "runs" / "default")
 
 
 def record(folder: Path, stage: str) -> dict:
@@ -67,7 +55,6 @@ def read(folder: Path, stage: str) -> nbformat.NotebookNode:
 
 
 def said_last(capsys) -> str:
-    """The last line on stderr, without a traceback above."""
     said = capsys.readouterr().err
     assert "Traceback" not in said
     return last_line(said)
@@ -86,10 +73,7 @@ def executed(repository: Path, folder: Path, monkeypatch) -> Path:
     return folder / "notebooks"
 
 
-# --- running all --------------------------------------------------------------------------------------------
-
-
-def test_results_runs_all_and_publishes(finished) -> None:
+def test_results_runs_all_and_publishes(finished):
     root, output, bar = finished
     folder = root / "runs" / "default"
     assert set(record(folder, "03_behavioral_features")["inputs"]) == {"events.parquet", "profile.json"}
@@ -112,7 +96,7 @@ def test_results_runs_all_and_publishes(finished) -> None:
     assert shown.metadata["image/png"]["alt"] == "An empty pair of axes. Above. Nothing to see."
 
 
-def test_two_run_at_once_and_none_before_what_it_reads(monkeypatch, tmp_path) -> None:
+def test_two_run_at_once_and_none_before_what_it_reads(monkeypatch, tmp_path):
     spans: dict[str, tuple[float, float]] = {}
 
     def execute(notebook, copy, parameters, on_cell) -> None:
@@ -130,7 +114,7 @@ def test_two_run_at_once_and_none_before_what_it_reads(monkeypatch, tmp_path) ->
     assert notebooks.AT_ONCE < 2 or spans["09_streaming_sessions"][0] < spans["01_data_loading"][1]
 
 
-def test_catches_up_quietly_in_any_folder(repository: Path, folder: Path, monkeypatch) -> None:
+def test_catches_up_quietly_in_any_folder(repository: Path, folder: Path, monkeypatch):
     """Plain papermill elsewhere, two stages missing in the middle. Half-finished exercises belong to the
     learner, and what is handed over comes before them."""
     before = {stage: record(folder, stage)["outputs"] for stage in TOYS}
@@ -150,7 +134,7 @@ def test_catches_up_quietly_in_any_folder(repository: Path, folder: Path, monkey
     assert list(seeds.values()) == [0, 3, 3, 3] and "oops" not in str(read(folder, "02_heuristic_labels"))
 
 
-def test_notebooks_are_rewritten_clean(commands, repository: Path) -> None:
+def test_notebooks_are_rewritten_clean(commands, repository: Path):
     keep(repository, 2)
     source = read(repository, "01_data_loading")
     folded = {"cellView": "form", "jupyter": {"source_hidden": True}}
@@ -172,7 +156,7 @@ def test_notebooks_are_rewritten_clean(commands, repository: Path) -> None:
     assert not list((repository / "runs").glob(".notebooks"))
 
 
-def test_notebooks_are_rewritten_all_or_none(commands, repository, folder, executed, capsys) -> None:
+def test_notebooks_are_rewritten_all_or_none(commands, repository, folder, executed, capsys):
     loud = read(folder, "02_heuristic_labels")
     loud.cells[-1].outputs = [nbformat.v4.new_output("stream", name="stderr", text="w\nx")]
     nbformat.write(loud, executed / "02_heuristic_labels.ipynb")
@@ -182,7 +166,7 @@ def test_notebooks_are_rewritten_all_or_none(commands, repository, folder, execu
     assert said_last(capsys) == sentence and files(repository / "notebooks") == before
 
 
-def test_reference_and_verdicts(commands, runs, repository: Path, folder: Path, capsys, monkeypatch) -> None:
+def test_reference_and_verdicts(commands, runs, repository: Path, folder: Path, capsys, monkeypatch):
     """On another machine seconds and versions differ: that is no reason to touch results/."""
 
     def run_notebooks(into: Path, stages, parameters, afresh) -> None:
@@ -239,10 +223,7 @@ def test_reference_and_verdicts(commands, runs, repository: Path, folder: Path, 
         assert said in capsys.readouterr().out
 
 
-# --- what was handed over, and whether it still holds -----------------------------------------------------
-
-
-def test_stale_damaged_and_missing_name_the_notebook_to_re_run(runs, folder: Path) -> None:
+def test_stale_damaged_and_missing_name_the_notebook_to_re_run(runs, folder: Path):
     hand_over_01(runs, folder, rows=4)
     run, path = runs.start("05_supervised_classifier"), folder / "artifacts" / "errors.parquet"
     run.read("errors.parquet")
@@ -261,7 +242,7 @@ def test_stale_damaged_and_missing_name_the_notebook_to_re_run(runs, folder: Pat
         runs.start("05_supervised_classifier").read("errors.parquet")
 
 
-def test_the_truth_is_sealed_and_makes_nothing_else_stale(runs, folder: Path) -> None:
+def test_the_truth_is_sealed_and_makes_nothing_else_stale(runs, folder: Path):
     assert list(runs.start("06_evaluation").read("truth.parquet")["Class"]) == [0, 1]
     for stage in list(TOYS)[1:5]:
         with refused(r"truth.parquet is sealed"):
@@ -278,10 +259,9 @@ def test_the_truth_is_sealed_and_makes_nothing_else_stale(runs, folder: Path) ->
 
 @posix
 @pytest.mark.parametrize("action", ["hand over", "notebooks", "publish"])
-def test_killed_at_any_touch_of_a_file_old_or_new_is_there(
+def test_killed_at_any_touch_old_or_new_is_there(
     runs, commands, repository, folder, executed, action
 ) -> None:
-    """After kill -9 all is the old or the new, or is missing and will be made again; the next time works."""
     (folder / "summary.md").write_text("another run")
     where, act, leftovers = {
         "hand over": (folder / "artifacts", lambda: hand_over_01(runs, folder, rows=7), "*.tmp"),
@@ -315,11 +295,8 @@ def test_killed_at_any_touch_of_a_file_old_or_new_is_there(
     assert files(where) == new and not list(where.glob(leftovers)) and not list(repository.glob(".results*"))
 
 
-# --- what goes wrong ----------------------------------------------------------------------------------------
-
-
 @posix
-def test_a_full_disk_is_one_sentence_and_the_old_files_stay(runs, folder: Path, commands, capsys) -> None:
+def test_a_full_disk_is_one_sentence_and_the_old_files_stay(runs, folder: Path, commands, capsys):
     table, before = pd.DataFrame({"a": range(9_000)}).sample(frac=1, random_state=0), files(folder)
     run = runs.start("06_evaluation")
     with small_files_only(2_500), pytest.raises(runs.CourseError, match=r"^Cannot write into .* large"):
@@ -338,7 +315,7 @@ def test_a_full_disk_is_one_sentence_and_the_old_files_stay(runs, folder: Path, 
         ("import os; os._exit(9)", ": its kernel died, often for lack of memory; close other programs and "),
     ],
 )
-def test_a_cell_or_a_kernel_that_fails_is_named_and_what_was_handed_over_stays(
+def test_a_cell_or_a_kernel_that_fails_is_named(
     commands, repository, runs, folder, capsys, cell, why
 ) -> None:
     change(repository, "02_heuristic_labels", "import time", cell)
@@ -352,7 +329,7 @@ def test_a_cell_or_a_kernel_that_fails_is_named_and_what_was_handed_over_stays(
 
 
 @posix
-def test_ctrl_c_is_one_sentence_and_leaves_no_kernel(repository: Path, folder: Path) -> None:
+def test_ctrl_c_is_one_sentence_and_leaves_no_kernel(repository: Path, folder: Path):
     command = [sys.executable, "-m", "course", "run", "-p", "SLEEP", "60", "--only", "02_heuristic_labels"]
     (copy := folder / "notebooks" / "02_heuristic_labels.ipynb").unlink()
     run = psutil.Popen(command, cwd=repository, env=env(), stderr=subprocess.PIPE, encoding="utf-8")
@@ -367,7 +344,7 @@ def test_ctrl_c_is_one_sentence_and_leaves_no_kernel(repository: Path, folder: P
     assert words == ["Stopped; what was handed over so far is kept."]
 
 
-def test_a_damaged_notebook_is_one_sentence(commands, repository, capsys) -> None:
+def test_a_damaged_notebook_is_one_sentence(commands, repository, capsys):
     for command, content in (("run", ""), ("notebooks", '{"cells": 3, "nbformat": 4, "nbformat_minor": 5}')):
         (repository / "notebooks" / "02_heuristic_labels.ipynb").write_text(content)
         assert commands.main([command]) == 1
@@ -375,7 +352,7 @@ def test_a_damaged_notebook_is_one_sentence(commands, repository, capsys) -> Non
         assert said_last(capsys).endswith(sentence)
 
 
-def test_an_awkward_name_of_a_run_is_a_folder_and_nothing_more(commands, repository, monkeypatch) -> None:
+def test_an_awkward_name_of_a_run_is_a_folder_and_nothing_more(commands, repository, monkeypatch):
     """It goes from `--out` through papermill into the notebook and comes out as it went in."""
     monkeypatch.chdir(repository)
     keep(repository, 1)
@@ -389,7 +366,7 @@ def test_an_awkward_name_of_a_run_is_a_folder_and_nothing_more(commands, reposit
     assert [path for path in there() - before if not path.is_relative_to(made)] == []
 
 
-def test_a_name_a_path_a_seed_and_a_stage_are_taken_or_refused(runs, repository, monkeypatch) -> None:
+def test_a_name_a_path_a_seed_and_a_stage_are_taken_or_refused(runs, repository, monkeypatch):
     monkeypatch.chdir(repository)
     monkeypatch.setenv("HOME", str(repository / "home"))
     lies = {7: "runs/7", "-p": "runs/-p", "../beside": "../beside", "~/x": "home/x"}  # `-p RUN 7` is a number
@@ -405,9 +382,12 @@ def test_a_name_a_path_a_seed_and_a_stage_are_taken_or_refused(runs, repository,
         assert runs.start("01_data_loading", SEED=seed).parameters == {"SEED": seed}
     with refused(r"^11 is not in STAGES; the stages are 01_data"):
         runs.start("11")
+    monkeypatch.setattr(runs, "find_spec", lambda name: None)
+    with refused(r"^This Python lacks papermill: run the first cell again with a network"):
+        runs.start("02_heuristic_labels")
 
 
-def test_a_source_is_looked_for_where_the_reader_is(commands, tmp_path, monkeypatch) -> None:
+def test_a_source_is_looked_for_where_the_reader_is(commands, tmp_path, monkeypatch):
     """Kernels work in notebooks/, so `--source my.csv` must not stay relative; other words stay words."""
     given: list = []
     monkeypatch.setattr(commands, "_run_notebooks", lambda *arguments, **_: given.append(arguments[2]))
@@ -430,17 +410,13 @@ def test_a_source_is_looked_for_where_the_reader_is(commands, tmp_path, monkeypa
         (["-p", "RUN", "x"], "The parameter RUN is given with --out"),
     ],
 )
-def test_bad_arguments_are_one_sentence_before_anything_runs(
-    commands, folder, arguments, sentence, capsys
-) -> None:
+def test_bad_arguments_are_one_sentence(commands, folder, arguments, sentence, capsys):
     before = files(folder)
     assert commands.main(["run", *arguments]) == 1
     assert sentence in said_last(capsys) and files(folder) == before
 
 
-def test_values_are_read_as_papermill_does_and_lab_passes_options_on(
-    commands, repository, monkeypatch
-) -> None:
+def test_values_are_read_and_options_of_lab_passed_on(commands, repository, monkeypatch):
     given = ["3", "0.5", "True", "None", "snapshot", "'x'", "[1]", "1e-3", "__import__('os')"]
     read = [3, 0.5, True, None, "snapshot", "'x'", "[1]", 0.001, "__import__('os')"]
     assert [commands._value(text) for text in given] == read

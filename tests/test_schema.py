@@ -1,7 +1,5 @@
 """helpers/schema.py: any table's columns by role, and that everything follows them."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from itertools import pairwise

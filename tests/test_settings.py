@@ -1,7 +1,5 @@
 """helpers/settings.py: a number stands in one place, and everything follows it."""
 
-from __future__ import annotations
-
 import re
 import sys
 import types
@@ -59,7 +57,6 @@ def test_the_alert_budget_stands_in_one_place():
 
 
 def test_no_other_line_spells_the_budget():
-    """Of the code: 5 of 1,000, its share, and the quantile that it leaves above."""
     spelt = re.compile(r"\b5 (?:/|of|in) (?:every )?1[_,]?000|99\.5|[Hh]alf percent")
     paths = [path for folder in ("helpers", "course", "notebooks") for path in (ROOT / folder).rglob("*.py")]
     assert [path.name for path in paths if spelt.search(path.read_text(encoding="utf-8"))] == []

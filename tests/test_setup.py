@@ -1,7 +1,5 @@
 """What a bare machine meets: CI's order, .venv of any origin, a wrong Python, what can be installed."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re
@@ -47,7 +45,6 @@ def test_no_process_is_waited_for_without_an_end():
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The Makefile and what it calls."""
     root = tmp_path / "a clone"
     (root / "course").mkdir(parents=True)
     for name in ("Makefile", "course/setup.py"):

@@ -25,30 +25,12 @@ from helpers.stream import Learner, admit, drift, full_feedback, replay, review
 BEGIN, FIRST, END = 3_800, 5_800, 8_900  # warm-up, live events, end in mid-block; some frauds are confirmed
 
 
-@pytest.fixture(scope="module")
-def truth() -> pd.Series:
-    return data.seal(data.load_events("snapshot", rows=12_000))[1]
-
-
-@pytest.fixture(scope="module")
-def warm_up(window) -> pd.DataFrame:
-    return window[BEGIN:FIRST]
-
-
-@pytest.fixture(scope="module")
-def live(window) -> pd.DataFrame:
-    return window[FIRST:END]
-
-
-@pytest.fixture(scope="module")
-def fitted(warm_up) -> Detector:
-    return Detector.fit(warm_up)
-
-
-@pytest.fixture
-def cold(fitted, warm_up) -> Learner:
-    """Before its first event."""
-    return Learner.start(fitted, warm_up)
+once = pytest.fixture(scope="module")
+truth = once(lambda: data.seal(data.load_events("snapshot", rows=12_000))[1])
+warm_up = once(lambda window: window[BEGIN:FIRST])
+live = once(lambda window: window[FIRST:END])
+fitted = once(lambda warm_up: Detector.fit(warm_up))
+cold = pytest.fixture(lambda fitted, warm_up: Learner.start(fitted, warm_up))
 
 
 def played(learner: Learner, live, truth, **options) -> Learner:
@@ -62,10 +44,7 @@ def alike(learner: Learner, events: pd.DataFrame, others: pd.DataFrame) -> np.nd
     return np.linalg.norm(z[:, None] - known, axis=2) <= RADIUS * np.linalg.norm(z, axis=1)[:, None]
 
 
-@pytest.fixture(scope="module")
-def learner(fitted, warm_up, live, truth) -> Learner:
-    """After 3,100 events; it has found frauds and learned from them. Nobody may change it."""
-    return played(Learner.start(fitted, warm_up), live, truth)
+learner = once(lambda fitted, warm_up, live, truth: played(Learner.start(fitted, warm_up), live, truth))
 
 
 def test_labels_of_alerted_events_alone_have_influence(fitted, warm_up, live, truth, learner):
@@ -149,7 +128,6 @@ def test_what_cannot_be_a_learner_or_a_replay_is_one_sentence(cold, live, truth,
 
 
 def test_the_learner_gets_as_many_alerts_as_every_other_detector(learner):
-    """From a start that is no multiple of 1,000, and with an end that is none."""
     memory = learner.memory.loc[FIRST:]
     assert (memory["alert"][-900:] == stream.UNKNOWN).all() and (memory["alert"][:-900] >= 0).all()
     closed = replace(learner, memory=learner.memory.copy())
@@ -215,9 +193,7 @@ def test_a_fraud_lifts_what_looks_similar_and_a_false_alarm_beside_it_does_not(c
     np.testing.assert_array_equal(cold.score(strange), unlearned)
 
 
-def test_old_events_are_forgotten_and_the_latest_reviewed_ones_are_not(
-    fitted, warm_up, live, truth, learner, monkeypatch
-):
+def test_old_events_but_the_reviewed_are_forgotten(fitted, warm_up, live, truth, learner, monkeypatch):
     short = played(Learner.start(fitted, warm_up, keep=1_000), live, truth)
     reviewed = short.memory["truth"] != stream.UNKNOWN
     assert len(short.memory) == 1_900 + reviewed[:-1_900].sum() and reviewed[:-1_900].all()
@@ -274,13 +250,16 @@ def test_what_is_decided_is_handed_over_once_and_what_the_next_event_needs_is_ke
     assert log["alert"].groupby(log.index // 1_000).sum().tolist() == [1, 5, 5]
 
 
-def test_reasons_name_the_latest_confirmed_fraud_that_an_event_resembles(learner, live):
+def test_reasons_name_the_latest_confirmed_fraud_that_an_event_resembles_in_time(learner, live):
     frauds = learner.memory[learner.memory["truth"] == 1]
     table = learner.reasons(live, history=live[:0])
     np.testing.assert_array_equal(table["risk"], learner.score(live))
     by_hand = [max(frauds.index[row], default=-1) for row in alike(learner, live, frauds)]
     assert table["resembles"].fillna(-1).tolist() == by_hand
     assert table["resembles"].isna().any() and table["resembles"].nunique() > 1
+    timed = n07.latencies(learner, live[:50])
+    assert 0 < timed["one_event_median_ms"] <= timed["one_event_p99_ms"] < 1_000 * timed["batch_ms"]
+    assert timed["events_per_s"] == pytest.approx(50_000 / timed["batch_ms"])
 
 
 def clean(numbers, value=1.0) -> pd.DataFrame:

@@ -95,6 +95,7 @@ def test_a_sweep_that_was_stopped_fits_only_what_is_missing(broken, tmp_path, mo
         read = pd.read_csv(getattr(sweep, name))
         pd.testing.assert_frame_equal(read, table, check_dtype=False)
         assert read["fit"].tolist() == [f"from {place}" for place in expected], name
+    assert jobs.code() == jobs.code() != jobs.code("course/sweep.py") != jobs.code("course/jobs.py")
     monkeypatch.setattr(jobs, "code", lambda *_: "another method")
     sweep.run(tmp_path / "runs", workers=1)
     assert len(broken["done"]) == 2 * len(everything)
@@ -123,10 +124,6 @@ def test_the_unseen_run_measures_any_source_and_its_tables_add_up(monkeypatch, t
     assert rows["classifier alone"][0] == f"{np.exp(np.log(alone['average_precision']).mean()):.3f}"
     assert rows["classifier alone"][1] == str(alone["found"].sum())
     assert sum(map(int, rows["classifier alone"][2:])) == 2 and rows[sweep.FULL][2:] == ["0", "0", "0"]
-
-
-def test_the_code_that_a_sweep_depends_on():
-    assert jobs.code() == jobs.code() != jobs.code("course/sweep.py") != jobs.code("course/jobs.py")
 
 
 @pytest.mark.slow

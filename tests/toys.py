@@ -1,7 +1,5 @@
 """A small repository of the course: the real machinery, toy notebooks, any path."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import os
@@ -19,10 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 RUN = 'RUN: str = "default"\nSEED: int = 0'
 SCORES = {"average_precision": 0.25, "average_precision_ci": [0.1, 0.5], "without_largest": 0.125}
 SCORES |= {"roc_auc": 0.9, "budget": None, "at_seed_recall": {"recall": 0.8, "false_positives": 3388}}
-TOYS = {  # parameters, then cells
+BEGIN = 'run = runs.start("{}", RUN, SEED=SEED)\n'  # of the first cell
+TOYS = {  # more parameters, then cells
     "01_data_loading": (
-        RUN + '\nROWS: int = 4\nSOURCE: str = "snapshot"',
-        'run = runs.start("01_data_loading", RUN, SEED=SEED)\n'
+        'ROWS: int = 4\nSOURCE: str = "snapshot"',
         'settings = {"rows": ROWS, "start": 0, "source": SOURCE, "sha256": "0", "n_train": 2}\n'
         'events = pd.DataFrame({"Amount": range(ROWS)})\n'
         'run.hand_over({"events.parquet": events, "settings.json": settings},\n'
@@ -30,29 +28,21 @@ TOYS = {  # parameters, then cells
         'print("one")\nprint("two", flush=True)\nrun.checkpoint(total=sum(range(ROWS)))',
     ),
     "02_heuristic_labels": (
-        RUN + "\nSLEEP: float = 0.0",
-        'run = runs.start("02_heuristic_labels", RUN, SEED=SEED)\nevents = run.read("events.parquet")',
+        "SLEEP: float = 0.0",
+        'events = run.read("events.parquet")',
         "import time\ntime.sleep(SLEEP)",
         'run.hand_over({"profile.json": {"n": len(events)}, "votes.parquet": events})',
     ),
     "03_behavioral_features": (
-        RUN,
-        'run = runs.start("03_behavioral_features", RUN, SEED=SEED)\nrun.read("profile.json")',
-        'run.hand_over({"inputs.parquet": run.read("events.parquet")})',
+        *("", 'run.read("profile.json")', 'run.hand_over({"inputs.parquet": run.read("events.parquet")})'),
     ),
     "04_autoencoder": (
-        RUN,
-        'run = runs.start("04_autoencoder", RUN, SEED=SEED)',
-        'run.hand_over({"errors.parquet": run.read("inputs.parquet") + len(run.read("votes.parquet"))})',
+        *("", 'inputs, votes = run.read("inputs.parquet"), run.read("votes.parquet")'),
+        'run.hand_over({"errors.parquet": inputs + len(votes)})',
     ),
-    "05_supervised_classifier": (
-        RUN,
-        'run = runs.start("05_supervised_classifier", RUN, SEED=SEED)',
-        'run.hand_over({"scores.parquet": run.read("errors.parquet")})',
-    ),
+    "05_supervised_classifier": ("", 'run.hand_over({"scores.parquet": run.read("errors.parquet")})'),
     "06_evaluation": (
-        RUN,
-        'run = runs.start("06_evaluation", RUN, SEED=SEED)\nimport matplotlib.pyplot as plt',
+        *("", "import matplotlib.pyplot as plt"),
         'def curves():\n    """An empty pair of axes."""\n    figure, axes = plt.subplots()\n'
         '    figure.suptitle("Above")\n    axes.set_title("Nothing to see")\n    return figure\n\n\n'
         "run.show(curves)",
@@ -72,9 +62,10 @@ def write_toys(root: Path, count: int = len(TOYS)) -> Path:
         shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
     spec = {"display_name": "Python 3", "language": "python", "name": "python3"}
     boot = "import sys\nsys.path.insert(0, '..')\nfrom helpers import runs\nimport pandas as pd"
-    for stage, (parameters, *cells) in list(TOYS.items())[:count]:
+    for stage, (more, first, *cells) in list(TOYS.items())[:count]:
         notebook = nbformat.v4.new_notebook(metadata={"kernelspec": spec})
-        notebook.cells = [nbformat.v4.new_code_cell(text) for text in (boot, parameters, *cells)]
+        texts = boot, f"{RUN}\n{more}", BEGIN.format(stage) + first, *cells
+        notebook.cells = [nbformat.v4.new_code_cell(text) for text in texts]
         notebook.cells[1].metadata["tags"] = ["parameters"]
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(f"# {stage}"))
         nbformat.write(notebook, root / "notebooks" / f"{stage}.ipynb")
@@ -85,7 +76,6 @@ def write_toys(root: Path, count: int = len(TOYS)) -> Path:
 
 
 def keep(root: Path, count: int) -> None:
-    """Take the later notebooks away."""
     for stage in list(TOYS)[count:]:
         (root / "notebooks" / f"{stage}.ipynb").unlink(missing_ok=True)
 

@@ -1,7 +1,5 @@
 """An environment like Colab's, kept in .colab/, and thin ones over it that a notebook may add to."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re
@@ -22,13 +20,11 @@ pathlib.Path(get_ipython().ipython_dir, "started").write_text(numpy.__version__)
 
 
 def site_packages(folder: Path) -> Path:
-    """Where a virtual environment keeps its packages."""
     (found,) = [*folder.glob("lib/python*/site-packages"), *folder.glob("Lib/site-packages")]
     return found
 
 
 def python_of(folder: Path) -> Path:
-    """The interpreter of a virtual environment."""
     return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
@@ -60,7 +56,6 @@ def thin(folder: Path, below: Path) -> Path:
 
 
 def frozen(python: Path) -> dict[str, str]:
-    """What pip says is installed: name -> version."""
     command = [python, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800)
     return dict(re.findall(r"^(\S+)==(\S+)$", done.stdout, re.MULTILINE))

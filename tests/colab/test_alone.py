@@ -4,8 +4,6 @@ The notebook is the published one, unmodified: git itself is told where the addr
 as "01 05 10", chooses some.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -61,33 +59,28 @@ class Alone:
     packages: dict[str, str] = field(default_factory=dict)
     processor: float = 0.0  # seconds
 
-    def environment(self) -> dict[str, str]:
-        """A user who knows nothing of the course; git alone is told where the address leads."""
-        ours = ("COURSE_", "GIT_", "JUPYTER_", "PYTHON")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        home = self.python.parents[1]
-        jupyter = {"IPYTHONDIR": str(home / "ipython"), "JUPYTER_PATH": str(home / "jupyter")}
-        told = {"HOME": str(home), "COLAB_RELEASE_TAG": "stand-in"}
-        return kept | git_finds(REPOSITORY, self.served) | jupyter | told
-
     def run(self, *parameters: str) -> nbformat.NotebookNode:
-        """Execute the notebook from outside, as Colab's page does, with a kernel of its environment."""
-        spec = self.python.parents[1] / "jupyter" / "kernels" / "colab" / "kernel.json"
+        """Execute the notebook from outside, as Colab's page does, with a kernel of its environment, for one
+        who knows nothing of the course; git alone is told where the address leads."""
+        ours, home = ("COURSE_", "GIT_", "JUPYTER_", "PYTHON"), self.python.parents[1]
+        env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        env |= {"IPYTHONDIR": str(home / "ipython"), "JUPYTER_PATH": str(home / "jupyter"), "HOME": str(home)}
+        env |= git_finds(REPOSITORY, self.served) | {"COLAB_RELEASE_TAG": "stand-in"}
+        spec = home / "jupyter" / "kernels" / "colab" / "kernel.json"
         spec.parent.mkdir(parents=True, exist_ok=True)
         argv = [str(self.python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         spec.write_text(json.dumps({"argv": argv, "display_name": "Colab", "language": "python"}))
-        copy = self.python.parents[1] / "executed.ipynb"
+        copy = home / "executed.ipynb"
         command = [sys.executable, "-m", "papermill", f"{self.stage}.ipynb", copy, "--kernel", "colab"]
         command += ["--no-progress-bar", *parameters]
         quiet = {"capture_output": True, "text": True, "timeout": 1_200}
-        done = subprocess.run(command, cwd=self.folder, env=self.environment(), **quiet)
+        done = subprocess.run(command, cwd=self.folder, env=env, **quiet)
         assert done.returncode == 0, done.stderr[-3_000:]
         return nbformat.read(copy, as_version=4)
 
 
 @pytest.fixture(scope="module")
 def preinstalled() -> dict[str, str]:
-    """The packages of the environment with Colab's versions: name -> version."""
     return frozen(python_of(base()))
 
 
@@ -114,19 +107,8 @@ def seen(served, tmp_path_factory) -> Iterator[dict[str, Future[Alone]]]:
         yield started | {stage: pool.submit(run_alone, stage) for stage in others}
 
 
-def at(cell: nbformat.NotebookNode, end: str) -> datetime:
-    return datetime.fromisoformat(cell.metadata.papermill[f"{end}_time"])
-
-
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def seconds_until_ready(notebook: nbformat.NotebookNode) -> float:
-    """From the first cell to the end of the one that opens the run, catching up included."""
-    cells = code_cells(notebook)
-    (ready,) = [cell for cell in cells if "runs.start(" in cell.source]
-    return (at(ready, "end") - at(cells[0], "start")).total_seconds()
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -153,8 +135,10 @@ def test_the_slowest_is_ready_in_time(seen):
     """Its share of the processor's seconds is judged, since the machine may be busy otherwise."""
     done = seen[SLOWEST].result()
     cells = code_cells(done.copy)
-    share = seconds_until_ready(done.copy) / (at(cells[-1], "end") - at(cells[0], "start")).total_seconds()
-    assert share * done.processor < READY_WITHIN
+    (opening,) = [cell for cell in cells if "runs.start(" in cell.source]  # which catches up
+    told = (cells[0], "start_time"), (opening, "end_time"), (cells[-1], "end_time")
+    begin, ready, end = (datetime.fromisoformat(cell.metadata.papermill[name]) for cell, name in told)
+    assert (ready - begin) / (end - begin) * done.processor < READY_WITHIN
 
 
 @pytest.mark.skipif("10_your_own_stream" not in STAGES, reason="COURSE_COLAB leaves notebook 10 out")

@@ -1,7 +1,5 @@
 """A clone of the course that has it hard: awkward path, LANG=C, no network, everything else read-only."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -17,9 +15,7 @@ from helpers.settings import ROOT
 PARTS = ("helpers", "course", "docs", "notebooks", "data", "tests", "results")
 PARTS += ("README.md", "Makefile", "requirements.txt")
 ROWS = 8_000
-ONLY_THESE_WRITABLE = (
-    'for one in "$folder"/*/; do mount --bind "$one" "$one"; done; mount -o remount,bind,ro /'
-)
+ONLY_THREE = 'for one in "$folder"/*/; do mount --bind "$one" "$one"; done; mount -o remount,bind,ro /'
 
 
 class Clone:
@@ -44,7 +40,7 @@ class Clone:
 
     def run(self, *command: object, python: object = sys.executable) -> subprocess.CompletedProcess[str]:
         """Run `python COMMAND` here without network, with only the three folders writable."""
-        alone = with_mounts(ONLY_THESE_WRITABLE, self.folder, *without_network(python, *command))
+        alone = with_mounts(ONLY_THREE, self.folder, *without_network(python, *command))
         quiet = {"stdin": subprocess.DEVNULL, "capture_output": True, "encoding": "utf-8", "timeout": 600}
         return subprocess.run(alone, cwd=self.root, env=self.environment, **quiet)
 
@@ -57,5 +53,4 @@ class Clone:
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """Its notebooks and data nobody changes."""
     return Clone(tmp_path_factory.mktemp("faults"))

@@ -1,7 +1,5 @@
 """A disk that fills up and a folder that cannot be written, for real: small file systems of our own."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """kill -9 at random moments of `course run`, on toy notebooks."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 import signal
@@ -20,7 +18,6 @@ STAGES = ("01_data_loading", "02_heuristic_labels")  # enough for one to read wh
 
 @pytest.mark.parametrize("kernels", [False, True], ids=["alone", "with its kernels"])
 def test_after_every_kill_all_is_whole_and_the_next_run_works(tmp_path, kernels):
-    """What a kill leaves is whole, or is missing and will be made again."""
     root = write_toys(tmp_path / "toys", len(STAGES))
     begin, folder, runs = time.monotonic(), root / "runs" / "default", modules(root)["helpers.runs"]
     assert run_course(root, "run").returncode == 0

@@ -1,7 +1,5 @@
 """The whole course: no network, LANG=C, awkward path, read-only surroundings."""
 
-from __future__ import annotations
-
 import json
 import re
 
@@ -52,11 +50,3 @@ def test_a_constant_column_is_left_out_with_a_sentence(clone):
     sentence = "Left out, because all events have one value in it: V3."
     assert sentence in (out / "notebooks/02_heuristic_labels.ipynb").read_text()
     assert "V3" not in Detector.load(out / "artifacts/detector.zip").schema.columns
-
-
-def test_events_that_teach_nothing_stop_the_run_in_one_sentence(clone):
-    path, out = clone.folder / "tmp" / "alike.csv", clone.folder / "tmp" / "alike"
-    data.load_events("snapshot", rows=2_500).iloc[[0] * 2_500].to_csv(path, index=False)
-    said = clone.refuses("--source", path, "--rows", 2_500, "--out", out)
-    assert "02_heuristic_labels stopped at cell [" in said and "the executed copy is" in said
-    assert "Every column has one value in all training events: there is nothing to learn." in said

@@ -1,7 +1,5 @@
 """Installing: from a wheelhouse without network, under Colab's constraints, on the newest Python."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re
@@ -38,7 +36,6 @@ def small_wheel(folder: Path, name: str) -> None:
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """Of a user who finds packages in one folder alone."""
     hidden = ("PIP_", "MAKE", "MFLAGS", "PYTHON")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     links = str(tmp_path / "index").replace(" ", "%20")
@@ -46,7 +43,6 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 
 def bare(root: Path, requirements: str, pins: str) -> Path:
-    """A toy repository with its Makefile, that asks for these packages."""
     write_toys(root, count=1)
     shutil.copyfile(ROOT / "Makefile", root / "Makefile")
     (root / "requirements.txt").write_text(requirements)
@@ -94,18 +90,8 @@ def test_on_linux_the_wheelhouse_takes_the_small_torch(tmp_path, env):
 
 def pip_installs(python: object, *arguments: object) -> None:
     """pip does it, or the test is skipped without an index; of what was yanked it would warn."""
-    command = [
-        python,
-        "-m",
-        "pip",
-        "-q",
-        "--disable-pip-version-check",
-        "--retries",
-        "1",
-        "install",
-        *arguments,
-    ]
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    pip = (python, "-m", "pip", "-q", "--disable-pip-version-check", "--retries=1", "install", *arguments)
+    done = subprocess.run(list(map(str, pip)), cwd=ROOT, capture_output=True, text=True, timeout=600)
     if done.returncode and UNREACHABLE.search(done.stderr):
         pytest.skip("the package index cannot be reached")
     assert done.returncode == 0, done.stderr[-2_000:]
@@ -121,16 +107,8 @@ def test_versions_exist_for_colab_and_for_other_pythons(tmp_path, name):
         lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
         pins = tmp_path / "pins.txt"
         pins.write_text("\n".join(line for line in lines if not line.startswith(apart)))
-        asked = [
-            "--no-deps",
-            "--target",
-            tmp_path,
-            "--only-binary=:all:",
-            "-r",
-            pins,
-            "--python-version",
-            name,
-        ]
+        asked = ["--no-deps", "--target", tmp_path, "--only-binary=:all:", "-r", pins]
+        asked += ["--python-version", name]
     pip_installs(sys.executable, "--dry-run", "--ignore-installed", *asked)
 
 

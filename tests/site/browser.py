@@ -18,7 +18,6 @@ DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def programs() -> tuple[str, str] | None:
-    """The browser and its driver, if this machine has them."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None), shutil.which("chromedriver")
     return found if all(found) else None
 
@@ -55,7 +54,6 @@ class Browser:
             self.process.wait(timeout=60)
 
     def tool(self, command: str, **parameters: Any) -> Any:
-        """A command of Chromium's DevTools."""
         return self._post("/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def be(self, width: int, height: int, scheme: str = "light") -> None:
@@ -65,11 +63,9 @@ class Browser:
         self.tool("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def open(self, address: str) -> None:
-        """Load a page."""
         self._post("/url", {"url": address})
 
     def run(self, script: str) -> Any:
-        """Run JavaScript in the page, awaiting what it returns."""
         return self._post("/execute/sync", {"script": script, "args": []})
 
     def said(self) -> list[dict[str, Any]]:

@@ -1,7 +1,5 @@
 """Every page of the site that `make site` built, in a headless Chromium, on a desk and on a phone."""
 
-from __future__ import annotations
-
 import functools
 import http.server
 import threading
@@ -51,7 +49,6 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
-    """Where the site is served on this machine."""
     handler = functools.partial(Quiet, directory=str(SITE))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -105,7 +102,7 @@ def test_every_link_can_be_followed(browser, address):
     assert broken == []
 
 
-def test_the_front_page_shows_the_method_and_leads_to_every_notebook(browser, address):
+def test_the_front_page_leads_to_every_notebook_solutions_are_folded_and_the_search_finds(browser, address):
     browser.be(*SCREENS["desk"])
     browser.open(f"{address}/index.html")
     first = browser.run("return document.querySelector('article img').src")
@@ -114,15 +111,10 @@ def test_the_front_page_shows_the_method_and_leads_to_every_notebook(browser, ad
     notebooks = [page for page in PAGES if page.startswith("notebooks/")]
     assert {f"{address}/{page}" for page in notebooks} <= set(menu) and len(notebooks) >= 8
 
-
-def test_solutions_are_folded_and_open(browser, address):
-    browser.be(*SCREENS["desk"])
     browser.open(f"{address}/notebooks/02_heuristic_labels.html")
     folds = browser.run("return [...document.querySelectorAll('details.hide')].map(fold => fold.open)")
     assert len(folds) == 5 and not any(folds)  # the first cell, three solutions, a question
 
-
-def test_the_search_finds_a_word(browser, address):
     browser.open(f"{address}/search.html?q=pseudo-label")
     count = "document.querySelectorAll('.search li').length"
     found = browser.run(f"return new Promise(done => setTimeout(() => done({count}), 3000))")
