@@ -4,37 +4,23 @@ import ast
 import io
 import re
 import zipfile
-from dataclasses import dataclass, make_dataclass
+from dataclasses import make_dataclass
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from sandbox import assert_one_sentence
+from sandbox import refused
 
-from helpers.files import CourseError, load, load_json, replace, sha256, to_bytes, to_json
+from helpers.files import load, load_json, replace, sha256, to_bytes, to_json
 from helpers.settings import ROOT
 
 STAMP = "small toy, version 1"
 
 
-@dataclass
-class Inner:
-    values: np.ndarray
-    table: pd.DataFrame
-
-
-@dataclass
-class Outer:
-    name: str
-    share: float
-    settings: dict
-    inner: Inner
-
-
+Inner = make_dataclass("Inner", ["values", "table"])
+Outer = make_dataclass("Outer", ["name", "share", "settings", "inner"])
 KINDS = {"Inner": Inner, "Outer": Outer}
-
-
 TABLE = pd.DataFrame({"a": [1.5, np.nan], "b": ["x", "y"]}, pd.Index([3, 4], name="event"))
 OUTER = Outer("ä", 0.1, {"low": [1, 2], "none": None}, Inner(np.arange(6.0).reshape(2, 3), TABLE))
 
@@ -74,10 +60,9 @@ def test_a_damaged_or_foreign_bundle_is_one_sentence_and_writes_nothing(tmp_path
     replace(path := tmp_path / "in" / "damaged.zip", DAMAGED[damage])
     before = set(tmp_path.rglob("*"))
     sentence = r"^damaged.zip is not a toy that this version of the course saved \(.+\): fit it again[.]$"
-    with pytest.raises(ValueError, match=sentence) as caught:
+    sentence = sentence.replace(".+", ".+version 0.+") if damage == "stamp" else sentence
+    with refused(sentence):
         load(path, STAMP, KINDS, "fit it again")
-    assert_one_sentence(str(caught.value))
-    assert ("version 0" in str(caught.value)) is (damage == "stamp")
     assert set(tmp_path.rglob("*")) == before
 
 
@@ -87,9 +72,9 @@ def test_json_is_one_text_of_a_value_and_damaged_json_one_sentence(tmp_path):
         to_json({"a": float("nan")})
     path = tmp_path / "a.json"
     assert load_json(path) == {}
-    for content in (b"{", b"[]", b"null", b"\xff\xfe"):
+    for content in (b"{", b"[]", b"\xff\xfe"):
         path.write_bytes(content)
-        with pytest.raises(CourseError, match=r"a.json is damaged; delete it and run the notebooks again."):
+        with refused(r"a.json is damaged; delete it and run the notebooks again."):
             load_json(path)
     assert sha256(path) == "b3d510ef04275ca8e698e5b3cbb0ece3949ef9252f0cdc839e9ee347409a2209"
 
