@@ -124,12 +124,8 @@ def squares(train, test):
     return test["V1"].to_numpy() ** 2
 
 
-SHOWN = {
-    NAIVE: PEERS[NAIVE],
-    OURS: squares,
-    "length": peer("bench_toys:Length"),
-    "absent": peer("pyodd.models.knn:KNN"),
-}
+SHOWN = {NAIVE: PEERS[NAIVE], OURS: squares, "length": peer("bench_toys:Length")}
+SHOWN["absent"] = peer("pyodd.models.knn:KNN")
 
 
 def _run(folder, **options) -> pd.DataFrame:

@@ -128,12 +128,9 @@ def test_rounds_with_files_as_people_edit_them(fitted, shops, tmp_path):
 
 
 def test_a_broken_file_of_reviews_is_one_sentence(served, tmp_path):
-    path = tmp_path / "reviews.csv"
-    for review, sentence in (  # what else the reader finds, test_readers.py tests
-        ("{0},yse", "has 'yse' in column review, row 0"),
-        ("9999,0", "reviews event 9999, which has not come yet"),
-    ):
-        path.write_text(f"event,review\n{review.format(*served.pending)}\n")
+    path, bad = tmp_path / "reviews.csv", {"7,yse": "has 'yse' in column review, row 0"}
+    for review, sentence in (bad | {"9999,0": "reviews event 9999, which has not come yet"}).items():
+        path.write_text(f"event,review\n{review}\n")
         with refused(f"{sentence}.*; nothing was learned"):
             case_queue.reviewed(served, path)
 

@@ -17,10 +17,8 @@ from course import publish
 ADDRESS = publish.Address("somebody/a-course", "v1")
 FOUND = "print('from', Path(runs.__file__).parents[1].name, runs.MARK)"
 PIP = "import sys; print('pip', *sys.argv[1:])"
-pytestmark = pytest.mark.skipif(
-    not shutil.which("git") or os.name == "nt",
-    reason="the cell fetches the course with git on Linux or macOS",
-)
+ABLE = shutil.which("git") and os.name != "nt"
+pytestmark = pytest.mark.skipif(not ABLE, reason="the cell fetches the course with git on Linux or macOS")
 
 
 @pytest.fixture(scope="module")

@@ -217,10 +217,8 @@ def test_a_download_that_fails(home, serve, monkeypatch, capfd, fault):
 
 def test_what_openml_brings_is_held_against_the_snapshot(fetched, snapshot):
     table = openml_frame()[:110]
-    changes = {
-        "has no column V3, Class": table.rename(columns={"V3": "PCA3", "Class": "y"}),
-        "has only 99 events": table[:99],
-    }
+    changes = {"has no column V3, Class": table.rename(columns={"V3": "PCA3", "Class": "y"})}
+    changes["has only 99 events"] = table[:99]
     for column, row, value in (
         *(("V4", 12, table.loc[12, "V4"] + 2e-6), ("V1", 99, np.nan), ("V6", 100, np.inf)),
         *(("Class", 101, 2), ("Amount", 102, "much")),

@@ -89,11 +89,8 @@ FORBIDDEN_CALLS = re.compile(
 
 def sources() -> dict[str, str]:
     """The code by name: both packages, what lies beside the notebooks, their cells but for the first one."""
-    found = {
-        path.name: path.read_text(encoding="utf-8")
-        for room in ("helpers", "course", "notebooks")
-        for path in (ROOT / room).rglob("*.py")
-    }
+    paths = [path for room in ("helpers", "course", "notebooks") for path in (ROOT / room).rglob("*.py")]
+    found = {path.name: path.read_text(encoding="utf-8") for path in paths}
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         cells = nbformat.read(path, as_version=4).cells
         found[path.name] = "\n".join([cell.source for cell in cells if cell.cell_type == "code"][1:])

@@ -92,10 +92,7 @@ def test_an_amount_is_read_as_its_column_tells_or_named(tmp_path, spelt, expecte
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    cents=st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=5),
-    style=st.sampled_from([".,", ",.", " ,", "'."]),
-)
+@given(st.lists(st.integers(-(10**9), 10**9), min_size=1), st.sampled_from([".,", ",.", " ,", "'."]))
 def test_what_a_spreadsheet_writes_is_what_it_holds(tmp_path_factory, cents, style):
     group, point = style
     spelt = [f"{value / 100:,.2f}".translate({ord(","): group, ord("."): point}) for value in cents]
@@ -217,12 +214,10 @@ def test_what_is_no_table_shows_how_it_begins_or_where_it_breaks(tmp_path, conte
 
 
 DATES = ["2026-01-03", "2026-01-01 10:00", "2026-01-02"]
+TIMES = {"Time": "311", "step": "311", " Date ": DATES, "timestamp": DATES, "TX_DATETIME": DATES}
 
 
-@pytest.mark.parametrize(
-    ("name", "times"),
-    [("Time", "311"), ("step", "311"), (" Date ", DATES), ("timestamp", DATES), ("TX_DATETIME", DATES)],
-)
+@pytest.mark.parametrize(("name", "times"), TIMES.items())
 def test_rows_out_of_time_are_refused_or_sorted(tmp_path, name, times):
     text = rows("1", "2", "3")
     falls = "is not in time order: {} falls at row {} .counted from 0.; use SORT"

@@ -38,14 +38,10 @@ def sessions(rows: int = 6_000, seed: int = 0) -> pd.DataFrame:
     wild = campaigns(rows, generator, share=0.8)
     usual = np.linspace(0.02, 3, 14)
     rates = np.where(wild[:, None] < 0, usual, usual * generator.choice([1, 30], (8, 14))[wild] + 2)
-    table = pd.DataFrame(
-        np.column_stack([generator.poisson(rates), generator.dirichlet(np.full(9, 20.0), rows)]),
-        columns=[*COUNTS, *SHARES],
-    )
-    account = np.where(wild < 0, np.arange(rows) % 200, wild)
-    return table.astype(dict.fromkeys(COUNTS, int)).assign(
-        account=[f"a{i}" for i in account], day=np.arange(rows) // 200
-    )
+    table = pd.DataFrame(np.c_[generator.poisson(rates), generator.dirichlet(np.full(9, 20.0), rows)])
+    table = table.set_axis([*COUNTS, *SHARES], axis=1).astype(dict.fromkeys(COUNTS, int))
+    account = [f"a{i}" for i in np.where(wild < 0, np.arange(rows) % 200, wild)]
+    return table.assign(account=account, day=np.arange(rows) // 200)
 
 
 def quiet(rows: int, seed: int = 3) -> pd.DataFrame:
