@@ -55,6 +55,7 @@ def test_damaged_snapshot_says_what_to_do(tmp_path, monkeypatch, snapshot, damag
     ("arguments", "error", "message"),
     [
         ({"rows": 0}, ValueError, "rows must be at least 1, not 0"),
+        ({"rows": "10"}, TypeError, "rows must be a whole number, not '10'"),
         ({"rows": True}, TypeError, "rows must be a whole number, not True"),
         ({"start": -1}, ValueError, "start must be at least 0, not -1"),
         ({"rows": None}, ValueError, "holds card payments and needs ROWS"),
