@@ -5,67 +5,57 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy.special import expit
 
-from checker import Off, as_column, as_flags, as_number, ask, checker, compare, off_if, still_right
-from helpers import plots, rules
+from checker import Off, as_column, as_number, ask, checker, compare, off_if, still_right
+from helpers import plots
 from helpers.classifier import Classifier
-from helpers.schema import CARDS
 
 
-def seeds(strongest: pd.DataFrame) -> Figure:
-    """The strongest reason for each of the highest test events, one panel a seed of the classifier."""
-    shared = strongest.dropna()  # of an event that is not among a seed's highest the reason is missing
-    agreed = (shared.nunique(axis=1) == 1).sum()
-    same = f"{len(shared)} of the {strongest.count().max()} highest test events stay with every seed"
-    counts = strongest.apply(pd.Series.value_counts).fillna(0)
-    figure, axes = plt.subplots(1, strongest.shape[1], figsize=(7.5, 3.4), sharex=True, sharey=True)
-    for axis, (seed, events) in zip(axes, counts.items(), strict=True):
-        axis.barh(counts.index, events, color=plots.VIOLET)
-        axis.set(title=f"{seed}: mostly {events.idxmax()}", xlabel="events")
-    axes[0].set_ylabel("strongest reason")
-    plots.headed(figure, f"{same},\n{agreed} of them for the same strongest reason")
-    return figure
-
-
-def one_tree(tree: Any, names: Sequence[str]) -> Figure:
-    """A small decision tree: what it asks, and how many events of each kind arrive where."""
+def one_tree(tree: Any, names: Sequence[str], example: np.ndarray, event: int) -> Figure:
+    """A small decision tree: its questions, the events of each label in every box, and one event's path."""
     from sklearn.tree import plot_tree
 
-    grown, names = tree.tree_, list(names)
-    asks = grown.feature >= 0
-    about = ", ".join(sorted({names[feature] for feature in grown.feature[asks]}))
-    share = grown.value[:, 0] / grown.value[:, 0].sum(axis=1, keepdims=True)
-    suspicious = grown.weighted_n_node_samples * share[:, 1]
-    found = suspicious[~asks & (share[:, 1] > 0.5)].sum()
+    grown, asks = tree.tree_, tree.tree_.feature >= 0
+    share = grown.value[:, 0, 1] / grown.value[:, 0].sum(axis=1)  # of the weight
+    suspicious = np.rint(grown.weighted_n_node_samples * share).astype(int)
+    others = grown.n_node_samples - suspicious
+    caught = ~asks & (share > 0.5)
     questions = f"{asks.sum()} question{'' if asks.sum() == 1 else 's'}"
-    title = f"{questions} about {about} collect {found:.0f} of {suspicious[0]:.0f} suspicious events"
-    figure, axes = plt.subplots(figsize=(7, 3.4))
-    style = {"impurity": False, "rounded": True, "fontsize": 10}
-    plot_tree(tree, feature_names=names, class_names=["normal", "suspicious"], ax=axes, **style)
-    for box in filter(None, (text.get_bbox_patch() for text in axes.texts)):
-        box.set_edgecolor(plots.GREY)
-    axes.set_title(title)
+    title = (
+        f"With {questions} we collect {suspicious[caught].sum()} of {suspicious[0]} suspicious events and "
+    )
+    title += f"{others[caught].sum()} others; outlined: the path of event {event:,}"
+    figure, axes = plots.single("", height=3.8)
+    plot_tree(tree, feature_names=list(names), rounded=True, fontsize=10, ax=axes)
+    boxes = [text for text in axes.texts if text.get_bbox_patch()]
+    path = tree.decision_path(example[None]).indices
+    for node, box in enumerate(boxes):
+        question = f"{names[grown.feature[node]]} <= {grown.threshold[node]:.1f}?\n" if asks[node] else ""
+        box.set_text(f"{question}labelled suspicious: {suspicious[node]:,}\nothers: {others[node]:,}")
+        style = {"edgecolor": plots.VIOLET, "linewidth": 2.5} if node in path else {"edgecolor": plots.GREY}
+        box.get_bbox_patch().set(**style)
+    axes.set_title(plots.wrapped(title))  # which plot_tree would have taken away
     return figure
 
 
-def reasons(contributions: pd.Series, values: pd.Series, risk: float, event: int) -> Figure:
+def reasons(contributions: pd.Series, values: pd.Series, probability: float, event: int) -> Figure:
     """What pushed one event's probability up or down: from the base value, bar by bar, to its log-odds."""
     pushes = contributions.drop("base_value").sort_values(key=np.abs, ascending=False, kind="stable")
     steps = pd.concat([contributions[["base_value"]], pushes])
     ends = steps.cumsum()
-    title = f"Event {event:,}: {pushes.index[0]} is the strongest reason for a probability of {risk:.3f}"
-    x = f"log-odds: {ends.iloc[0]:.1f} before any input, {ends.iloc[-1]:.1f} in the end"
-    figure, axes = plots.single(title, x, "input and its value", height=3.8)
-    names = ["base_value", *(f"{name} = {values[name]:.1f}" for name in pushes.index)]
-    axes.barh(names, steps, left=ends - steps, color=np.where(steps > 0, plots.RED, plots.BLUE))
-    axes.axvline(
-        ends.iloc[-1], color="black", ls="--", label=f"{ends.iloc[-1]:.1f}: a probability of {risk:.3f}"
+    title = (
+        f"Event {event:,}: {pushes.index[0]} is the strongest reason for a probability of {probability:.2f}"
     )
+    x = f"log-odds: {ends.iloc[0]:.1f} before any column is seen, {ends.iloc[-1]:.1f} in the end"
+    figure, axes = plots.single(title, x, "column and its scaled value", height=3.8)
+    names = ["base value", *(f"{name} = {values[name]:.1f}" for name in pushes.index)]
+    axes.barh(names, steps, left=ends - steps, color=np.where(steps > 0, plots.RED, plots.BLUE))
+    said = f"{ends.iloc[-1]:.1f}: a probability of {probability:.2f}"
+    axes.axvline(ends.iloc[-1], color="black", ls="--", label=said)
     axes.use_sticky_edges = False
     axes.margins(x=0.04)
     axes.legend(loc="lower left")
@@ -73,29 +63,50 @@ def reasons(contributions: pd.Series, values: pd.Series, risk: float, event: int
     return figure
 
 
-def copied_votes(f1: pd.DataFrame) -> Figure:
-    """How well a classifier repeats each rule's vote, from its own inputs alone, measured in three ways."""
-    ordered = f1.sort_values("test set", ascending=False, kind="stable")
-    title = f"{(f1['test set'] > 0.8).sum()} of {len(f1)} votes can be copied with an F1 above 0.8"
-    figure, axes = plots.single(title, "F1 against the rule's own votes", height=3.6, xlim=(-0.03, 1.03))
-    colours = (plots.ORANGE, plots.BLUE, plots.VIOLET)
-    for how, mark, size, colour in zip(ordered, "o|D", (9, 18, 6), colours, strict=True):
-        axes.plot(ordered[how], range(len(f1)), mark, ms=size, mew=2, color=colour, label=how)
-    plots.rows(axes, list(ordered.index))
-    axes.set_ylabel("rule (votes in training; test set)")
-    axes.axvline(0.8, color="black", ls="--")
-    axes.legend()
+def seeds(contributions: pd.DataFrame, stay: float, event: int) -> Figure:
+    """What pushed one event's log-odds up or down, for classifiers that differ in their seed alone."""
+    pushes = contributions.drop("base_value")
+    strongest = dict.fromkeys(pushes.abs().idxmax())
+    reasons = (
+        f"{len(strongest)} strongest reason{'' if len(strongest) == 1 else 's'} ({', '.join(strongest)})"
+    )
+    title = f"With {pushes.shape[1]} seeds event {event:,} has {reasons}; "
+    title += f"{stay:.0%} of the highest test events stay"
+    pushes = pushes.loc[pushes.abs().max(axis=1).sort_values(ascending=False, kind="stable").index]
+    figure, axes = plots.single(title, "contribution to the log-odds", "column", height=3.8)
+    colours = (plots.VIOLET, plots.ORANGE, plots.BLUE)
+    for (seed, pushed), mark, colour in zip(pushes.items(), "Dos", colours, strict=True):
+        axes.plot(pushed, range(len(pushes)), mark, ms=8, color=colour, label=seed)
+    plots.rows(axes, list(pushes.index))
+    axes.axvline(0, color="black", lw=1)
+    axes.legend(loc="lower right")
     return figure
 
 
-def circularity(scores: Mapping[str, float]) -> Figure:
-    """F1 of classifiers against the labels that they were taught; `seed_rules` has learned the naive rule."""
+def circularity(scores: Mapping[str, float], guess: float | None = None) -> Figure:
+    """F1 of three classifiers against the labels that they were taught."""
     best = max(scores.values())
-    title = f"Against its own labels a classifier reaches an F1 of {best:.2f}; that says nothing of fraud"
+    title = f"Against its own labels a classifier reaches an F1 of {best:.2f}, which says nothing about fraud"
     what = "F1 on the test set, against the labels it was taught"
     figure, axes = plots.single(title, what, height=2.8, xlim=(0, 1.1))
-    named = plots.DETECTORS | {"seed_rules": ("classifier of the naive rule", plots.GREY)}
+    named = plots.DETECTORS | {"naive_classifier": ("classifier of the naive rule", plots.GREY)}
     plots.bars(axes, scores, "%.2f", named)
+    plots.guessed(axes, guess)
+    return figure
+
+
+def copied_votes(f1: pd.DataFrame, guess: float | None = None) -> Figure:
+    """How well a classifier repeats each rule's votes from what ours sees, by two kinds of folds."""
+    ordered = f1.sort_values("consecutive", ascending=False, kind="stable")
+    title = f"{(f1['consecutive'] > 0.8).sum()} of {len(f1)} rules can be copied with an F1 above 0.8"
+    figure, axes = plots.single(title, "F1 against the rule's own votes", height=3.6, xlim=(-0.03, 1.03))
+    for how, mark, colour in (("shuffled", "o", plots.ORANGE), ("consecutive", "D", plots.VIOLET)):
+        axes.plot(ordered[how], range(len(f1)), mark, ms=9, color=colour, label=f"{how} folds")
+    plots.rows(axes, [f"{name} ({votes:,.0f})" for name, votes in ordered["votes"].items()])
+    axes.set_ylabel("rule (its votes in training)")
+    axes.axvline(0.8, color="black", ls="--")
+    axes.legend()
+    plots.guessed(axes, guess)
     return figure
 
 
@@ -108,7 +119,7 @@ def check_5a(attempt: Callable, classifier: Classifier, seen: np.ndarray) -> str
         total = row.sum()
         slips = {
             "These are log-odds; one step is missing on the way to a probability.": total,
-            "The base value is missing, the answer before any feature is seen.": expit(
+            "The base value is missing, the answer before any column is seen.": expit(
                 total - row["base_value"]
             ),
             "The first contribution is missing; the base value is one of them, too.": expit(
@@ -120,34 +131,39 @@ def check_5a(attempt: Callable, classifier: Classifier, seen: np.ndarray) -> str
             "The logarithm is the natural one: its base is e, not 10.": expit(total * np.log(10)),
         }
         compare(as_number(ask(attempt, row)), expit(total), slips, "As a probability,")
-    for (_, row), risk in zip(reasons.iterrows(), classifier.probability(seen), strict=True):
-        still_right(as_number(ask(attempt, row)), risk, tol=1e-4)
+    for (_, row), probability in zip(reasons.iterrows(), classifier.probability(seen), strict=True):
+        still_right(as_number(ask(attempt, row)), probability, tol=1e-4)
     return "right. The contributions explain the classifier completely: nothing is left over."
 
 
 @checker
-def check_5b(attempt: Callable, events: pd.DataFrame, inputs: np.ndarray, n_train: int) -> str:
-    """A senseless rule that a classifier copies nearly perfectly."""
-    from sklearn.metrics import f1_score
-
-    flagged, naive = as_flags(ask(attempt, events), len(events)), rules.naive_rule(events)
-    share = flagged[:n_train].mean()
-    far = f"Your rule flags {share:.1%} of the events; stay between 1 % and 50 %."
-    off_if(not 0.01 <= share <= 0.5, far)
-    alike = (flagged & naive).sum() > 0.5 * (flagged | naive).sum()
-    off_if(alike, "This is nearly the naive rule again; invent something that has no sense at all.")
-    classifier = Classifier(names=list(CARDS.columns)).fit(
-        inputs[:n_train], flagged[:n_train].astype(np.int8)
-    )
-    f1 = f1_score(flagged[n_train:], classifier.probability(inputs[n_train:]) > 0.5, zero_division=0)
-    unseen = "It cannot copy what it cannot see: use nothing but the columns of the event, and no order or"
-    off_if(f1 < 0.9, f"The classifier reaches an F1 of {f1:.2f} only. {unseen} chance.")
-    return f"right. The classifier copies it with an F1 of {f1:.2f}, and it means nothing."
+def check_5b(attempt: Callable) -> str:
+    """Fisher's combined score of three events, from two scores without a common unit."""
+    random, n = np.random.default_rng(0), 2_000
+    for rank in ([[1_981, 1_999, 1_901], [1_981, 1_001, 1_951]], [[7, 1_400, 900], [800, 33, 1_990]]):
+        unit, rank = np.array([[1.0], [7.0]]), np.array(rank)  # of the training scores 1 is the lowest
+        scores, training = list(unit * rank), [random.permutation(n) * by + by for by in unit]
+        p = (n + 1 - rank) / n
+        slips = {
+            "These are the p-values multiplied; add up their logarithms and turn the sign.": p.prod(axis=0),
+            "These are the p-values added up; take their logarithms first.": p.sum(axis=0),
+            "The scores have no common unit, so they cannot be added up.": sum(scores),
+            "This is the first score alone; add the second.": -np.log(p[0]),
+            "This is the second score alone; add the first.": -np.log(p[1]),
+            "This is the smaller p-value alone; both count.": -np.log(p.min(axis=0)),
+            "This averages; Fisher adds up.": -np.log(p).mean(axis=0),
+            "The logarithm is the natural one: its base is e, not 10.": -np.log10(p).sum(axis=0),
+            "A p-value is the share of higher scores, not of lower ones.": -np.log(rank / n).sum(axis=0),
+            "Training scores that are exactly as high count, too.": -np.log(p - 1 / n).sum(axis=0),
+        }
+        answer = as_column(ask(attempt, scores, training), 3)
+        compare(answer, -np.log(p).sum(axis=0), slips, "The combined score")
+    return "right. Two moderate scores, 1 in 100 each, outrank 1 in 1,000 beside 1 in 2."
 
 
 @checker
 def check_5c(attempt: Callable) -> str:
-    """Scores of each event by a model that had not seen it."""
+    """Scores of each event by a model that has not learned from it."""
     spy = _Spy()
     n = len(spy.rows)
     found = as_column(ask(attempt, spy.fit, spy.rows, spy.labels), n)
@@ -173,7 +189,7 @@ def check_5c(attempt: Callable) -> str:
 
 
 class _Spy:
-    """Stands in for a model: remembers which rows each fit saw and scored; a score is the fit's number."""
+    """A model that remembers which rows each fit saw and scored; a score is the fit's number."""
 
     def __init__(self) -> None:
         self.rows = np.arange(103.0)[:, None]  # five parts cannot be of one size

@@ -80,12 +80,9 @@ def known(window, tmp_path_factory) -> dict[str, dict]:
     few, inputs = window[:3_000], features.Scaling.fit(train).transform(window[:3_000])
     classifier = Classifier(names=COLUMNS).fit(inputs, rules.naive_rule(few).astype(np.int8))
     classified = {
-        "events": few,
-        "inputs": inputs,
-        "n_train": 2_000,
         "classifier": classifier,
         "seen": inputs,
-        "top": 7,
+        "place": 7,
     }
     network = SimpleNamespace(reconstruct=lambda x: np.roll(x, 1, axis=1) / 2)
     rebuilt = {"x_train": inputs, "autoencoder": network, "worst": range(15), "inputs": few}
@@ -157,6 +154,11 @@ def folds_of_pandas(fit, inputs, labels):
     for part in five():
         scores[part] = fit(table.drop(part), labels.drop(part))(table.loc[part])
     return scores
+
+
+def shares(scores, training, counts=np.greater_equal):
+    """Of each score the shares of training values that `counts` compares with those of the events; (2, 3)."""
+    return np.array([counts(t[:, None], s).mean(axis=0) for s, t in zip(scores, training, strict=True)])
 
 
 def walk_down(truth, score, first=1, before=0):
@@ -353,14 +355,22 @@ TABLE = """
 - 1 / (1 + 10 ** -c.sum()) => its base is e, not 10
 - solution_5a(c.drop('V3')) => As a probability
 - np.minimum(solution_5a(c), 0.99) => not for another one
-5b events
-+ (events['V2'] > 1).tolist()
-+ np.where(events['V2'] > 1, 1, 0)
-- events.index % 7 == 0 => It cannot copy what it cannot see
-- events['V2'] > 50 => stay between 1 % and 50 %
-- events['V2'] < 50 => stay between 1 % and 50 %
-- events['Amount'] > 200 => nearly the naive rule
-- events['V9'] > 1 => `events` has Amount, V1,
+5b s, t
++ [-sum(np.log((known >= one).mean()) for one, known in zip(event, t)) for event in zip(*s)]
++ pd.Series(-np.log(shares(s, t).prod(axis=0)))
+- shares(s, t).prod(axis=0) => add up their logarithms and turn
+- sum(shares(s, t)) => take their logarithms first
+- -solution_5b(s, t) => The sign is turned
+- s[0] + s[1] => no common unit
+- solution_5b(s[:1], t[:1]) => add the second
+- solution_5b(s[1:], t[1:]) => add the first
+- -np.log(shares(s, t).min(axis=0)) => both count
+- solution_5b(s, t) / 2 => Fisher adds up
+- solution_5b(s, t) / np.log(10) => its base is e, not 10
+- -np.log(shares(s, t, np.less_equal)).sum(axis=0) => not of lower ones
+- -np.log(shares(s, t, np.greater)).sum(axis=0) => exactly as high count, too
+- np.full(3, 2 * np.log(100)) => The combined score at position 1
+- solution_5b(s, t)[:2] => one value an event, 3 here
 5c fit, x, y
 + folds_of_pandas(fit, x, y)
 - fit(x, y)(x) => One model scores all events
