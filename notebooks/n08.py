@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from checker import as_number, ask, checker, compare, off_if
+from checker import Off, as_number, ask, checker, close, compare, off_if, only_if_no_slip
 from helpers import plots, spark
-from helpers.classifier import Classifier
 from helpers.files import CourseError, load_json
-from helpers.settings import BUDGET, RESULTS, ROOT
+from helpers.settings import RESULTS, ROOT
 
 TABLE = RESULTS / "scaling.json"
 ONE, SPARK = "one process", "Spark, 2 cores"
@@ -67,51 +65,32 @@ def _line(path: pd.DataFrame) -> tuple[float, float]:
     return path["start_s"].median() + more - slope * largest, slope
 
 
-def cluster(result: dict[str, Any], events: int, cores: Sequence[int]) -> pd.DataFrame:
-    """Hours for many events by arithmetic, from the largest size measured.
-
-    Assumes that the cluster's cores are like this machine's, that storage feeds them all, that start-up
-    takes what it took here, and that the share of the work which more cores do not help is what 1 and 2
-    cores showed (Amdahl's law). One row a path: hours, hours_if_all_spread (every core helps as much as the
-    first) and share_waiting, the share of the paid core-hours that does nothing.
-    """
-    rows = table(result)
-    last = rows[rows["events"] == rows["events"].max()].set_index("path")
-    work = last["work_s"] / last["events"] * events
-    alone, one, two = work[ONE], work["Spark, 1 core"], work[SPARK]
-    serial = min(max(2 * two / one - 1, 0.0), 1.0)
-    start, hours = last["start_s"][SPARK], {ONE: (alone / 3_600, alone / 3_600, 0.0)}
-    for count in cores:
-        seconds, spread = start + one * (serial + (1 - serial) / count), start + one / count
-        hours[f"Spark, {count} cores"] = seconds / 3_600, spread / 3_600, 1 - one / (seconds * count)
-    return pd.DataFrame.from_dict(hours, "index", columns=["hours", "hours_if_all_spread", "share_waiting"])
-
-
-def growth(measured: pd.DataFrame, crossover: float | None) -> Figure:
-    """Seconds and peak memory of each path against the number of events, on log axes.
+def growth(measured: pd.DataFrame, crossover: float | None, guess: float | None = None) -> Figure:
+    """Seconds, start-up included, and peak memory of one process and of Spark against the number of events.
 
     Spark on 2 cores is done first from `crossover` events (None: never).
     """
-    figure, (time, memory) = plt.subplots(2, 1, figsize=(7.5, 6.4), sharex=True)
+    figure, (time, memory) = plt.subplots(2, 1, figsize=(7.5, 5.6), sharex=True)
     largest = measured["events"].max()
-    ahead = f"not ahead of one process up to {largest:,} events"
+    title = f"Up to {largest:,} events Spark on 2 cores is never done first"
     if crossover is not None and crossover <= largest:
-        ahead = f"ahead from {float(f'{crossover:.1g}'):,.0f} events"
-    title = plots.wrapped(f"Spark on 2 cores, start-up included: {ahead}")
+        title = f"Spark on 2 cores is done first from {float(f'{crossover:.1g}'):,.0f} events on"
     time.set(title=title, ylabel="seconds (log scale)", yscale="log")
     memory.set(title="Memory at its peak", ylabel="MB")
-    paths, colours = measured.groupby("path", sort=False), (plots.BLUE, plots.ORANGE, plots.GREEN)
-    for (path, rows), colour in zip(paths, colours, strict=True):
-        time.plot(rows["events"], rows["work_s"], "o-", color=colour, label=path)
-        time.plot(rows["events"], rows["total_s"], "x:", color=colour)
+    for path, colour in ((ONE, plots.BLUE), (SPARK, plots.GREEN)):
+        rows = measured[measured["path"] == path]
+        time.plot(rows["events"], rows["total_s"], "o-", color=colour, label=path)
         memory.plot(rows["events"], rows["peak_mb"].astype(float), "o-", color=colour)
-    time.plot([], [], "x:", color="black", label="start-up included")
     memory.set(xscale="log", xlabel="events (log scale)", ylim=0)
-    figure.legend(loc="outside lower center", ncols=2)
+    time.set_ylim(1)
+    time.yaxis.set(major_formatter="{x:g}", minor_formatter="")
+    memory.xaxis.set(major_formatter="{x:,.0f}", minor_formatter="")
+    time.legend()
+    plots.guessed(time, guess)
     return figure
 
 
-def forgotten(remembered: pd.Series, alone: pd.Series, batch: int) -> Figure:
+def forgotten(remembered: pd.Series, alone: pd.Series, batch: int, guess: float | None = None) -> Figure:
     """Which share of the alerts' burst counts a worker that starts afresh forgets, along its micro-batch.
 
     Counts are indexed by the event's turn within its key; a micro-batch holds `batch` events of a key.
@@ -119,11 +98,15 @@ def forgotten(remembered: pd.Series, alone: pd.Series, batch: int) -> Figure:
     tenth = batch // 10
     place = remembered.index % batch // tenth * tenth
     lost = 1 - alone.groupby(place).sum() / remembered.groupby(place).sum()
-    title = f"Without memory {(alone < remembered).mean():.0%} of the alerts lose a part of their burst; "
-    title += f"early in a micro-batch {lost.iloc[0]:.0%} of all is forgotten, late {lost.iloc[-1]:.0%}"
-    x, y = "position in the micro-batch, in events of the key", "share of the burst count\nthat is forgotten"
+    overall = 1 - alone.sum() / remembered.sum()
+    title = f"Without memory {overall:.0%} of the burst counts are forgotten: early in a micro-batch "
+    title += f"{lost.iloc[0]:.0%}, late {lost.iloc[-1]:.0%}"
+    x, y = "position in the micro-batch, in events of the key", "share of the burst counts\nthat is forgotten"
     figure, axes = plots.single(title, x, y, height=3.4, ylim=(0, 1))
     axes.bar(lost.index, lost, width=0.9 * tenth, align="edge", color=plots.BLUE)
+    axes.axhline(overall, color="black", ls="--", label=f"all together: {overall:.0%}")
+    axes.legend()
+    plots.guessed(axes, guess, upright=False)
     plots.percent(axes.yaxis)
     return figure
 
@@ -156,43 +139,6 @@ def _serve_job() -> None:
     spark.serve(spark.session(2, folder), Path(job["detector"]), folder, **job["options"])
 
 
-def train_classifier(
-    session: Any, seen: np.ndarray, labels: np.ndarray, classifier: Classifier, workers: int
-) -> Classifier:
-    """Train a classifier with these settings by XGBoost on Spark: each worker holds a part of the rows,
-    (n, k + 2), and of their labels, (n,), 1 or 0, and they agree on trees."""
-    from xgboost.spark import SparkXGBClassifier
-
-    for name in ("XGBoost-PySpark", "SparkXGBClassifier"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    table = pd.DataFrame(seen, columns=classifier.names).assign(label=labels.astype(int))
-    rows = session.createDataFrame(table.rename_axis("row").reset_index())
-    parts = rows.repartitionByRange(workers, "row").sortWithinPartitions("row")
-    settings = {
-        "n_estimators": classifier.trees,
-        "max_depth": classifier.depth,
-        "learning_rate": classifier.learning_rate,
-    }
-    settings |= {
-        "subsample": classifier.subsample,
-        "colsample_bytree": classifier.columns,
-        "random_state": classifier.seed,
-    }
-    settings |= {"features_col": classifier.names, "label_col": "label", "num_workers": workers}
-    model = SparkXGBClassifier(**settings, tree_method="hist", verbose=False).fit(parts)
-    return Classifier(names=classifier.names, model=model.get_booster())
-
-
-def agreement(one: np.ndarray, other: np.ndarray) -> dict[str, Any]:
-    """How alike two classifiers' (n,) scores of the same events are: same_bits, rank_correlation
-    (Spearman's), and same_alerts, the share of the budget's riskiest events that both name."""
-    count = max(1, round(BUDGET * len(one)))
-    top = [set(np.argsort(-risk, kind="stable")[:count].tolist()) for risk in (one, other)]
-    alike = float(pd.Series(one).corr(pd.Series(other), method="spearman"))
-    same = {"same_bits": bool((one == other).all()), "rank_correlation": alike}
-    return same | {"same_alerts": len(top[0] & top[1]) / count}
-
-
 @checker
 def check_8a(attempt: Callable) -> str:
     """From how many events on the faster starter is overtaken."""
@@ -214,19 +160,24 @@ def check_8a(attempt: Callable) -> str:
 
 @checker
 def check_8b(attempt: Callable) -> str:
-    """Amdahl's law."""
-    for share, cores in ((0.9, 2), (0.9, 64), (0.5, 1_000), (1.0, 8)):
-        rest = 1 - share
-        time, more = rest + share / cores, rest + share * cores
+    """What a key's state holds after a micro-batch."""
+    for state, new, size in (
+        ([3, 5, 8], [9, 12], 4),
+        ([3, 5], [7], 4),
+        ([3, 5, 8, 9], [11, 12, 15, 20, 21], 4),
+    ):
+        state, new = np.array(state), np.array(new)
+        both = np.concatenate([state, new])
         slips = {
-            "This is as if all of the work could be spread.": float(cores),
-            "This is the share of the time that is left; one divided by it is the speed-up.": time,
-            "The two are swapped: `share` can be spread, 1 - share cannot.": 1 / (share + rest / cores),
-            "This is how much more work gets done in the same time; the work here stays the same.": more,
-            "This is Amdahl's limit, of any number of cores.": 1 / rest if rest else np.inf,
-            "The work that is spread over the cores is divided by them.": share * cores,
-            "The part that cannot be spread still takes its time: 1 - share.": cores / share,
+            "This forgets what the state held; some of it is still among the latest events.": new[-size:],
+            "This leaves out the new events.": state[-size:],
+            "This state grows with every micro-batch; it may hold `size` events at most.": both,
+            "These are the oldest events; the state holds the latest.": both[:size],
+            "The new events are the latest, so they come last.": np.concatenate([new, state])[-size:],
         }
-        where = f"With a share of {share:g} and {cores:,} cores:"
-        compare(as_number(ask(attempt, share, cores)), 1 / time, slips, where)
-    return "right. With a share of 0.9, no number of cores is ten times as fast."
+        answer = np.asarray(ask(attempt, state, new, size))
+        if not close(answer, both[-size:], 0):
+            only_if_no_slip(answer, slips)
+            given = f"the state {state.tolist()}, the new events {new.tolist()} and a size of {size}"
+            raise Off(f"For {given} it gives {answer.tolist()}.")
+    return "right. However long the stream, the state of a market stays this small."

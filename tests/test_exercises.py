@@ -458,15 +458,16 @@ TABLE = """
 - solution_8a(start, slow, fast + (fast == slow)) => never catches up
 - np.inf if fast < slow else start / (1 / slow - 1 / fast) => for 10.0, 200000, 200000 with ZeroDivision
 - solution_8a(start, slow, fast) if fast > slow else None => gives None for 10.0, 200000, 100000; is a
-8b share, cores
-+ np.array([1 / (1 - share + share / cores)])
-- cores => as if all of the work
-- 1 - share + share / cores => one divided by it
-- 1 / (share + (1 - share) / cores) => swapped
-- 1 - share + share * cores => more work
-- 1 / (1 - share) => Amdahl's limit
-- share * cores => divided by them
-- cores / share => still takes its time
+8b state, new, size
++ [*state, *new][-size:]
++ pd.Series([*state, *new]).tail(size)
+- new[-size:] => forgets what the state held
+- state[-size:] => leaves out the new events
+- [*state, *new] => grows with every micro-batch
+- [*state, *new][:size] => the oldest events
+- [*new, *state][-size:] => so they come last
+- [*state, *new][-3:] => a size of 4 it gives [8, 9, 12].
+- sorted([*state, *new][-size:], reverse=True) => it gives [12, 9, 8, 5].
 9a r, a
 + np.array([np.mean([list(x) == list(y) for x, y in zip(r, a)]), (r != a).mean()])
 - ((r == a).mean(), 1 - (r == a).mean()) => The first is the share of right answers; all three

@@ -16,7 +16,6 @@ from test_schema import SESSIONS, sessions
 import n08
 from course import growth, jobs
 from helpers import data, spark
-from helpers.classifier import CLASSIFIER_INPUTS, Classifier
 from helpers.detector import Detector, score_file
 from helpers.files import CourseError
 from helpers.settings import BUDGET
@@ -219,19 +218,6 @@ def test_an_event_that_cannot_be_scored_names_its_file_and_any_other_failure_is_
     sentence = spark._sentence(page)
     assert_one_sentence(sentence)
     assert sentence.startswith("Spark stopped (Java heap space): look into spark.log and start again; the")
-
-
-def test_one_worker_trains_the_local_classifier_and_two_a_like_one(session, detector, window):
-    seen = detector.seen(window[3_800:5_800])
-    labels = detector.risk(seen) > 0.9
-    classifier = Classifier(trees=10, seed=3)
-    local = classifier.fit(seen, labels).probability(seen)
-    one, two = (n08.train_classifier(session, seen, labels, classifier, workers) for workers in (1, 2))
-    assert one.names == two.names == CLASSIFIER_INPUTS
-    same = n08.agreement(local, one.probability(seen))
-    assert same == {"same_bits": True, "rank_correlation": pytest.approx(1.0), "same_alerts": 1.0}
-    like = n08.agreement(local, two.probability(seen))
-    assert not like["same_bits"] and like["rank_correlation"] > 0.5 and like["same_alerts"] > 0.6
 
 
 def test_a_measurement_is_that_of_its_process_alone(saved, window, tmp_path, monkeypatch):
