@@ -117,8 +117,8 @@ def navigation(stage: str, titles: dict[str, str]) -> str:
 def _readme_block(titles: dict[str, str], address: Address) -> str:
     if not address.repository:
         return (
-            "**Open in Colab**: *not set up*, because this copy does not know its own address yet. When it is "
-            "pushed to GitHub, a workflow writes the links here and into every notebook "
+            "**Open in Colab**: *not set up*, because this copy does not know its own address yet. When it "
+            "is pushed to GitHub, a workflow writes the links here and into every notebook "
             "(`.github/workflows/publish.yml`). By hand, use `make publish REPO=owner/name REF=tag`."
         )
     links = " · ".join(f"[{title}]({address.colab(stage)})" for stage, title in titles.items())

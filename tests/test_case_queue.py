@@ -62,7 +62,7 @@ def test_look_says_what_a_table_holds_and_what_it_can_support():
     assert told.items() <= found["found"].to_dict().items() and found.loc["constant", "so"] == "left out"
     assert found.loc["truth", "found"] == "12 in the training set, 8 later"
     assert found.loc["drift", "found"].startswith("moved (")
-    for left, so in ((10, "enough to evaluate"), (9, "too few to evaluate; trust no figure of these")):
+    for left, so in ((10, "enough to evaluate"), (9, "too few to evaluate, so trust no number")):
         assert n10.look(table, place[table["fraud"]][-left], schema).loc["truth", "so"] == so
     for n_train, so in ((999, "too few"), (1_000, "few: "), (4_999, "few: "), (5_000, "enough")):
         assert n10._enough(n_train).startswith(so)
@@ -75,7 +75,7 @@ def test_look_says_what_a_table_holds_and_what_it_can_support():
     assert found.loc["key", "so"] == "too few return to count bursts per key"
     found = n10.look(table.assign(who=place // 2, t=place), 1_800, keyed)["so"]
     assert found["key"] == "bursts and repeats are counted per key"
-    assert found["order"] == "1,000 events take 1000.0 of it"
+    assert found["order"] == "1,000 events span 1000.0 in t"
 
 
 def test_alerts_are_the_riskiest_with_their_columns_and_no_formula(served, fitted, shops, tmp_path):
@@ -179,7 +179,7 @@ def test_a_late_batch_is_refused_and_nothing_of_it_remembered(served, shops, tmp
     served.watch(shops[2_500:])
 
 
-def test_a_review_desk_saves_every_click_and_goes_on_where_it_was(served, tmp_path):
+def test_a_review_queue_saves_every_click_and_goes_on_where_it_was(served, tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text(f"event,review\n{served.pending[-1]},closed\n")
     for clicks in (("fraud", "later", "legitimate"), ("fraud",)):

@@ -17,11 +17,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-<<<<<<< ours
-=======
-from sklearn.metrics import confusion_matrix
 from sklearn.tree import DecisionTreeClassifier
->>>>>>> theirs
 
 import n01
 import n02
@@ -231,17 +227,9 @@ def test_titles_are_computed():
     missed = {"spent": np.arange(6) == 3, "inside": np.arange(6) > 3}
     patterns = n04.badly_rebuilt(np.array([one, one, other, one]), np.array([900, 100, 5, 400]), list("abcd"))
     lie = n06.where_frauds_lie(np.arange(1.0, 7), truth, missed)
-<<<<<<< ours
     points, curve = np.array([[8.0, 0], [9, 0], [0, 0], [8, 1], [8, 0]]), [[0, 3, 3], [20, 2, 1], [40, 1, 2]]
-    reasons = pd.DataFrame({"seed 0": ["V1", "V2", "V1", None], "seed 1": ["V3", "V2", None, "V3"]})
-=======
-    with np.errstate(all="raise"):
-        boxes, none = (n03.before_and_after_scaling(raw, raw / 2, list("abc")) for raw in (mixed, 0 * mixed))
-    best = n04.suspects_found({"pca": 0.5, "autoencoder": 0.75})
-    tie = n04.suspects_found({"pca": 0.75, "isolation_forest": 0.5, "autoencoder": 0.75})
     pushes = pd.DataFrame({"seed 0": [3.0, 1, -9], "seed 1": [1, -2.0, -9], "seed 2": [2.0, 1, -9]})
     pushes.index = ["V1", "V2", "base_value"]
->>>>>>> theirs
     moves = pd.DataFrame({"rules": [1, 1, -1, 0, -1, 1], "refined": [1, -1, 0, -1, -1, 1]})
     votes = pd.DataFrame({"votes": [9.0, 7], "shuffled": [1, 0.9], "consecutive": [0, 0.9]}, ["a", "b"])
     said = {
@@ -258,25 +246,16 @@ def test_titles_are_computed():
         "The detector's average precision is 0.50, and its interval of 0.30 to 0.60 overlaps "
         "those of 1 of the 2 others": n06.average_precision(entries),
         "3 of the 4 largest errors are of one pattern, within 800 events": patterns,
-<<<<<<< ours
         "1 suspects dropped, 1 undecided cleared, 1 normals doubted": n04.label_moves(moves),
-        "1 of 2 votes can be copied with an F1 above 0.8": n05.copied_votes(votes),
+        "1 of 2 rules can be copied with an F1 above 0.8": n05.copied_votes(votes, guess=0.3),
+        "With 3 seeds event 1,234 has 2 strongest reasons (V1, V2); 74% of the highest test events stay": (
+            n05.seeds(pushes, 0.74, 1_234)
+        ),
         "1 of 3 blocks exceed the limit, and 0 of a shuffled stream": (
             n07.drift_by_block(pd.Series([0.4, 1.2, 1.0]), 1.0, 0)
         ),
         "With 10% of the reviews wrong the learner stops 34.8 frauds instead of 46.5": n07.wrong_reviews(
             *(pd.read_csv(RESULTS / f"{name}.csv") for name in ("stream", "wrong")), guess=40
-=======
-        "Lost: 1 of 3 suspects; cleared: 1 events": n04.label_moves(moves),
-        "1 of 2 rules can be copied with an F1 above 0.8": n05.copied_votes(votes, guess=0.3),
-        "With 3 seeds event 1,234 has 2 strongest reasons (V1, V2); 74% of the highest test events stay": (
-            n05.seeds(pushes, 0.74, 1_234)
-        ),
-        "before: the widest box is 4 times the narrowest": boxes,
-        "before: no input has a box": none,
-        "1 of 3 blocks lie farther from the warm-up than its own blocks; shuffled 0, by chance 1": (
-            n07.drift_by_block(pd.Series([0.4, 1.2, 1.0]), pd.Series([0.9, 0.8, 1.0]), 1 / 3)
->>>>>>> theirs
         ),
         "3 of 4 frauds are missed: spent\u00a01, inside\u00a02": lie,
     }
@@ -286,11 +265,6 @@ def test_titles_are_computed():
     assert [bar.get_width() for bar in lie.axes[0].patches] == [1, 2, 1]
 
 
-<<<<<<< ours
-def test_votes_and_thresholds_say_what_they_flag_and_a_guess_stands_beside():
-    summary = {"Coverage": [0.1, 0.8], "Overlaps": [0.06, 0.4], "Conflicts": [0.02, 0.08]}
-    figure = n02.rule_votes(pd.DataFrame(summary, ["rare", "wide"]), guess=0.3)
-=======
 def test_a_tree_counts_the_labels_in_every_box_and_outlines_the_path_of_one_event():
     seen, labels = np.array([[0.0, 0], [1, 0], [1, 1], [1, 1]]), [0, 0, 1, 1]
     tree = DecisionTreeClassifier(random_state=0).fit(seen, labels, [1, 0.1, 1, 1])
@@ -305,10 +279,9 @@ def test_a_tree_counts_the_labels_in_every_box_and_outlines_the_path_of_one_even
     assert title(figure) == found
 
 
-def test_votes_and_thresholds_say_what_they_accuse():
-    summary = {"Coverage": [0.1, 0.9], "Overlaps": [0.06, 0.5], "Conflicts": [0.02, 0.1]}
-    figure = n02.rule_votes(pd.DataFrame(summary, ["rare", "wide"]))
->>>>>>> theirs
+def test_votes_and_thresholds_say_what_they_flag_and_a_guess_stands_beside():
+    summary = {"Coverage": [0.1, 0.8], "Overlaps": [0.06, 0.4], "Conflicts": [0.02, 0.08]}
+    figure = n02.rule_votes(pd.DataFrame(summary, ["rare", "wide"]), guess=0.3)
     assert title(figure) == "Others contradict 20% of the votes of rare"
     widths = [bar.get_width() for bar in figure.axes[0].patches]  # against others; then with; then alone
     np.testing.assert_allclose(widths, [0.2, 0.1, 0.4, 0.4, 0.4, 0.5])
