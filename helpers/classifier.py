@@ -111,12 +111,6 @@ class Classifier:
         pushes = self.model.predict(rows, pred_contribs=True).reshape(len(inputs), len(columns))
         return pd.DataFrame(pushes, columns=columns)
 
-    def importance(self) -> pd.Series:
-        """Each input's share of the total gain of all splits, largest first."""
-        gain = pd.Series(self.model.get_score(importance_type="total_gain"), dtype=float)
-        gain = gain.reindex(self.model.feature_names, fill_value=0.0).set_axis(self.names)
-        return (gain / (gain.sum() or 1)).sort_values(ascending=False, kind="stable")
-
     def kept(self) -> dict[str, Any]:
         """What a file holds of it: the trees in XGBoost's own UBJSON format."""
         return {"names": self.names, "model": np.frombuffer(self.model.save_raw("ubj"), np.uint8)}

@@ -136,9 +136,3 @@ class Clusters:
         one cluster's density would have fallen as low as theirs has.
         """
         return np.sqrt(2 * np.maximum(self.peak - self.log_density(z), 0))
-
-    def shapes(self, mixture: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """(c, k) means and (c, k, k) covariances of one mixture's clusters."""
-        mine = self.mixture == mixture
-        whitening = self.whitening[mine]
-        return self.means[mine], np.linalg.inv(whitening @ whitening.transpose(0, 2, 1))

@@ -125,14 +125,6 @@ def log_bins(values: np.ndarray) -> np.ndarray:
     return np.geomspace(low, high if high > low else 2 * low, 60)
 
 
-def counts(axes: plt.Axes, table: pd.DataFrame | np.ndarray, **options) -> None:
-    """A table of counts; the shades are logarithmic."""
-    import seaborn as sns
-
-    style = {"fmt": ",d", "cmap": "Blues", "cbar": False, "linewidths": 2}
-    sns.heatmap(np.log10(table + 1), annot=table, ax=axes, **style, **options)
-
-
 def bars(axes: plt.Axes, values: Mapping[str, float], value: str = "", named: Mapping = DETECTORS) -> None:
     """One bar per detector in its colour, the first on top; `value` formats the number at its end."""
     labels, colours = zip(*(named[name] for name in values), strict=True)
@@ -140,16 +132,3 @@ def bars(axes: plt.Axes, values: Mapping[str, float], value: str = "", named: Ma
     if value:
         axes.bar_label(bars, fmt=value, padding=4)
     axes.invert_yaxis()
-
-
-def by_label(title: str, x: str, values: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
-    """Histograms on log axes, one per pseudo-label, and a threshold."""
-    figure, axes = single(title, x, "events (log scale)")
-    for label in (0, -1, 1):
-        name, colour = LABELS[label]
-        style = {"alpha": 0.5} if label == 0 else {"histtype": "step", "lw": 2.5}
-        axes.hist(values[labels == label], bins=log_bins(values), color=colour, label=name, **style)
-    axes.axvline(threshold, color="black", ls="--", label=f"threshold {threshold:.3g}")
-    axes.set(xscale="log", yscale="log")
-    axes.legend()
-    return figure

@@ -61,26 +61,36 @@ def errors_by_label(errors: np.ndarray, labels: np.ndarray, threshold: float) ->
     suspects = errors[labels == 1]
     well = suspects[suspects <= threshold]
     title = f"{len(suspects) - len(well)} of the {len(suspects)} suspicious events are {worse}"
-    figure = plots.by_label(title, "reconstruction error (log scale)", errors, labels, threshold)
+    x, y = "reconstruction error (log scale)", "events (log scale)"
+    figure, axes = plots.single(title, x, y, xscale="log", yscale="log")
+    for label in (0, -1, 1):
+        name, colour = plots.LABELS[label]
+        style = {"alpha": 0.5} if label == 0 else {"histtype": "step", "lw": 2.5}
+        axes.hist(errors[labels == label], bins=plots.log_bins(errors), color=colour, label=name, **style)
+    axes.axvline(threshold, color="black", ls="--", label=f"threshold {threshold:.3g}")
+    axes.legend()
     if len(well):
         words, arrow = (
             f"{len(well)} suspects,\nrebuilt well",
             {"arrowstyle": "->", "color": plots.RED, "lw": 2},
         )
         style = {"color": plots.RED, "fontweight": "bold", "textcoords": "axes fraction", "arrowprops": arrow}
-        figure.axes[0].annotate(words, (np.median(well), 8), (0.02, 0.86), **style)
+        axes.annotate(words, (np.median(well), 8), (0.02, 0.86), **style)
     return figure
 
 
 def label_moves(labels: pd.DataFrame) -> Figure:
     """How many training events the correction moved from which label to which."""
+    import seaborn as sns
+
     called = {label: name for label, (name, _) in plots.LABELS.items()}
     names, order = [labels[column].map(called) for column in labels], list(called.values())
     table = pd.crosstab(*names).reindex(index=order, columns=order, fill_value=0)
     dropped, cleared, doubted = (f"{table.iloc[place]:,}" for place in ((0, 1), (1, 2), (2, 1)))
     title = f"{dropped} suspects dropped, {cleared} undecided cleared, {doubted} normals doubted"
     figure, axes = plots.single(title, height=3.2, width=6.5)
-    plots.counts(axes, table)
+    style = {"fmt": ",d", "cmap": "Blues", "cbar": False, "linewidths": 2}
+    sns.heatmap(np.log10(table + 1), annot=table, ax=axes, **style)  # logarithmic shades
     axes.set(xlabel="after the correction", ylabel="the rules say")
     return figure
 
