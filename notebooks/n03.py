@@ -102,8 +102,8 @@ def look_alikes(points: np.ndarray, unusual: np.ndarray, window: int) -> Figure:
     reach = RADIUS * np.linalg.norm(last)
     inside = unusual[:-1] & (np.linalg.norm(before - last, axis=1) <= reach)
     recent = np.arange(len(before)) >= len(before) - window
-    colours = np.select([inside & recent, inside], [plots.RED, plots.ORANGE], plots.GREY)
-    counted = f"{(inside & recent).sum()} look-alikes among the last {window} events (red)"
+    colours = np.select([inside & recent, inside], [plots.BLUE, plots.ORANGE], plots.GREY)
+    counted = f"{(inside & recent).sum()} look-alikes among the last {window} events (blue)"
     title = f"Event {len(before)} has {counted}; {(inside & ~recent).sum()} are too long ago (orange)"
     figure, axes = plots.single(title, "axis a (robust z-score)", "axis b", height=4.2)
     axes.scatter(*points.T, s=50, color=[*colours, "black"])

@@ -178,13 +178,15 @@ def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
 
 
 def ablation(sides: Mapping[str, pd.DataFrame], reference: str) -> Figure:
-    """Average precision of every variant on two sets of windows, in the order of the first.
+    """Average precision of every variant that both sets of windows have, in the order of the first.
 
     Dots are geometric means, bars the range over the windows, the line marks the reference.
     """
     figure, panels = plt.subplots(1, len(sides), figsize=(8, 7), sharey=True, squeeze=False)
     ahead, order = [], None
+    known = set.intersection(*(set(table["variant"]) for table in sides.values()))
     for axis, (where, table) in zip(panels[0], sides.items(), strict=True):
+        table = table[table["variant"].isin(known)]
         log = np.log(table["average_precision"].clip(lower=1e-4)).groupby(table["variant"])
         ap = np.exp(log.agg(["mean", "min", "max"])).sort_values("mean")
         free = ap["mean"].drop("supervised")

@@ -22,7 +22,7 @@ from helpers.stream import Learner, drift
 
 def one_alert(delay: int, reported: int) -> Figure:
     """What the learner knows of an alerted event, and of another fraud, from arrival on; not to scale."""
-    title = f"An alert gets its label after {delay:,} events, any other fraud after {reported:,}"
+    title = f"An alert's label comes after {delay:,} events, a customer's report after {reported:,}"
     figure, axes = plots.single(title, height=3)
     arrives, learned = (0, "arrives,\nis scored", plots.GREY), "learned, when\nthat block ends"
     ways = (
@@ -40,7 +40,7 @@ def one_alert(delay: int, reported: int) -> Figure:
             axes.scatter(place, level, s=160, color=colour)
             axes.annotate(what, (place, level + 0.2), ha="center", va="top")
     axes.set(xlim=(-0.4, 4.5), ylim=(1.8, -0.4), xticks=[], yticks=[0, 1])
-    axes.set_yticklabels(["alerted\nevent", "another\nfraud"], weight="bold")
+    axes.set_yticklabels(["alerted\nevent", "another fraud,\nreported"], weight="bold")
     axes.tick_params(length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
     return figure
@@ -145,30 +145,33 @@ def show_alerts(events: pd.DataFrame, reasons: pd.DataFrame, amounts: Sequence[s
         print(fill(said["why"], 88, initial_indent="   ", subsequent_indent="   "))
 
 
-def compare_reviews(answers: str | Path, learner: Learner, later: pd.DataFrame, truth: pd.Series) -> None:
-    """Hold reviews of the pending alerts against the truth, and see what a learner makes of either.
+def compare_reviews(
+    answers: str | Path, shown: pd.Index, learner: Learner, later: pd.DataFrame, truth: pd.Series
+) -> None:
+    """Hold reviews of these alerts against the truth, and see what a learner makes of either.
 
     Args:
-        answers: f or l for each alert, in time order, or the path of a file that `read_reviews` reads.
+        answers: f or l for each alert, in the order shown, or the path of a file that `read_reviews` reads.
+        shown: the numbers of the alerted events.
         learner: has raised the alerts; it stays as it is.
         later: the events that follow.
         truth: of all events.
     """
-    pending = learner.pending
     if isinstance(answers, Path):
-        said = [read_reviews(answers).get(event) for event in pending]
+        said = [read_reviews(answers).get(event) for event in shown]
     else:
         said = [{"f": 1, "l": 0}.get(letter) for letter in answers.lower() if letter.strip()]
-    many, given = len(pending), sum(one in (0, 1) for one in said)
+    many, given = len(shown), sum(one in (0, 1) for one in said)
     if not said:
         return print("Nothing typed yet, so there is nothing to compare.")
     if not given == len(said) == many:
         return print(f"These are {given} answers; type f or l once for each of the {many} alerts.")
-    mine, right = pd.Series(said, pending), truth[pending]
+    mine, right = pd.Series(said, shown), truth[shown]
     off = ", ".join(str(place) for place in np.flatnonzero(mine != right) + 1) or "none"
     print(
         f"You confirmed {(mine & right).sum()} of {right.sum()} frauds and would have blocked "
-        f"{(mine & ~right).sum()} of {(right == 0).sum()} legitimate customers (mistaken: {off})."
+        f"{(mine & ~right).sum()} of {(right == 0).sum()} legitimate customers (mistaken: {off}). "
+        f"Calling all of them legitimate is right for {(right == 0).sum()} of {many}."
     )
     finds = []
     for reviews in (mine, right, mine[:0]):

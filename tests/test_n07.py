@@ -21,7 +21,7 @@ def test_reviews_are_held_against_the_truth_and_learned(detector, small, small_t
     frauds, many = int(truth[pending].sum()), len(pending)
 
     def said(answers) -> str:
-        n07.compare_reviews(answers, learner, later, truth)
+        n07.compare_reviews(answers, pending, learner, later, truth)
         pd.testing.assert_frame_equal(learner.memory, before)
         return capsys.readouterr().out
 

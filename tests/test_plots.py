@@ -233,7 +233,7 @@ def test_titles_are_computed():
     moves = pd.DataFrame({"rules": [1, 1, -1, 0, -1, 1], "refined": [1, -1, 0, -1, -1, 1]})
     votes = pd.DataFrame({"votes": [9.0, 7], "shuffled": [1, 0.9], "consecutive": [0, 0.9]}, ["a", "b"])
     said = {
-        "Event 4 has 2 look-alikes among the last 3 events (red); 1 are too long ago (orange)": (
+        "Event 4 has 2 look-alikes among the last 3 events (blue); 1 are too long ago (orange)": (
             n03.look_alikes(points, points[:, 0] > 3, 3)
         ),
         "a: 0 of 2 values before the line move": n03.past_only(
