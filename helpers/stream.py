@@ -288,9 +288,9 @@ class Learner:
         """
         profile, truth = self.detector.profile, self.memory["truth"].to_numpy()
         unusual = (truth == UNKNOWN) & is_unusual(profile.axes(self.memory), profile.beyond)
-        frauds, honest = (self._alike(self.memory[unusual], truth == told).sum(axis=1) for told in (1, 0))
+        frauds, cleared = (self._alike(self.memory[unusual], truth == told).sum(axis=1) for told in (1, 0))
         labels = truth == 1
-        labels[unusual] = frauds > honest
+        labels[unusual] = frauds > cleared
         return labels.astype(np.int8), np.where(unusual & ~labels, DOUBT, 1)
 
     def _refit(self) -> None:

@@ -172,7 +172,10 @@ def parts(*truth: int) -> None:
         (lambda: parts(0, 1, 0, 0, 0), "None of the 2 events of the test set is a fraud, so"),
         (lambda: ev.evaluate(ONE[1::2], {}, DRAWS[0]), "all 1,500 events are of one class"),
         (lambda: ev.evaluate(ONE * 0, {}, DRAWS[0]), "all 3,000 events are of one class"),
-        (lambda: ev.budget_report(ONE * 0, SCORE), "3,000 events from event 0 on are all honest: take more"),
+        (
+            lambda: ev.budget_report(ONE * 0, SCORE),
+            "3,000 events from event 0 on are all legitimate: take more",
+        ),
         (lambda: ev.budget_report(ONE[:150], SCORE[:150], 7), "150 events from event 7 on are too few for"),
         (lambda: ev.bootstrap_ap(ONE, {"a": SCORE}, DRAWS[:, 1:]), "of 1499 frauds, but there are 1500"),
         (lambda: ev.budget_report(ONE, SCORE[1:]), "3,000 events but the detector scored 2,999"),

@@ -59,7 +59,7 @@ def test_a_rule_fires_beyond_its_threshold_and_abstains_at_it(name, signal, sile
 
 def test_a_book_that_cannot_work_is_one_sentence():
     signals = signal_table({})
-    with refused(r"cannot be told apart: rename one of burst, burst\.$"):
+    with refused(r"have the same name: rename one of burst, burst\.$"):
         apply_rules(signals, THRESHOLDS, [BOOK["burst"]] * 2)
     with refused(r"nothing could be presumed normal: keep ordinary_profile, or set"):
         concluded(signals, without("ordinary_profile"))

@@ -80,10 +80,10 @@ def test_customers_complain_of_frauds_after_their_delay_and_of_nothing_else(cold
     with pd.option_context("mode.copy_on_write", True):  # pandas 3 gives arrays that cannot be written into
         played(cold, live, truth, reported=1_500)
     late = truth[BEGIN : 8_000 - 1_500]  # heard at the end of the last block that is over
-    confirmed, honest = (cold.memory.query(f"truth == {told}") for told in (1, 0))
+    confirmed, legitimate = (cold.memory.query(f"truth == {told}") for told in (1, 0))
     assert set(late[late == 1].index) <= set(confirmed.index) and (confirmed.index < FIRST).any()
     assert (confirmed.index[confirmed["alert"] == 0] < 8_000 - 1_500 + 1).all()
-    assert (honest["alert"] == 1).all()
+    assert (legitimate["alert"] == 1).all()
 
 
 def test_any_micro_batches_and_a_restart_give_the_same_stream(cold, live, truth, learner, tmp_path):

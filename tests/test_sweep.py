@@ -152,6 +152,6 @@ def test_the_learner_and_its_references_are_measured(monkeypatch):
     assert {way["seed"] for way in replays} == {3}
     none = wrong.loc["none wrong"]
     assert none["found"] == none["stopped"] == table.loc["stream", "found"]
-    honest, frauds = (wrong.loc[f"wrong on {whose} alone"] for whose in ("legitimate events", "frauds"))
-    assert honest["stopped"] == honest["found"] and frauds["stopped"] < frauds["found"]
+    legitimate, frauds = (wrong.loc[f"wrong on {whose} alone"] for whose in ("legitimate events", "frauds"))
+    assert legitimate["stopped"] == legitimate["found"] and frauds["stopped"] < frauds["found"]
     assert (wrong["stopped"] <= wrong["found"]).all()
