@@ -239,8 +239,10 @@ OTHER = NOTHING | OTHER
 
 
 def test_it_runs_on_the_other_example_and_goes_on_with_reviews(raw, monkeypatch, tmp_path):
-    raw.to_csv(own := tmp_path / "own.csv", index=False)
-    choice = OTHER | {"FILE": str(own), "LABEL": "confirmed_fraud", "PER_THOUSAND": 10, "BATCH": 300}
+    (tmp_path / "data").mkdir()
+    for example in (own := tmp_path / "own.csv", tmp_path / "data/example_payments.csv"):
+        raw.to_csv(example, index=False)
+    choice = OTHER | {"FILE": str(example), "LABEL": "confirmed_fraud", "PER_THOUSAND": 10, "BATCH": 300}
     did, folder = lived(monkeypatch, tmp_path, **choice), tmp_path / "default/queue"
     assert len(did["found"]) == 3 and did["learner"].alerts == 10 and len(did["admitted"]) > 0
     alerts = pd.read_csv(folder / "alerts.csv", encoding="utf-8-sig").assign(review="no")
@@ -251,6 +253,8 @@ def test_it_runs_on_the_other_example_and_goes_on_with_reviews(raw, monkeypatch,
     assert again["found"] == [] and again["learner"].now == did["learner"].now + 300
     told = again["learner"].memory.loc[alerts["event"], "truth"]
     assert told.tolist() == [1] + [0] * (len(alerts) - 1)
+    mine = lived(monkeypatch, tmp_path, **choice | {"FILE": str(own)})  # whose label reviews nothing
+    assert mine["found"] == [] and not (folder / "reviews.csv").exists() and mine["truth"].any()
 
 
 def test_a_broken_table_is_one_sentence(raw, monkeypatch, tmp_path):

@@ -341,7 +341,7 @@ TABLE = """
 - np.where(label != 0, solution_4c(label, bad, flagged), 0) => presumed normal, badly rebuilt
 - np.where((label == 1) & ~bad, -1, solution_4c(label, bad, flagged)) => so it clears none
 - solution_4c(solution_4c(label, bad, flagged), bad, flagged) => suspicious, well rebuilt and flagged by no
-- solution_4c(label[:1], bad[:1], flagged[:1]) => one value an event, 12 here
+- solution_4c(label[:1], bad[:1], flagged[:1]) => one value per event, 12 here
 - 'undecided' => It should give numbers, but gives text
 - bad => It should give 1, 0 or -1
 5a c
@@ -370,7 +370,7 @@ TABLE = """
 - -np.log(shares(s, t, np.less_equal)).sum(axis=0) => not of lower ones
 - -np.log(shares(s, t, np.greater)).sum(axis=0) => exactly as high count, too
 - np.full(3, 2 * np.log(100)) => The combined score at position 1
-- solution_5b(s, t)[:2] => one value an event, 3 here
+- solution_5b(s, t)[:2] => one value per event, 3 here
 5c fit, x, y
 + folds_of_pandas(fit, x, y)
 - fit(x, y)(x) => One model scores all events
