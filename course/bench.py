@@ -174,7 +174,7 @@ def _measure(one: Peer, rows: int, start: int) -> dict[str, Any]:
 
 
 SHOWN = {"average_precision": "AP", "verdict": "against ours", "precision": "precision at the budget"}
-PREFACE = f"""# Bench
+PREFACE = f"""# Benchmark
 
 Every detector fits on the first 60 % of a window and scores the last 40 %; none sees a label. Each runs
 alone in a process of its own on one core, with its package's defaults and seed 0, in the versions that

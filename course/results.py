@@ -72,7 +72,7 @@ def summary_markdown(summary: dict[str, Any]) -> str:
     seconds = ", ".join(f"{name} {value:.1f}" for name, value in summary["timings_s"].items())
     versions = ", ".join(f"{name} {value}" for name, value in summary["versions"].items())
     return (
-        f"# Results\n\nEvents {data['start']:,} to {last:,} (source: {data['source']}); "
+        f"# One run in numbers\n\nEvents {data['start']:,} to {last:,} (source: {data['source']}); "
         f"{data['frauds_train']} frauds in the training set, {data['frauds_test']} in the test "
         f"set, on which everything below is measured.\n\n{results_table(summary)}\n\n"
         f"Seconds per notebook: {seconds}.\n\nVersions: {versions}.\n"

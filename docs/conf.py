@@ -41,8 +41,10 @@ notebooks/*
 :hidden:
 :caption: Around them
 
-docs/instructor-guide
 docs/glossary
+docs/own-data
+docs/install
+docs/instructor-guide
 docs/where-to-go-next
 docs/contributing
 results/README

@@ -106,14 +106,14 @@ def test_the_front_page_leads_to_every_notebook_solutions_are_folded_and_the_sea
     browser.be(*SCREENS["desk"])
     browser.open(f"{address}/index.html")
     first = browser.run("return document.querySelector('article img').src")
-    assert first.endswith("method.svg")
+    assert first.endswith("one_burst.png")
     menu = browser.run("return [...document.querySelectorAll('.sidebar-tree a')].map(link => link.href)")
     notebooks = [page for page in PAGES if page.startswith("notebooks/")]
     assert {f"{address}/{page}" for page in notebooks} <= set(menu) and len(notebooks) >= 8
 
     browser.open(f"{address}/notebooks/02_heuristic_labels.html")
     folds = browser.run("return [...document.querySelectorAll('details.hide')].map(fold => fold.open)")
-    assert len(folds) == 5 and not any(folds)  # the first cell, three solutions, a question
+    assert len(folds) == 8 and not any(folds)  # first cell, three solutions, a question, three answers
 
     browser.open(f"{address}/search.html?q=pseudo-label")
     count = "document.querySelectorAll('.search li').length"
