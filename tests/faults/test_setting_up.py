@@ -9,17 +9,13 @@ import sys
 import zipfile
 from pathlib import Path
 
-import nbformat
 import pytest
 from sandbox import last_line, without_network
 from toys import write_toys
 
-from course import notebooks
-from helpers import data
 from helpers.settings import ROOT
 
 OTHERS = [version for version in ("3.11", "3.12", "3.13") if not sys.version.startswith(f"{version}.")]
-LATER = ("torch", "xgboost", "openml", "jupyter", "nbval")  # not imported by 01 to 03 on the snapshot
 UNREACHABLE = re.compile("NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError")
 
 
@@ -110,42 +106,3 @@ def test_versions_exist_for_colab_and_for_other_pythons(tmp_path, name):
         asked = ["--no-deps", "--target", tmp_path, "--only-binary=:all:", "-r", pins]
         asked += ["--python-version", name]
     pip_installs(sys.executable, "--dry-run", "--ignore-installed", *asked)
-
-
-def find_python(version: str) -> str:
-    """A Python of that version that can make environments: on the PATH, or installed beside this one."""
-    major, minor = version.split(".")
-    suits = f"import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != ({major}, {minor}))"
-    beside = sorted(Path(sys.base_prefix).parent.glob(f"*{version}*/bin/python{version}"))
-    for python in filter(None, (shutil.which(f"python{version}"), *map(str, beside))):
-        if subprocess.run([python, "-c", suits], capture_output=True, timeout=600).returncode == 0:
-            return python
-    pytest.skip(f"no Python {version} that can make environments is on the PATH or beside {sys.base_prefix}")
-
-
-@pytest.mark.parametrize("version", OTHERS)
-def test_notebooks_01_to_03_say_the_same_on_another_python(clone, tmp_path, version):
-    """They agree with the reference run, which the Python of these tests made; all other code compiles. The
-    first cell wants every package; those that 01 to 03 do not import are there by name only."""
-    python, lines = tmp_path / "bin" / "python", (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    command = [find_python(version), "-m", "venv", tmp_path]
-    subprocess.run(command, check=True, capture_output=True, timeout=600)
-    for name in LATER:
-        named = tmp_path / "lib" / f"python{version}" / "site-packages" / f"{name}-0.dist-info"
-        named.mkdir()
-        (named / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0\n")
-    needed = [line.partition("#")[0].strip() for line in lines if not line.startswith(("#", *LATER))]
-    pip_installs(python, "-c", "constraints.txt", *needed)
-    folders = [clone.root / name for name in ("helpers", "course", "tests")]
-    compiled = ["-W", "error", "-m", "compileall", "-q", "-f", *folders]
-    done = clone.run(*compiled, python=python)
-    assert done.returncode == 0, done.stdout + done.stderr
-    out, stages = clone.folder / "tmp" / f"Python {version}", notebooks.sequence()[:3]
-    arguments = ["--source", "snapshot", "--rows", data.WINDOW_ROWS, "--out", out, "--only", *stages]
-    done = clone.run("-m", "course", "run", *arguments, python=python)
-    assert done.returncode == 0, done.stderr[-2_000:]
-    for stage in stages:
-        copy = nbformat.read(out / "notebooks" / f"{stage}.ipynb", as_version=4)
-        assert copy.metadata.language_info.version.startswith(f"{version}.")
-        said = "".join(one.get("text", "") for cell in copy.cells for one in cell.get("outputs", []))
-        assert "Checkpoint: as in the reference run.\n" in said
