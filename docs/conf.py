@@ -2,7 +2,6 @@
 
 import json
 import re
-from binascii import a2b_base64
 from pathlib import Path
 from struct import unpack
 
@@ -87,7 +86,6 @@ def read(app, name, source):
             for output in cell.get("outputs", []):
                 if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
                     cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
-                    output["metadata"]["image/png"] |= size(a2b_base64(output["data"]["image/png"]))
                 if svg := "".join(output.get("data", {}).get("image/svg+xml", "")):
                     cell["metadata"]["mystnb"] = {"image": {"alt": re.search("<desc>(.*?)</desc>", svg)[1]}}
         source[0] = json.dumps(notebook)

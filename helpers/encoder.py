@@ -5,15 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from helpers.files import CourseError
-
-if TYPE_CHECKING:
-    from helpers.schema import Schema
 
 PRIOR = 5.0  # events that the mean of all keys counts for in the mean of one
 FAR = 5.0  # standard deviations: no event moves the mean of its key as if it were farther off
@@ -43,7 +40,7 @@ class Encoder:
     counts for five events. Each category then gives `_new`, up to 1 where the key never had this value.
 
     Attributes:
-        schema: the columns as they come.
+        schema: the columns as they come, a `Schema`, whose module imports this one.
         fill: column -> its training median, which fills a gap.
         gaps: the columns that have gaps in the training set.
         common: category -> value -> training events with this value.
@@ -55,7 +52,7 @@ class Encoder:
         known: (n,) what tells its n events from others.
     """
 
-    schema: Schema
+    schema: Any
     fill: dict[str, float]
     gaps: list[str]
     common: dict[str, dict[str, int]]
@@ -74,7 +71,7 @@ class Encoder:
         return vars(self) | {"had": sorted(self.had)}
 
     @classmethod
-    def fit(cls, events: pd.DataFrame, schema: Schema) -> Encoder:
+    def fit(cls, events: pd.DataFrame, schema: Any) -> Encoder:
         """Learn from the training set, (n, ...) with the schema's columns; each key's past ends there."""
         numbers = schema.table(events, schema.numbers).apply(pd.to_numeric, errors="coerce").astype(float)
         gaps = [name for name in numbers if events[name].isna().any()]

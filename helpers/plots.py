@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -100,12 +101,12 @@ def percent(axis: Axis, decimals: int | None = None) -> None:
     axis.set_major_formatter(PercentFormatter(1, decimals))
 
 
-def guessed(axes: plt.Axes, guess: float | None, upright: bool = True) -> None:
+def guessed(axes: plt.Axes, guess: float | None, upright: bool = True, **legend: Any) -> None:
     """The learner's guess, if there is one, as a line at a value of the horizontal (or vertical) axis."""
     if guess is not None:
         line = axes.axvline if upright else axes.axhline
         line(guess, color=RED, ls=":", lw=2.5, label=f"your guess: {guess:g}")
-        axes.legend()
+        axes.legend(**legend)
 
 
 def rows(axes: plt.Axes, names: Sequence[str]) -> None:

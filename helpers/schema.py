@@ -20,18 +20,9 @@ ROLES = ("amounts", "counts", "shares", "axes", "categories")
 GONE = 0.99  # share of gaps from which a column says nothing
 DERIVED = ("_rarity", "_missing", "_own", "_new")  # how the columns end that an encoder makes
 TAKEN = {  # what the course itself calls what it finds out about an event
-    *(
-        "amount",
-        "amount_z",
-        "axes_beyond",
-        "distance",
-        "background_rate",
-        "burst",
-        "repeats",
-        "unlike_itself",
-    ),
-    *("new_for_it", "reconstruction_error", "label", "event", "risk", "one_in", "place", "alert", "truth"),
-    *("why", "review", "rules", "resembles", "rule_score", "earlier"),
+    *("amount", "amount_z", "axes_beyond", "distance", "background_rate", "burst", "repeats"),
+    *("unlike_itself", "new_for_it", "reconstruction_error", "label", "event", "risk", "one_in", "place"),
+    *("alert", "truth", "why", "review", "rules", "resembles", "rule_score", "earlier"),
 }
 
 

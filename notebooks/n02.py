@@ -205,8 +205,8 @@ def check_2b(attempt: Callable, values: pd.Series) -> str:
     return f"right. {few} are farther from the profile than {threshold:.1f}."
 
 
-def flagged(rule: Callable, signals: pd.DataFrame, thresholds: dict, most: float = TOO_MANY) -> np.ndarray:
-    """Where a learner's rule fires, after the checks that every rule must pass; `most` is a share."""
+def flagged(rule: Callable, signals: pd.DataFrame, thresholds: dict) -> np.ndarray:
+    """Where a learner's rule fires, after the checks that every rule must pass."""
 
     def says(events: pd.DataFrame) -> np.ndarray:
         return as_flags(ask(rule, events, thresholds), len(events))
@@ -217,7 +217,7 @@ def flagged(rule: Callable, signals: pd.DataFrame, thresholds: dict, most: float
     fires = says(signals)
     off_if(not fires.any(), "Your rule flags nobody. Lower what it asks for.")
     many = f"Your rule flags {fires.mean() * BLOCK:.0f} of {BLOCK:,} events. Analysts can look at {ALERTS};"
-    off_if(fires.mean() > most, f"{many} ask for something rarer, {most * BLOCK:.0f} at most.")
+    off_if(fires.mean() > TOO_MANY, f"{many} ask for something rarer, {TOO_MANY * BLOCK:.0f} at most.")
     again = "Asked twice, your rule flags others. What it flags must not depend on chance."
     off_if((says(signals) != fires).any(), again)
     first = np.flatnonzero(fires)[:CUTS]

@@ -152,9 +152,7 @@ def where_frauds_lie(
         strip.scatter(distance[mask], height, color=colour, s=30, lw=0, alpha=0.8)
     strip.set(xlabel="distance from the clusters (log scale)", xscale="log")
     plots.rows(strip, [f"{name} ({mask.sum():,})" for name, mask in {"legitimate": ~fraud, **groups}.items()])
-    plots.guessed(bar, guess)
-    if guess is not None:
-        bar.legend(loc="upper right", bbox_to_anchor=(1, -0.25))
+    plots.guessed(bar, guess, loc="upper right", bbox_to_anchor=(1, -0.25))
     return figure
 
 
