@@ -31,7 +31,6 @@ class Classifier:
     Attributes:
         trees, depth, learning_rate, subsample, columns: XGBoost's settings; common values, not tuned.
         seed: of the row and column samples.
-        threads: XGBoost's threads for fitting and scoring; on tables this small more are slower.
         names: the inputs' names, in order.
         model: after `fit`, the fitted booster.
     """
@@ -42,7 +41,6 @@ class Classifier:
     subsample: float = 0.8
     columns: float = 0.8
     seed: int = 0
-    threads: int = 1
     names: list[str] = field(default_factory=lambda: list(CLASSIFIER_INPUTS))
     model: xgboost.Booster | None = field(default=None, repr=False)
 
@@ -56,9 +54,8 @@ class Classifier:
                     "A classifier needs examples of both suspicious and normal events, and among these "
                     f"{len(labels):,} none is {name}: ask for more rows or choose another window."
                 )
-        rows = xgboost.DMatrix(
-            inputs, labels, weight=weights, feature_names=for_xgboost(self.names), nthread=self.threads
-        )
+        names = for_xgboost(self.names)
+        rows = xgboost.DMatrix(inputs, labels, weight=weights, feature_names=names, nthread=1)
         settings = {
             "objective": "binary:logistic",
             "tree_method": "hist",
@@ -67,7 +64,7 @@ class Classifier:
             "subsample": self.subsample,
             "colsample_bytree": self.columns,
             "seed": self.seed,
-            "nthread": self.threads,
+            "nthread": 1,  # on tables this small more are slower
         }
         self.model = xgboost.train(settings, rows, num_boost_round=self.trees)
         return self
@@ -99,14 +96,11 @@ class Classifier:
         return probability
 
     def reasons(self, inputs: np.ndarray) -> pd.DataFrame:
-        """What pushed each probability up or down: XGBoost's own SHAP contributions, in log-odds.
-
-        Returns:
-            (n, k + 1): one column per input, and `base_value`, the answer before any feature is seen.
-        """
+        """What pushed each probability up or down: XGBoost's own SHAP contributions, in log-odds; (n, k + 1),
+        one column per input, and `base_value`, the answer before any feature is seen."""
         import xgboost
 
-        rows = xgboost.DMatrix(inputs, feature_names=self.model.feature_names, nthread=self.threads)
+        rows = xgboost.DMatrix(inputs, feature_names=self.model.feature_names, nthread=1)
         columns = [*self.names, "base_value"]
         pushes = self.model.predict(rows, pred_contribs=True).reshape(len(inputs), len(columns))
         return pd.DataFrame(pushes, columns=columns)
@@ -121,5 +115,5 @@ class Classifier:
         import xgboost
 
         classifier = cls(names=names, model=xgboost.Booster(model_file=bytearray(model)))
-        classifier.model.set_param({"nthread": classifier.threads})
+        classifier.model.set_param({"nthread": 1})
         return classifier

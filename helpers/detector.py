@@ -156,9 +156,8 @@ class Detector:
     def score(self, events: pd.DataFrame, history: pd.DataFrame | None = None) -> np.ndarray:
         """Risk of events; (n,) in [0, 1), the same in any batches. 1 - risk is the share of the training
         events that are as risky or riskier. It combines classifier and distance, and with a key the
-        reconstruction error and the largest deviation from its past; then `history` are the events since the
-        training set.
-        """
+        reconstruction error and the largest deviation from its past, which needs the `history` since the
+        training set."""
         return self.risk(self.seen(self.schema.encoded(events, history)[0]))
 
     def risk(self, seen: np.ndarray) -> np.ndarray:
@@ -217,15 +216,10 @@ class Detector:
         replace(Path(path), to_bytes(BUNDLE, self))
 
     @classmethod
-    def load(cls, path: Path | str, rules: Sequence[Rule] = EVERY, schema: Schema | None = None) -> Detector:
-        """Read what `save` wrote; `schema` is compared with its own, if given.
-
-        Its rules are looked up by name among `rules`: the file holds which they are, not their code.
-        """
-        loaded = load(path, BUNDLE, kinds(rules), "fit one and save it again")
-        if schema:
-            loaded.schema.check_same(schema, path)
-        return loaded
+    def load(cls, path: Path | str, rules: Sequence[Rule] = EVERY) -> Detector:
+        """Read what `save` wrote. Its rules are looked up by name among `rules`: the file holds which they
+        are, not their code."""
+        return load(path, BUNDLE, kinds(rules), "fit one and save it again")
 
 
 def _unlabelled(seen: np.ndarray, schema: Schema) -> list[np.ndarray]:

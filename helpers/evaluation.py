@@ -46,11 +46,8 @@ def choose_alerts(score: ArrayLike, start: int = 0, per: float = ALERTS, of: int
 
 
 def budget_report(truth: ArrayLike, score: ArrayLike, start: int = 0) -> dict[str, int | float]:
-    """What analysts get for their alert budget (see `choose_alerts`).
-
-    Gives alerts, true_positives, precision, recall, f1, and best_recall: what a perfect score would reach,
-    since a block with more frauds than alerts cannot be cleared.
-    """
+    """What analysts get for their alert budget: alerts, true_positives, precision, recall, f1, and
+    best_recall, what a perfect score would reach, since a block may have more frauds than alerts."""
     truth, score = _pair(truth, score)
     alerts = choose_alerts(score, start)
     if not (truth.any() and alerts.any()):
@@ -83,11 +80,8 @@ def check_parts(truth: ArrayLike, n_train: int) -> None:
 
 
 def at_recall(truth: ArrayLike, score: ArrayLike, recall: float) -> dict[str, int | float]:
-    """False positives at the highest threshold that reaches at least this recall (0 to 1).
-
-    Events with tied scores are taken all together, so the recall reached may be larger. false_positives are
-    the legitimate events at or above the threshold.
-    """
+    """Legitimate events (false_positives) at or above the highest threshold that reaches at least this recall
+    (0 to 1). Events with tied scores are taken all together, so the recall reached may be larger."""
     truth, score = _pair(truth, score)
     false_rate, reached, _ = roc_curve(truth, score, drop_intermediate=False)
     point = np.searchsorted(reached, recall)
@@ -110,10 +104,8 @@ def campaign_draws(campaign: np.ndarray, draws: int = 1_000, seed: int = 0) -> n
 
 
 def bootstrap_ap(truth: ArrayLike, scores: Mapping[str, ArrayLike], draws: np.ndarray) -> pd.DataFrame:
-    """Average precision of every detector on the same resamples; one row per draw, one column per detector.
-
-    `scores` are detector -> (n,) score; `draws` (draws, frauds) int, from `campaign_draws`.
-    """
+    """Average precision of every detector on the same resamples, (draws, detectors); `scores` are detector ->
+    (n,) score, and `draws` (draws, frauds) int come from `campaign_draws`."""
     frauds = _binary(truth).sum()
     if draws.shape[1] != frauds:
         raise ValueError(
@@ -141,24 +133,16 @@ def without_largest(campaign: np.ndarray, truth: ArrayLike) -> np.ndarray:
     return keep
 
 
-def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval (lo, hi) of bootstrapped values."""
-    lo, hi = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+def interval(values: ArrayLike) -> tuple[float, float]:
+    """The 95 % percentile interval (lo, hi) of bootstrapped values."""
+    lo, hi = np.quantile(values, [0.025, 0.975])
     return float(lo), float(hi)
 
 
 def compare(boot: pd.DataFrame, observed: Mapping[str, float], a: str, b: str) -> dict[str, float | str]:
-    """Is detector `a` better than `b`?
-
-    Args:
-        boot: from `bootstrap_ap`.
-        observed: detector -> its average precision on the events themselves.
-        a, b: two of the detectors.
-
-    Returns:
-        The observed difference, its interval over the draws, and the verdict: "better", "worse", or "cannot
-        tell" when zero is inside.
-    """
+    """Is detector `a` better than `b`? `boot` is from `bootstrap_ap`; `observed` are the average precisions
+    on the events themselves. Gives the observed difference, its interval over the draws (lo, hi), and the
+    verdict: "better", "worse", or "cannot tell" when zero is inside."""
     lo, hi = interval(boot[a] - boot[b])
     verdict = "better" if lo > 0 else "worse" if hi < 0 else "cannot tell"
     return {"difference": observed[a] - observed[b], "lo": lo, "hi": hi, "verdict": verdict}
@@ -167,12 +151,9 @@ def compare(boot: pd.DataFrame, observed: Mapping[str, float], a: str, b: str) -
 def campaigns(truth: ArrayLike, axes: ArrayLike, window: int = 1_000, *, radius: float) -> np.ndarray:
     """Group frauds into campaigns: runs of similar frauds close in time.
 
-    Two frauds are linked when at most `window` events apart and no farther from each other than
-    `radius` times the later one's own length, the similarity of `features.burst_count`.
-    A campaign is everything that links connect.
-
-    `axes` are (n, k) robust z-scores. Gives (frauds,) int: the campaign of each fraud, numbered from 0 by
-    first event.
+    Two frauds are linked when at most `window` events apart and, by their robust z-scores `axes` (n, k), no
+    farther from each other than `radius` times the later one's own length, as in `features.burst_count`. A
+    campaign is everything that links connect. Gives (frauds,) int, numbered from 0 by first event.
     """
     truth = _binary(truth)
     events, axes = np.flatnonzero(truth), np.asarray(axes)[truth]
@@ -254,10 +235,9 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
 def over_windows(table: pd.DataFrame, by: str, column: str) -> pd.DataFrame:
     """A column of results/sweep.csv or results/stream.csv, window beside window as text.
 
-    Returns:
-        One row each of `by`, best last: for the two windows that do not overlap mean (lowest to highest)
-        over the seeds; then the mean over all starts of the first seed, of average precision the geometric
-        one, and on how many starts each is no worse than the detector that never learns.
+    One row each of `by`, best last: for the two windows that do not overlap mean (lowest to highest) over
+    the seeds; then the mean over all starts of the first seed, of average precision the geometric one, and
+    on how many starts each is no worse than the detector that never learns.
     """
     ratio = column == "average_precision"
     rounded, limits = ("{:.3f}", " ({:.3f} to {:.3f})") if ratio else ("{:.1f}", " ({:.0f} to {:.0f})")

@@ -141,31 +141,25 @@ def is_unusual(z: np.ndarray, beyond: float = UNUSUAL_SD) -> np.ndarray:
 def burst_count(
     unusual: np.ndarray,
     axes: np.ndarray,
-    window: float = WINDOW,
+    keys: np.ndarray,
+    moments: np.ndarray,
+    window: float,
     radius: float = RADIUS,
-    moments: np.ndarray | None = None,
-    keys: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Count earlier unusual events that look like this one.
+    """Count earlier unusual events of the same key that look like this one; (n,) int, 0 for ordinary events.
+
+    Stands in for Netflix's "rapid licence acquisition" (arXiv 2203.02124).
 
     Args:
         unusual: (n,) bool, events outside the profile.
         axes: (n, d) robust z-scores, in time order.
+        keys, moments: (n,) whose event it is, and when it happened, not falling.
         window: how far back to look, in the unit of `moments`.
         radius: largest distance, relative to the event's own length, that still counts as similar.
-        moments: (n,) when each event happened, not falling; its place in the stream if not given.
-        keys: (n,) whose event it is; one and the same if not given.
-
-    Returns:
-        (n,) int: 0 for ordinary events. Stands in for Netflix's "rapid licence acquisition" (arXiv
-        2203.02124).
     """
-    positions = np.flatnonzero(unusual)
-    if keys is not None:  # one key after the other, each in time order
-        positions = positions[np.argsort(keys[positions], kind="stable")]
-    points = axes[positions]
-    moment = positions if moments is None else moments[positions]
-    key = np.zeros(len(positions)) if keys is None else keys[positions]
+    positions = np.flatnonzero(unusual)  # one key after the other, each in time order
+    positions = positions[np.argsort(keys[positions], kind="stable")]
+    points, key, moment = axes[positions], keys[positions], moments[positions]
     reach = (radius * radius) * row_sums(points**2)
     similar = np.zeros(len(positions), dtype=np.int64)
     for lag in range(1, len(positions)):
@@ -188,13 +182,13 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
         history: the events just before, as far as the window reaches: the last 1,000 where so many exist.
 
     Returns:
-        (n, 7) one row per event: amount (the first one, as charged), amount_z (robust standard deviations of
-        the amount that lies highest), axes_beyond (count), distance (from the clusters), background_rate
-        (similar unusual events per 1,000 of the training set), burst (similar ones within the window) and
-        repeats (near-identical ones, amounts included); the last three are 0 for ordinary events. Without
-        amounts the first two are missing. With a key there are unlike_itself (how far the event lies from
-        the mean of its key's earlier events, in the column where it lies farthest, in standard deviations)
-        and new_for_it (how many of its categories have values that its key never had).
+        (n, 7) amount (the first one, as charged), amount_z (robust standard deviations of the amount that
+        lies highest), axes_beyond (count), distance (from the clusters), background_rate (similar unusual
+        events per 1,000 of the training set), burst (similar ones within the window) and repeats
+        (near-identical ones, amounts included); the last three are 0 for ordinary events, and without amounts
+        the first two are missing. With a key there are unlike_itself (the farthest that a column lies from
+        the mean of the key's earlier events, in standard deviations) and new_for_it (how many of its
+        categories have values that its key never had).
     """
     schema = profile.schema
     events, history = schema.encoded(events, history)
@@ -203,7 +197,7 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
     together, past = pd.concat([before, here]) if len(before) else here, len(before)
     z = profile.z_scores(together)
     axes = z[:, schema.behaviour]
-    keys, moments, window = schema.clock(together)
+    clock = schema.clock(together)
     unusual = is_unusual(axes, profile.beyond)
     usual = np.zeros(len(z))
     usual[unusual] = profile.background_rate(axes[unusual])
@@ -215,8 +209,8 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
         "axes_beyond": count_axes_beyond(axes[past:], profile.beyond),
         "distance": profile.distance(z[past:]),
         "background_rate": usual[past:],
-        "burst": burst_count(unusual, axes, window, RADIUS, moments, keys)[past:],
-        "repeats": burst_count(unusual, z, window, REPEAT_RADIUS, moments, keys)[past:],
+        "burst": burst_count(unusual, axes, *clock)[past:],
+        "repeats": burst_count(unusual, z, *clock, REPEAT_RADIUS)[past:],
     }
     if schema.key and schema.encoder:
         columns["unlike_itself"] = here[schema.encoder.own].abs().max(axis=1).to_numpy()

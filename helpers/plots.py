@@ -7,6 +7,7 @@ greener, to show on white); a detector keeps its colour in every figure.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from textwrap import fill
 from typing import Any
 
@@ -56,27 +57,7 @@ WITHIN = f"{100 * (1 - BUDGET):g}%"  # what the alert budget leaves
 CLOCK = "event (the stream's clock)"
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}  # a legend right of the axes
 LINE = 58  # letters of a title, so that a figure is narrow and its text large on a phone
-STYLE = {  # as seaborn's "ticks" for notebooks, without the seconds that importing it takes
-    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"), ".15"),
-    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 1.25),
-    **dict.fromkeys(("xtick.minor.width", "ytick.minor.width"), 1),
-    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 6),
-    **dict.fromkeys(("xtick.minor.size", "ytick.minor.size"), 4),
-    **dict.fromkeys(("font.size", "axes.titlesize"), 12),
-    **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 11),
-    "axes.axisbelow": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "figure.constrained_layout.use": True,
-    "figure.figsize": (7.5, 4),
-    "legend.frameon": False,
-    "lines.solid_capstyle": "round",
-    "patch.edgecolor": "w",
-    "patch.force_edgecolor": True,
-}
-plt.rcParams.update(STYLE)
+plt.style.use(Path(__file__).with_name("course.mplstyle"))
 
 
 def single(title: str, x="", y="", height=4.0, width=7.5, **settings) -> tuple[Figure, plt.Axes]:

@@ -27,8 +27,6 @@ class Rule:
     Attributes:
         name: how votes and plots call it.
         says: what an analyst would say.
-        streaming: the same thought about streaming sessions.
-        threshold_from: where its threshold comes from; never from a label.
         vote: what it says of the events it fires on, SUSPICIOUS or NORMAL; it abstains elsewhere.
         test: (facts, thresholds) -> (n,) bool, where it fires; facts are the signals and the table's own
             columns, so that an expert's sentence can name what the table names.
@@ -40,8 +38,6 @@ class Rule:
 
     name: str
     says: str
-    streaming: str
-    threshold_from: str
     vote: int
     test: Callable[[pd.DataFrame, dict[str, float]], pd.Series]
     clears: bool = False
@@ -88,44 +84,16 @@ def ordinary_profile(signals: pd.DataFrame, thresholds: dict[str, float]) -> pd.
 
 RULES = (
     Rule(
-        "high_amount",
-        "Far more than customers usually spend.",
-        "a session that streams for an implausible number of hours",
-        "3 robust standard deviations of log(1 + Amount)",
-        SUSPICIOUS,
-        high_amount,
-        needs=("amount_z",),
+        "high_amount", "Far more than customers usually spend.", SUSPICIOUS, high_amount, needs=("amount_z",)
     ),
+    Rule("abnormal_combination", "These properties do not occur together.", SUSPICIOUS, abnormal_combination),
+    Rule("burst", "Many unusual events that look alike, in a short time.", SUSPICIOUS, burst, weight="burst"),
     Rule(
-        "abnormal_combination",
-        "These properties do not occur together.",
-        "an unusual combination of device and DRM",
-        "the alert budget's quantile of the distance",
-        SUSPICIOUS,
-        abnormal_combination,
-    ),
-    Rule(
-        "burst",
-        "Many unusual events that look alike, in a short time.",
-        "rapid licence acquisition",
-        "the alert budget's quantile of the burst count",
-        SUSPICIOUS,
-        burst,
-        weight="burst",
-    ),
-    Rule(
-        "repeated_attempts",
-        "The same unusual thing is tried again and again.",
-        "too many failed attempts",
-        "the alert budget's quantile of the count of near-identical events",
-        SUSPICIOUS,
-        repeated_attempts,
+        "repeated_attempts", "The same unusual thing is tried again and again.", SUSPICIOUS, repeated_attempts
     ),
     Rule(
         "probing_amount",
         "A tiny, unusual payment: somebody tests whether the card works.",
-        "a licence requested and never played",
-        "at most 1 euro, an expert's number, on an event with two axes beyond the profile's limit",
         SUSPICIOUS,
         probing_amount,
         needs=("amount",),
@@ -133,36 +101,21 @@ RULES = (
     Rule(
         "familiar_pattern",
         "Odd, but always around: a popular shop, not an attack.",
-        "an uncommon device that many households own",
-        "one look-alike per 1,000 training events (1,000 is the look-back window)",
         NORMAL,
         familiar_pattern,
         weight="background_rate",
     ),
-    Rule(
-        "ordinary_profile",
-        "Looks like everybody else.",
-        "a known device, a usual title, a usual hour",
-        "fewer than two axes beyond the profile's limit",
-        NORMAL,
-        ordinary_profile,
-        clears=True,
-    ),
+    Rule("ordinary_profile", "Looks like everybody else.", NORMAL, ordinary_profile, clears=True),
 )
-
-BY_KEY = (  # and where there is a key
-    Rule(
-        "unlike_itself",
-        "This {key} has never done that.",
-        "an account that streams like another household from one day to the next",
-        "the alert budget's quantile of the deviation from the account's own mean",
-        SUSPICIOUS,
-        unlike_itself,
-        weight="unlike_itself",
-        needs=("unlike_itself",),
-    ),
+BY_KEY = Rule(  # and where there is a key
+    "unlike_itself",
+    "This {key} has never done that.",
+    SUSPICIOUS,
+    unlike_itself,
+    weight="unlike_itself",
+    needs=("unlike_itself",),
 )
-EVERY = (*RULES, *BY_KEY)  # among which a saved detector's rules are looked up
+EVERY = (*RULES, BY_KEY)  # among which a saved detector's rules are looked up
 
 
 def rules_for(schema: Schema) -> tuple[Rule, ...]:
@@ -184,10 +137,8 @@ def known_rule(rules: Sequence[Rule], name: str, **kept: Any) -> Rule:
 
 
 def naive_rule(events: pd.DataFrame, train: pd.DataFrame | None = None, schema: Schema = CARDS) -> np.ndarray:
-    """The prior art's two clauses, `Amount > 200 or V1 < -3`; (n,) bool.
-
-    On a table of other columns it is as naive: above all but a twentieth of `train` in one of the first two.
-    """
+    """The prior art's two clauses, `Amount > 200 or V1 < -3`; (n,) bool. On a table of other columns it is as
+    naive: above all but a twentieth of `train` in one of the first two."""
     if schema.numbers[:2] == CARDS.columns[:2]:
         return ((events["Amount"] > 200) | (events["V1"] < -3)).to_numpy()
     first = list(schema.numbers[:2])
@@ -195,11 +146,8 @@ def naive_rule(events: pd.DataFrame, train: pd.DataFrame | None = None, schema: 
 
 
 def rule_score(signals: pd.DataFrame, rules: Sequence[Rule] = RULES) -> np.ndarray:
-    """How far outside the profile, times how much busier than usual; (n,) without unit.
-
-    With the course's rules distance * (1 + burst) / (1 + background_rate); a rule with a `weight`
-    brings a factor.
-    """
+    """How far outside the profile, times how much busier than usual; (n,) without unit. With the course's
+    rules distance * (1 + burst) / (1 + background_rate); every rule with a `weight` brings a factor."""
     total = signals["distance"]
     for rule in rules:
         if rule.weight:
@@ -240,10 +188,7 @@ def apply_rules(
 
 def without_contaminated(profile: Profile, events: pd.DataFrame, rules: Sequence[Rule] = RULES) -> Profile:
     """The profile without contaminated clusters: those that are attacks, because the rules flag their events.
-
-    `events` are the training set that the profile was learned from. What the rules say of the distance from
-    the clusters does not count here.
-    """
+    `events` are its training set. What the rules say of the distance from the clusters does not count."""
     known = facts(behaviour(events, profile), events, profile.schema).assign(distance=0.0)
     votes = apply_rules(known, fit_thresholds(known, rules), rules)
     flagged = (votes == SUSPICIOUS).any(axis=1).to_numpy()
@@ -251,12 +196,9 @@ def without_contaminated(profile: Profile, events: pd.DataFrame, rules: Sequence
 
 
 def rule_summary(votes: pd.DataFrame) -> pd.DataFrame:
-    """Each rule's votes and how they meet the others', under the column names of Snorkel's LFAnalysis.
-
-    Returns:
-        One row per rule: Polarity (what it votes), Coverage (share of events it votes on), Overlaps (share
-        on which another rule votes too) and Conflicts (share on which another rule votes otherwise).
-    """
+    """How the rules' votes meet, under the column names of Snorkel's LFAnalysis. One row per rule: Polarity
+    (what it votes), Coverage (share of events it votes on), Overlaps (share on which another rule votes too)
+    and Conflicts (share on which another rule votes otherwise)."""
     cast = votes.to_numpy()
     active = cast != ABSTAIN
     suspicious, normal = (cast == SUSPICIOUS).sum(1), (cast == NORMAL).sum(1)

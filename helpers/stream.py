@@ -157,8 +157,8 @@ class Learner:
     def start(
         cls, detector: Detector, warm_up: pd.DataFrame, explore: int = EXPLORE, seed: int = 0, **more: Any
     ) -> Learner:
-        """Begin after the events that the detector was fitted on; they are remembered, not scored. `more` are
-        `alerts` and `keep`."""
+        """Begin after the detector's training set, which is remembered, not scored; `more` are `alerts` and
+        `keep`."""
         _check_clock(warm_up.index)
         place, encoder = int(warm_up.index[0]) % BLOCK, detector.schema.encoder
         if encoder:
@@ -175,8 +175,8 @@ class Learner:
 
     @property
     def place(self) -> int:
-        """The next event's place in the stream. The first one is the first number's place in its thousand;
-        numbers may leave gaps, places do not."""
+        """The next event's place in the stream; the first one is the first number's place in its thousand, and
+        places, unlike numbers, have no gaps."""
         return int(self.memory["place"].iloc[-1]) + 1
 
     @property

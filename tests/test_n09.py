@@ -97,7 +97,7 @@ def test_the_world_knows_no_rule_and_the_rules_no_campaign():
 def test_learning_beats_the_heuristic_and_truth_beats_learning():
     events, truth = n09.simulate(100, 30, abused=0.05)
     n, abused = int((events["day"] < 18).sum()), truth.any(axis=1).to_numpy().astype(np.int8)
-    tries = Rule("tries", "", "", "", SUSPICIOUS, lambda f, t: f["failed_cnt"] > t["failed_cnt"])
+    tries = Rule("tries", "", SUSPICIOUS, lambda f, t: f["failed_cnt"] > t["failed_cnt"])
     known = [rule for rule in RULES if rule.name in ("abnormal_combination", "ordinary_profile")]
     detector = Detector.fit(events[:n], schema=n09.SESSIONS, rules=(tries, *known))
     seen = detector.seen(events)

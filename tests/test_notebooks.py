@@ -206,8 +206,9 @@ def test_another_table_and_another_book(another_table):
     assert {"python", "numpy", "torch", "xgboost"} <= set(summary["versions"])
     assert all(shown.values()) and not any(error for one in shown.values() for _, error, _ in one.values())
     assert read_json(folder / "artifacts/settings.json")["schema"]["key"] == "account"
-    detector = Detector.load(folder / "artifacts/detector.zip", schema=ABUSE)
+    detector = Detector.load(folder / "artifacts/detector.zip")
     learner = Learner.load(folder / "artifacts/learner.zip")
+    assert detector.schema == learner.detector.schema == ABUSE
     names = [rule.name for rule in rules_for(ABUSE) if rule.name != "repeated_attempts"]
     assert [[r.name for r in book.rules] for book in (detector, learner.detector)] == [names, names]
     own = [f"{name}_own" for name in SESSIONS.numbers]

@@ -63,7 +63,7 @@ def many_tries(facts, thresholds):
     return facts["tries"] > thresholds["tries"]
 
 
-TRIES = Rule("many_tries", "Nobody tries that often.", "", "the budget", SUSPICIOUS, many_tries)
+TRIES = Rule("many_tries", "Nobody tries that often.", SUSPICIOUS, many_tries)
 TABLES = {
     "sessions": (SESSIONS, sessions, rules_for(SESSIONS)),
     "small": (SMALL, small, (*rules_for(SMALL), TRIES)),  # a rule may name what the table names
@@ -79,7 +79,7 @@ def fitted(request) -> tuple[Schema, pd.DataFrame, Detector]:
 def test_one_call_fits_any_table_and_its_file_serves_it(fitted, tmp_path):
     schema, events, detector = fitted
     detector.save(tmp_path / "detector.zip")
-    again, scores = Detector.load(tmp_path / "detector.zip", detector.rules, schema), detector.score(events)
+    again, scores = Detector.load(tmp_path / "detector.zip", detector.rules), detector.score(events)
     assert again.schema == schema and len(np.unique(scores)) > 20
     edges = pairwise([*range(20), *range(20, 300, 7), ROWS])
     parts = [again.score(events[a:b], events[:a]) for a, b in edges]
