@@ -17,11 +17,10 @@ class Autoencoder:
     Attributes:
         hidden: widths between input and output; if not given, the narrowest one, the code, has half as many
             numbers as the input and those beside it 16, or as many as the input: (16, 3, 16) for seven.
-        epochs: at most so many passes over the training rows.
-        patience: passes without a held-out error at least 1 % lower before training stops.
+        epochs, patience: at most so many passes over the training rows, and so many without a held-out
+            error at least 1 % lower.
         held_out: share of the rows, the latest ones, that only watch.
-        batch: rows a step.
-        learning_rate: Adam's.
+        batch, learning_rate: rows a step; Adam's.
         seed: of the weights and the shuffling.
         device: where torch trains: "cpu", "cuda" or "auto". Scoring is numpy, everywhere the same.
         layers: after `fit`, (weights, bias) of each layer.

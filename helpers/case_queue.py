@@ -46,22 +46,17 @@ def check_same(
 
 def write_alerts(learner: Learner, path: Path | str) -> pd.DataFrame:
     """Write the alerts that nobody has reviewed as a file that any spreadsheet opens, whole or not at all.
-
-    Returns:
-        What was written, the riskiest first: `review`, which is empty for a person to fill in with 1 or 0,
-        yes or no, or closed; risk, one_in, why (see `Detector.reasons`), then the event's own columns.
-    """
+    Gives what was written, the riskiest first: `review`, for a person to fill in with 1 or 0, yes or no, or
+    closed; risk, one_in, why (see `Detector.reasons`), then the event's own columns."""
     memory, schema, pending = learner.memory, learner.detector.schema, learner.pending
     new = pending[memory.loc[pending, "why"] == ""]
     if len(new):
         first = memory.index.get_loc(new[0])
         reasons = learner.reasons(memory[first:], schema.recent(memory[:first])).loc[new]
-        alike = reasons["resembles"].map(
-            lambda event: f" It looks like event {int(event)}, a fraud.", "ignore"
-        )
-        memory.loc[new, "why"] = reasons["why"] + alike.astype(object).fillna("")
-    waiting = memory.loc[pending]
-    detector = learner.detector
+        known = [f" It looks like event {event}, a fraud." for event in reasons["resembles"].dropna()]
+        memory.loc[new, "why"] = reasons["why"]
+        memory.loc[new[reasons["resembles"].notna()], "why"] += known
+    waiting, detector = memory.loc[pending], learner.detector
     table = waiting[["risk"]].assign(one_in=detector.one_in(detector.risk(detector.seen(waiting))))
     table = table.assign(why=waiting["why"]).join(waiting[schema.carried])
     table.insert(0, "review", "")

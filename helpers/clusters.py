@@ -73,7 +73,6 @@ class Clusters:
         return cls(*map(np.concatenate, parts))._with_peak(z)
 
     def _with_peak(self, z: np.ndarray) -> Clusters:
-        """The same, with the largest log density among the events that they were fitted to."""
         return replace(self, peak=float(self.log_density(z).max()))
 
     @cached_property
@@ -110,15 +109,8 @@ class Clusters:
         return in_blocks(of, z)
 
     def without_contaminated(self, z: np.ndarray, flagged: np.ndarray) -> Clusters:
-        """Strike out the clusters of which experts flag a quarter or more.
-
-        Args:
-            z: (n, k) the events that the clusters were fitted to.
-            flagged: (n,) bool, the events that some expert flags.
-
-        Returns:
-            The other clusters; of every mixture at least the one that is flagged least.
-        """
+        """The clusters of whose events experts flag less than a quarter; of every mixture at least the one
+        that is flagged least. `z` (n, k) are the events that they were fitted to, `flagged` is (n,) bool."""
         log_each, parts = in_blocks(self._log_each, z), []
         for clusters in np.split(np.arange(len(self.means)), self._firsts[1:]):
             member = clusters[log_each[:, clusters].argmax(axis=1)]
@@ -130,9 +122,7 @@ class Clusters:
         return kept._with_peak(z)
 
     def distance(self, z: np.ndarray) -> np.ndarray:
-        """How far (n, k) events lie from all clusters; (n,), 0 in the densest place.
-
-        With one cluster it is the Mahalanobis distance from its middle; with several, the distance at which
-        one cluster's density would have fallen as low as theirs has.
-        """
+        """How far (n, k) events lie from all clusters; (n,), 0 in the densest place. With one cluster it is the
+        Mahalanobis distance from its middle; with several, the distance at which one cluster's density would
+        have fallen as low as theirs has."""
         return np.sqrt(2 * np.maximum(self.peak - self.log_density(z), 0))
