@@ -122,7 +122,7 @@ class Clusters:
         return kept._with_peak(z)
 
     def distance(self, z: np.ndarray) -> np.ndarray:
-        """How far (n, k) events lie from all clusters; (n,), 0 in the densest place. With one cluster it is the
-        Mahalanobis distance from its middle; with several, the distance at which one cluster's density would
-        have fallen as low as theirs has."""
+        """How far (n, k) events lie from all clusters; (n,), 0 in the densest place. With one cluster it is
+        the Mahalanobis distance from its middle; with several, the distance at which one cluster's density
+        would have fallen as low as theirs has."""
         return np.sqrt(2 * np.maximum(self.peak - self.log_density(z), 0))

@@ -12,27 +12,14 @@ import numpy as np
 import pandas as pd
 
 from helpers import reasons as words
+from helpers import rules as experts
 from helpers.autoencoder import Autoencoder
 from helpers.classifier import Classifier, classifier_inputs
 from helpers.clusters import Clusters
 from helpers.encoder import Encoder
 from helpers.features import Profile, Scaling, behaviour, budget_threshold, facts
 from helpers.files import load, replace, to_bytes
-from helpers.rules import (
-    EVERY,
-    NORMAL,
-    RULES,
-    SUSPICIOUS,
-    UNDECIDED,
-    Rule,
-    apply_rules,
-    fit_thresholds,
-    known_rule,
-    pseudo_labels,
-    refine_labels,
-    rules_for,
-    without_contaminated,
-)
+from helpers.rules import EVERY, NORMAL, RULES, SUSPICIOUS, UNDECIDED, Rule
 from helpers.schema import CARDS, Schema
 from helpers.settings import DOUBT
 
@@ -119,22 +106,22 @@ class Detector:
             profile: what `Profile.fit` learned of the same events, if several rule books are to share it.
         """
         schema = profile.schema if profile else schema.varying(events)
-        rules = rules_for(schema) if rules is None else tuple(rules)
+        rules = experts.rules_for(schema) if rules is None else tuple(rules)
         events, _ = schema.encoded(events)
         inputs = schema.inputs(events)
-        profile = without_contaminated(profile or Profile.fit(events, schema, seed), events, rules)
+        profile = experts.without_contaminated(profile or Profile.fit(events, schema, seed), events, rules)
         signals = behaviour(events, profile)
         known = facts(signals, events, schema)
-        thresholds = fit_thresholds(known, rules)
-        votes = apply_rules(known, thresholds, rules)
-        labels = pseudo_labels(votes, known, thresholds, rules)
+        thresholds = experts.fit_thresholds(known, rules)
+        votes = experts.apply_rules(known, thresholds, rules)
+        labels = experts.pseudo_labels(votes, known, thresholds, rules)
 
         scaling = Scaling.fit(inputs, schema)
         inputs = scaling.transform(inputs)
         autoencoder = Autoencoder(seed=seed, device=device).fit(inputs[labels == NORMAL])
         errors = autoencoder.reconstruction_error(inputs)
         error_threshold = budget_threshold(errors[labels == NORMAL])
-        labels = refine_labels(labels, votes, errors, error_threshold)
+        labels = experts.refine_labels(labels, votes, errors, error_threshold)
 
         seen = classifier_inputs(inputs, errors, signals["distance"].to_numpy())
         suspicious = labels == SUSPICIOUS
@@ -194,7 +181,7 @@ class Detector:
 
         def flags(**changed: float) -> list[list[str]]:
             known = facts(signals.assign(**changed), events, self.schema)
-            votes = apply_rules(known, self.thresholds, self.rules) == SUSPICIOUS
+            votes = experts.apply_rules(known, self.thresholds, self.rules) == SUSPICIOUS
             return [votes.columns[row].tolist() for row in votes.to_numpy()]
 
         says = {rule.name: rule.says for rule in self.rules}
@@ -235,7 +222,7 @@ def kinds(rules: Sequence[Rule] = EVERY) -> dict[str, Callable[..., Any]]:
     plain = (Schema, Encoder, Clusters, Profile, Scaling, Autoencoder, Detector)
     return {kind.__name__: kind for kind in plain} | {
         "Classifier": Classifier.made,
-        "Rule": partial(known_rule, rules),
+        "Rule": partial(experts.known_rule, rules),
     }
 
 

@@ -175,8 +175,8 @@ class Learner:
 
     @property
     def place(self) -> int:
-        """The next event's place in the stream; the first one is the first number's place in its thousand, and
-        places, unlike numbers, have no gaps."""
+        """The next event's place in the stream. It begins at the first number's place in its thousand and,
+        unlike numbers, has no gaps."""
         return int(self.memory["place"].iloc[-1]) + 1
 
     @property

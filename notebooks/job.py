@@ -36,8 +36,6 @@ def devices_and_addresses(facts, thresholds):
 MINE = Rule(
     name="devices_and_addresses",
     says="Many devices at many addresses in one day.",
-    streaming="a shared or sold account",
-    threshold_from="an expert's number",
     vote=SUSPICIOUS,
     test=devices_and_addresses,
 )

@@ -52,11 +52,42 @@ def profile_map(z: pd.DataFrame, unusual: np.ndarray, beyond: float) -> Figure:
     return figure
 
 
+BUDGETS = "the alert budget's quantile of "
+ORIGINS = {  # where a rule's threshold comes from, never from a label; the same thought about streaming
+    "high_amount": (
+        "3 robust standard deviations of log(1 + Amount)",
+        "a session that streams for an implausible number of hours",
+    ),
+    "abnormal_combination": (f"{BUDGETS}the distance", "an unusual combination of device and DRM"),
+    "burst": (f"{BUDGETS}the burst count", "rapid licence acquisition"),
+    "repeated_attempts": (f"{BUDGETS}the count of near-identical events", "too many failed attempts"),
+    "probing_amount": (
+        "at most 1 euro, an expert's number, on an event with two axes beyond the profile's limit",
+        "a licence requested and never played",
+    ),
+    "familiar_pattern": (
+        "one look-alike per 1,000 training events (1,000 is the look-back window)",
+        "an uncommon device that many households own",
+    ),
+    "ordinary_profile": (
+        "fewer than two axes beyond the profile's limit",
+        "a known device, a usual title, a usual hour",
+    ),
+    "unlike_itself": (
+        f"{BUDGETS}the deviation from the account's own mean",
+        "an account that streams like another household from one day to the next",
+    ),
+}
+
+
 def rule_table(book: Sequence[rules.Rule]) -> pd.DataFrame:
     """One row per rule: its sentence, test, source of the threshold, and streaming counterpart."""
-    table = pd.DataFrame([vars(rule) for rule in book]).set_index("name")
-    table["test"] = [getsource(rule.test).partition("return ")[2].strip() for rule in book]
-    return table[["says", "test", "threshold_from", "streaming"]]
+    names = [rule.name for rule in book]
+    says = {"says": [rule.says for rule in book], "test": [getsource(rule.test) for rule in book]}
+    table = pd.DataFrame(says, pd.Index(names, name="name"))
+    table["test"] = table["test"].str.partition("return ")[2].str.strip()
+    table["threshold_from"], table["streaming"] = zip(*map(ORIGINS.get, names), strict=True)
+    return table
 
 
 def bursts(burst: pd.Series, threshold: float, n_train: int) -> Figure:
