@@ -1,9 +1,8 @@
 """The autoencoder: a small network that learns to rebuild ordinary events and fails on strange ones."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 
@@ -38,7 +37,7 @@ class Autoencoder:
     layers: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list, repr=False)
     history: list[tuple[float, float]] = field(default_factory=list, repr=False)
 
-    def fit(self, inputs: np.ndarray) -> Autoencoder:
+    def fit(self, inputs: np.ndarray) -> Self:
         """Learn to rebuild (n, k) scaled inputs, in time order."""
         import torch
 

@@ -1,7 +1,5 @@
 """The case queue: alerts that a person reviews, and reviews that come back."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

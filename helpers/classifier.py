@@ -1,17 +1,12 @@
 """A classifier (XGBoost) that learns from the refined pseudo-labels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from helpers.schema import CARDS, for_xgboost
-
-if TYPE_CHECKING:
-    import xgboost
 
 CLASSIFIER_INPUTS = CARDS.classifier_inputs
 SCORE_FEATURES = CLASSIFIER_INPUTS[-2:]  # reconstruction error and distance
@@ -32,7 +27,7 @@ class Classifier:
         trees, depth, learning_rate, subsample, columns: XGBoost's settings; common values, not tuned.
         seed: of the row and column samples.
         names: the inputs' names, in order.
-        model: after `fit`, the fitted booster.
+        model: after `fit`, the fitted xgboost.Booster.
     """
 
     trees: int = 50
@@ -42,9 +37,9 @@ class Classifier:
     columns: float = 0.8
     seed: int = 0
     names: list[str] = field(default_factory=lambda: list(CLASSIFIER_INPUTS))
-    model: xgboost.Booster | None = field(default=None, repr=False)
+    model: Any = field(default=None, repr=False)
 
-    def fit(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Classifier:
+    def fit(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Self:
         """Learn from (n, k) rows and their (n,) labels, 1 or 0; (n,) `weights` say how much each counts."""
         import xgboost
 
@@ -110,7 +105,7 @@ class Classifier:
         return {"names": self.names, "model": np.frombuffer(self.model.save_raw("ubj"), np.uint8)}
 
     @classmethod
-    def made(cls, names: list[str], model: np.ndarray) -> Classifier:
+    def made(cls, names: list[str], model: np.ndarray) -> Self:
         """The classifier that `kept` described."""
         import xgboost
 

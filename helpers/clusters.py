@@ -1,12 +1,11 @@
 """Ordinary behaviour is many clusters: mixtures of Gaussians, and how far from all of them an event lies."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -36,9 +35,7 @@ class Clusters:
     peak: float = 0.0
 
     @classmethod
-    def fit(
-        cls, z: np.ndarray, seed: int = 0, clusters: int = CLUSTERS, mixtures: int = MIXTURES
-    ) -> Clusters:
+    def fit(cls, z: np.ndarray, seed: int = 0, clusters: int = CLUSTERS, mixtures: int = MIXTURES) -> Self:
         """Find the clusters of (n, k) events, such as robust z-scores; no label is needed.
 
         Clusters with a smaller share of the events than the alert budget are left out, because behaviour
@@ -72,7 +69,7 @@ class Clusters:
             parts = list(zip(*pool.map(fitted, range(mixtures)), strict=True))
         return cls(*map(np.concatenate, parts))._with_peak(z)
 
-    def _with_peak(self, z: np.ndarray) -> Clusters:
+    def _with_peak(self, z: np.ndarray) -> Self:
         return replace(self, peak=float(self.log_density(z).max()))
 
     @cached_property
@@ -108,7 +105,7 @@ class Clusters:
 
         return in_blocks(of, z)
 
-    def without_contaminated(self, z: np.ndarray, flagged: np.ndarray) -> Clusters:
+    def without_contaminated(self, z: np.ndarray, flagged: np.ndarray) -> Self:
         """The clusters of whose events experts flag less than a quarter; of every mixture at least the one
         that is flagged least. `z` (n, k) are the events that they were fitted to, `flagged` is (n,) bool."""
         log_each, parts = in_blocks(self._log_each, z), []

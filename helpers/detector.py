@@ -1,12 +1,10 @@
 """The whole method on one screen: profile, rules, pseudo-labels, autoencoder, classifier."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -95,7 +93,7 @@ class Detector:
         rules: Sequence[Rule] | None = None,
         schema: Schema = CARDS,
         profile: Profile | None = None,
-    ) -> Detector:
+    ) -> Self:
         """Learn from a training set, without a true label.
 
         Args:
@@ -203,7 +201,7 @@ class Detector:
         replace(Path(path), to_bytes(BUNDLE, self))
 
     @classmethod
-    def load(cls, path: Path | str, rules: Sequence[Rule] = EVERY) -> Detector:
+    def load(cls, path: Path | str, rules: Sequence[Rule] = EVERY) -> Self:
         """Read what `save` wrote. Its rules are looked up by name among `rules`: the file holds which they
         are, not their code."""
         return load(path, BUNDLE, kinds(rules), "fit one and save it again")

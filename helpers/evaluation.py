@@ -5,8 +5,6 @@ numbers, higher = more suspicious, both in time order; `start` is the number of 
 Bad input, and a metric that does not exist for these events, raise ValueError with one sentence.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from fractions import Fraction
 

@@ -4,10 +4,9 @@ After the training set, which the profile knows as a whole, everything here look
 the same in one pass, in batches, or one event at a time.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -66,7 +65,7 @@ class Profile:
     @classmethod
     def fit(
         cls, events: pd.DataFrame, schema: Schema = CARDS, seed: int = 0, clusters: int = CLUSTERS
-    ) -> Profile:
+    ) -> Self:
         """Learn the profile from the training set, (n, ...); no label is needed. `seed` is where the search
         for clusters begins, and `clusters` how many there may be."""
         if len(events) < WINDOW:
@@ -232,7 +231,7 @@ class Scaling:
     schema: Schema = CARDS
 
     @classmethod
-    def fit(cls, events: pd.DataFrame, schema: Schema = CARDS) -> Scaling:
+    def fit(cls, events: pd.DataFrame, schema: Schema = CARDS) -> Self:
         """Learn the scaling from the training set, with scikit-learn's StandardScaler."""
         from sklearn.preprocessing import StandardScaler
 

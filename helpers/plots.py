@@ -4,8 +4,6 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart (the grey
 greener, to show on white); a detector keeps its colour in every figure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill

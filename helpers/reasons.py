@@ -1,7 +1,5 @@
 """Why an event is risky: one sentence in the table's own words and units, the same for every seed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Equal scores in any cut: an event has the same bits alone, in a batch and in the whole table."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Expert rules: what an analyst would say, written as vectorised tests, and what follows from their votes."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -3,14 +3,12 @@
 Only `review` and `reports` read the truth: of alerted events early, of the other frauds late.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -156,7 +154,7 @@ class Learner:
     @classmethod
     def start(
         cls, detector: Detector, warm_up: pd.DataFrame, explore: int = EXPLORE, seed: int = 0, **more: Any
-    ) -> Learner:
+    ) -> Self:
         """Begin after the detector's training set, which is remembered, not scored; `more` are `alerts` and
         `keep`."""
         _check_clock(warm_up.index)
@@ -304,7 +302,7 @@ class Learner:
             seen, labels, weights
         )
 
-    def refit(self, events: pd.DataFrame, rules: Sequence[Rule] | None = None) -> Learner:
+    def refit(self, events: pd.DataFrame, rules: Sequence[Rule] | None = None) -> Self:
         """A learner whose detector is fitted anew, with these rules if they are given, to the latest of the
         events it has seen, (n, ...). The reviews, the open alerts and the budget go on."""
         schema = replace(self.detector.schema, encoder=None)
@@ -340,7 +338,7 @@ class Learner:
         replace_file(Path(path), to_bytes(LEARNER, self))
 
     @classmethod
-    def load(cls, path: Path | str, rules: Sequence[Rule] = EVERY) -> Learner:
+    def load(cls, path: Path | str, rules: Sequence[Rule] = EVERY) -> Self:
         """Read what `save` wrote; it goes on with the same scores. Args, Raises: as `Detector.load`."""
         return load(path, LEARNER, kinds(rules) | {"Learner": cls}, "replay the stream and save it again")
 
