@@ -86,7 +86,9 @@ def rule_table(book: Sequence[rules.Rule]) -> pd.DataFrame:
     says = {"says": [rule.says for rule in book], "test": [getsource(rule.test) for rule in book]}
     table = pd.DataFrame(says, pd.Index(names, name="name"))
     table["test"] = table["test"].str.partition("return ")[2].str.strip()
-    table["threshold_from"], table["streaming"] = zip(*map(ORIGINS.get, names), strict=True)
+    table["threshold_from"], table["streaming"] = zip(
+        *(ORIGINS.get(name, ("", "")) for name in names), strict=True
+    )
     return table
 
 
