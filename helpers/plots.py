@@ -81,10 +81,12 @@ def percent(axis: Axis, decimals: int | None = None) -> None:
 
 
 def guessed(axes: plt.Axes, guess: float | None, upright: bool = True, **legend: Any) -> None:
-    """The learner's guess, if there is one, as a line at a value of the horizontal (or vertical) axis."""
+    """The learner's guess, if there is one, as a line at a value of the horizontal (or vertical) axis; and
+    the legend, if anything has a label."""
     if guess is not None:
         line = axes.axvline if upright else axes.axhline
         line(guess, color=RED, ls=":", lw=2.5, label=f"your guess: {guess:g}")
+    if axes.get_legend_handles_labels()[0]:
         axes.legend(**legend)
 
 

@@ -52,13 +52,10 @@ def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".split("\n")[0].strip().rstrip(".")
 
 
-def _steps(function: Any) -> list[dis.Instruction]:
-    return list(dis.get_instructions(function)) if inspect.isfunction(function) else []
-
-
 def tables_outside(function: Any) -> list[str]:
     """The tables of the notebook that a function reads although they were not given to it."""
-    names = {step.argval for step in _steps(function) if step.opname == "LOAD_GLOBAL"}
+    steps = dis.get_instructions(function) if inspect.isfunction(function) else ()
+    names = {step.argval for step in steps if step.opname == "LOAD_GLOBAL"}
     tables = pd.DataFrame | pd.Series
     return sorted(name for name in names if isinstance(function.__globals__.get(name), tables))
 
@@ -74,6 +71,9 @@ def _hint(error: Exception, function: Callable, arguments: Sequence[Any]) -> str
     return "".join(f" `{name}` has {', '.join(map(str, table))}." for name, table in tables)
 
 
+_STUB = (lambda: None).__code__  # does nothing but return None
+
+
 def ask(function: Any, *arguments: Any) -> Any:
     """What the learner's function gives for copies of these arguments."""
     stub = "The answer should be a function; leave the line that begins with `def` as it is."
@@ -86,21 +86,18 @@ def ask(function: Any, *arguments: Any) -> Any:
         hint = _hint(error, function, arguments)
         raise Off(f"Your code stops{given} with {_named(error)}.{hint}") from None
     if answer is None:
-        # a stub does nothing but return a constant; with a forgotten `return` it does more
-        does = {step.opname for step in _steps(function)}
-        if does and does <= {"RESUME", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}:
+        code = getattr(function, "__code__", None)
+        if code and code.co_code == _STUB.co_code:  # with a forgotten `return` it would do more
             raise NotYet
         raise Off(f"Your function gives None{given}; is a `return` missing?")
     return answer
 
 
 def as_number(answer: Any) -> float:
-    values = np.asarray(answer, dtype=object)
     try:
-        number = float(values.item())
+        number = float(np.asarray(answer, dtype=object).item())
     except (TypeError, ValueError):
-        many = f"gives {values.size:,} values" if values.size != 1 else f"is of type {type(answer).__name__}"
-        raise Off(f"The answer should be one number, but {many}.") from None
+        raise Off(f"The answer should be one number, but is of type {type(answer).__name__}.") from None
     off_if(not np.isfinite(number), f"The answer is {number}, which is no number to work with.")
     return number
 
@@ -114,12 +111,10 @@ def as_column(answer: Any, n: int) -> np.ndarray:
     try:
         column = np.asarray(answer, dtype=float)
     except (TypeError, ValueError):
-        text = any(isinstance(value, str) for value in np.ravel(np.asarray(answer, dtype=object)))
-        raise Off(f"It should give numbers, but gives {'text' if text else type(answer).__name__}.") from None
-    outside = "Does it work with what it is given, or with a table from outside?"
-    gives = {0: "a single number.", 1: f"{column.size:,} values. {outside}"}
-    gives = gives.get(column.ndim, f"a table of shape {column.shape}.")
-    off_if(column.shape != (n,), f"It should give one value per event, {n:,} here, but gives {gives}")
+        raise Off("It should give one number per event; these are no numbers.") from None
+    gives = f"an array of shape {column.shape}" if column.ndim else "a single number"
+    wrong = f"It should give one value per event, {n:,} here, but gives {gives}."
+    off_if(column.shape != (n,), f"{wrong} Does it work with what it is given?")
     bad = int(np.argmin(np.isfinite(column)))
     value = f"The value at position {bad:,} is {column[bad]}"
     off_if(not np.isfinite(column[bad]), f"{value}; every event needs a number.")

@@ -26,7 +26,6 @@ def naive_rule(flagged: np.ndarray, index: pd.Index, guess: float | None = None)
     plots.by_block(axes, counts, color=plots.GREY, lw=2, label="naive rule")
     axes.axhline(ALERTS, color="black", ls="--", lw=2, label="alert budget")
     axes.set_ylim(0)
-    axes.legend()
     plots.guessed(axes, guess, upright=False)
     return figure
 
@@ -142,8 +141,7 @@ def rule_votes(summary: pd.DataFrame, guess: float | None = None) -> Figure:
     for (left, right), colour, label in zip(pairwise(ends), colours, labels, strict=True):
         axes.barh(names, right - left, left=left, color=colour, label=label)
     plots.percent(axes.xaxis)
-    plots.guessed(axes, guess)
-    axes.legend(**plots.BESIDE)
+    plots.guessed(axes, guess, **plots.BESIDE)
     return figure
 
 
@@ -167,7 +165,7 @@ def biggest_burst(suspects: pd.DataFrame) -> pd.DataFrame:
 TOO_MANY = 10 * BUDGET  # share of events beyond which a rule is too loose to be worth a closer look
 CUTS = 30  # a rule is asked again about the events before, and up to, so many that it flags,
 LOUD = 10  # and up to so many that stand out in a signal and are not flagged
-BACK = "Look back only, and take numbers from `thresholds`, or write them down."
+BACK = "Look back only, with what your rule is given, and take numbers from `thresholds` or write them down."
 LATER = f"your rule says something else about them: it uses events that come later. {BACK}"
 
 
@@ -176,43 +174,32 @@ def check_2a(attempt: Callable, votes: pd.DataFrame) -> str:
     """A rule's coverage, overlaps and conflicts, as shares of all events."""
     summary = rules.rule_summary(votes)
     for name, right in summary.drop(columns="Polarity").iterrows():
-        _compare_2a(ask(attempt, votes, name), right, votes[name], votes.drop(columns=name), name)
+        _compare_2a(ask(attempt, votes, name), right, votes[name], name)
     made_up = pd.DataFrame({"one": [1, 0, -1, -1, 0, 0, 1, 1], "other": [1, -1, 0, -1, 1, -1, 0, 0]})
     still_right(ask(attempt, made_up, "one"), [6 / 8, 4 / 8, 3 / 8])
     most = (summary["Conflicts"] / summary["Coverage"]).idxmax()
     return f"right. The same as in the table above, where `{most}` is contradicted most."
 
 
-def _compare_2a(found: Any, right: pd.Series, vote: pd.Series, others: pd.DataFrame, name: str) -> None:
+def _compare_2a(found: Any, right: pd.Series, vote: pd.Series, name: str) -> None:
     off_if(np.shape(found) != (3,), "It should give three numbers: return coverage, overlaps, conflicts.")
-    active, of_own = vote != rules.ABSTAIN, right / (right["Coverage"] or 1)
-    heard = (others != rules.ABSTAIN).any(axis=1).mean()
-    same = (active & others.eq(vote, axis=0).any(axis=1)).mean()
-    differ = (active & others.ne(vote, axis=0).any(axis=1)).mean()
+    of_own = right / (right["Coverage"] or 1)
+    share = "is a share of the rule's own votes; divide by all events."
     coverage = {
         "leaves out the votes for an event: 0 is a vote, only -1 abstains.": (vote == 1).mean(),
         "counts the abstentions: -1 is no vote, and 0 is one.": (vote != 0).mean(),
-        "is how many events; it should be a share of all.": active.sum(),
-        "is the share of the abstentions.": 1 - active.mean(),
-        "is the mean of the codes 1, 0 and -1, which says nothing.": vote.mean(),
+        "is how many events; it should be a share of all.": (vote != rules.ABSTAIN).sum(),
     }
     overlaps = {
-        "counts the rule itself as another one.": active.mean(),
-        "is a share of the rule's own votes; divide by all events.": of_own["Overlaps"],
-        "counts events on which this rule abstains.": heard,
+        "counts the rule itself as another one.": right["Coverage"],
         "counts conflicts only; rules that agree overlap, too.": right["Conflicts"],
-        "leaves out the rules that disagree; they overlap, too.": same,
     }
-    conflicts = {
-        "is a share of the rule's own votes; divide by all events.": of_own["Conflicts"],
-        "counts rules that abstain; -1 contradicts nobody.": differ,
-        "counts all overlaps, and rules that agree among them.": right["Overlaps"],
-        "counts the rules that agree.": same,
-    }
-    for value, what, slips in zip(found, right.index, (coverage, overlaps, conflicts), strict=True):
+    conflicts = {"counts all overlaps, and rules that agree among them.": right["Overlaps"]}
+    slips = coverage, overlaps | {share: of_own["Overlaps"]}, conflicts | {share: of_own["Conflicts"]}
+    for value, what, known in zip(found, right.index, slips, strict=True):
         where = f"For `{name}` your {what.lower()}"
-        slips = {f"{where} {sentence}": slip for sentence, slip in slips.items()}
-        compare(as_number(value), right[what], slips, f"{where}:")
+        known = {f"{where} {sentence}": slip for sentence, slip in known.items()}
+        compare(as_number(value), right[what], known, f"{where}:")
 
 
 @checker
@@ -222,13 +209,9 @@ def check_2b(attempt: Callable, values: pd.Series) -> str:
     if np.isclose(threshold, (BUDGET, 1 - BUDGET)).any():
         raise Off("This is the share itself; the question is which value that share of the events exceeds.")
     share = float((values > threshold).mean())
-    ten_times = abs(share - 10 * BUDGET) < BUDGET
-    hints = {
-        " You are at the other end of the list.": share > 0.9,
-        f" {ALERTS} of {BLOCK:,} is {100 * BUDGET:g} %, not {1_000 * BUDGET:g} %.": ten_times,
-        " Nobody would ever be flagged.": share == 0,
-    }
-    hint = "".join(hint for hint, fits in hints.items() if fits)
+    hint = " You are at the other end of the list." if share > 0.9 else ""
+    if abs(share - 10 * BUDGET) < BUDGET:
+        hint = f" {ALERTS} of {BLOCK:,} is {100 * BUDGET:g} %, not {1_000 * BUDGET:g} %."
     found = f"{share * BLOCK:.1f} of {BLOCK:,} events exceed {threshold:.4g}; the budget is {ALERTS}.{hint}"
     off_if(abs(share - BUDGET) * len(values) > 1, found)
     others = 2 * values[: len(values) // 2] + 1
@@ -244,9 +227,8 @@ def flagged(rule: Callable, signals: pd.DataFrame, thresholds: dict) -> np.ndarr
     def says(events: pd.DataFrame) -> np.ndarray:
         return as_flags(ask(rule, events, thresholds), len(events))
 
-    for outside in tables_outside(rule):
-        work = "It should work with the signals that it is given; take numbers from `thresholds`, or write"
-        raise Off(f"Your rule reads `{outside}`, a table from outside. {work} them down.")
+    outside = ", ".join(tables_outside(rule))
+    off_if(outside, f"Your rule reads {outside}, a table from outside. {BACK}")
     fires = says(signals)
     off_if(not fires.any(), "Your rule flags nobody. Lower what it asks for.")
     many = f"Your rule flags {fires.mean() * BLOCK:.0f} of {BLOCK:,} events. Analysts can look at {ALERTS};"
@@ -266,15 +248,11 @@ def flagged(rule: Callable, signals: pd.DataFrame, thresholds: dict) -> np.ndarr
     return fires
 
 
-def only_if_new(fires: np.ndarray, said: pd.DataFrame, twice: str) -> None:
-    """Tell off a rule that flags the same events as a column of `said`."""
-    for name in said:
-        off_if((said[name] == fires).all(), twice.format(name))
-
-
 def this_is_a_rule(fires: np.ndarray, said: pd.DataFrame) -> str:
     """Praise for a new rule: how many it flags, and how many of these no other rule does."""
-    only_if_new(fires, said, "Your rule says exactly what `{}` says, so it adds nothing.")
+    for name in said:
+        same = (said[name] == fires).all()
+        off_if(same, f"Your rule says exactly what `{name}` says, so it adds nothing.")
     alone = f"no other rule flags {fires[~said.any(axis=1)].sum() / fires.sum():.0%} of these."
     return f"this is a rule. It flags {fires.mean() * BLOCK:.1f} of {BLOCK:,} events; {alone}"
 

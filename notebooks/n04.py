@@ -42,15 +42,15 @@ def training_curves(histories: Mapping[int, Sequence[Sequence[float]]], guess: f
     for axes, (examples, history) in zip(panels, histories.items(), strict=True):
         step, training, validation = np.transpose(history)
         best = validation.argmin()
-        axes.plot(step, training, color=plots.GREY, label="training rows")
-        axes.plot(step, validation, color=plots.BLUE, label="validation rows")
-        axes.plot(step[best], validation[best], "o", color="black", label="lowest")
+        axes.plot(step, training, color=plots.GREY)
+        axes.plot(step, validation, color=plots.BLUE)
+        axes.plot(step[best], validation[best], "o", color="black")
         found = f"lowest {validation[best]:.3f}, last {validation[-1]:.3f}"
         axes.set(title=f"{examples:,} examples: validation\n{found}", xlabel="gradient step", yscale="log")
     ticks = {"major_locator": LogLocator(subs=(1, 2, 5)), "minor_locator": NullLocator()}
     panels[0].yaxis.set(major_formatter="{x:g}", **ticks)
     panels[0].set_ylabel("mean squared error\n(log scale)")
-    panels[0].legend()
+    panels[0].legend(["training rows", "validation rows", "lowest"])
     plots.guessed(panels[-1], guess)
     return figure
 
@@ -70,11 +70,9 @@ def errors_by_label(errors: np.ndarray, labels: np.ndarray, threshold: float) ->
     axes.axvline(threshold, color="black", ls="--", label=f"threshold {threshold:.3g}")
     axes.legend()
     if len(well):
-        words, arrow = (
-            f"{len(well)} suspects,\nrebuilt well",
-            {"arrowstyle": "->", "color": plots.RED, "lw": 2},
-        )
-        style = {"color": plots.RED, "fontweight": "bold", "textcoords": "axes fraction", "arrowprops": arrow}
+        words = f"{len(well)} suspects,\nrebuilt well"
+        style = {"color": plots.RED, "fontweight": "bold", "textcoords": "axes fraction"}
+        style["arrowprops"] = {"arrowstyle": "->", "color": plots.RED, "lw": 2}
         axes.annotate(words, (np.median(well), 8), (0.02, 0.86), **style)
     return figure
 
@@ -131,21 +129,15 @@ def check_4a(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder) -> str:
         return np.sort((x - rebuilt) ** 2)[:, :-1].mean(axis=1)
 
     rebuilt = autoencoder.reconstruct(x)
-    away, squared = x - rebuilt, (x - rebuilt) ** 2
-    ranked, own = np.sort(squared), right(x, rebuilt)
+    squared, own = (x - rebuilt) ** 2, right(x, rebuilt)
+    per_input, n_inputs = squared.mean(axis=0), x.shape[1]
     slips = {
         "This is one number for all events; an analyst needs one for each.": squared.mean(),
-        "This is one number per input; average over the inputs, along the rows (axis=1).": squared.mean(
-            axis=0
-        ),
+        "This is one number per input; average over the inputs, along the rows (axis=1).": per_input,
         "The worst input is still in it.": squared.mean(axis=1),
-        "This adds the inputs up, with the worst among them.": squared.sum(axis=1),
-        "This divides by the number of all inputs, but one is left out.": ranked[:, :-1].sum(axis=1)
-        / x.shape[1],
-        "This leaves out the input that was rebuilt best.": ranked[:, 1:].mean(axis=1),
-        "This averages the differences themselves; too high and too low cancel out.": away.mean(axis=1),
-        "This averages absolute differences; square them.": np.abs(away).mean(axis=1),
-        "This is the root of it.": np.sqrt(own),
+        "This divides by all inputs, but one is left out.": own * (n_inputs - 1) / n_inputs,
+        "This leaves out the input that was rebuilt best.": np.sort(squared)[:, 1:].mean(axis=1),
+        "Too high and too low cancel out; square the differences.": (x - rebuilt).mean(axis=1),
     }
     answer = ask(attempt, x, rebuilt)
     only_if_no_slip(answer, slips)
@@ -154,9 +146,7 @@ def check_4a(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder) -> str:
     still_right(others, right(x[::-1], 0 * rebuilt), tol=1e-4)
     n = max(1, len(x) // 100)
     both = np.intersect1d(*(np.argsort(-error)[:n] for error in (own, squared.mean(axis=1))))
-    return (
-        f"right. Of the {n} largest errors {len(both)} stay among the {n} largest without their worst input."
-    )
+    return f"right. Of the {n} largest errors {len(both)} remain so without their worst input."
 
 
 @checker
@@ -166,15 +156,13 @@ def check_4b(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder, names: 
     order = np.array(names)
     for rows, rebuilt, named in ((x, autoencoder.reconstruct(x), order), (both, 0 * both, order[::-1])):
         answer = _names(ask(attempt, rows, rebuilt, named.tolist()), len(rows), named)
-        away, far = rows - rebuilt, np.abs(rows - rebuilt)
-        worst, largest = far.argmax(axis=1), named[np.abs(rows).argmax(axis=1)]
+        away = rows - rebuilt
+        worst = np.abs(away).argmax(axis=1)
         off = np.flatnonzero(answer != named[worst])
         mind = "take the sign away before you look for the largest."
         slips = {
             f"Too low is as bad as too high: {mind}": named[away.argmax(axis=1)],
             f"Too high is as bad as too low: {mind}": named[away.argmin(axis=1)],
-            "These are the inputs that were rebuilt best.": named[far.argmin(axis=1)],
-            "These are the largest inputs; the question is which one was rebuilt worst.": largest,
             "With the columns in another order its names are off: take them from `names`.": order[worst],
         }
         for sentence, slip in slips.items():
@@ -186,8 +174,7 @@ def check_4b(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder, names: 
 
 def _names(answer: Any, n: int, names: np.ndarray) -> np.ndarray:
     found = np.asarray(answer)
-    gives = {0: "one for all", 1: found.size}.get(found.ndim, f"a table of shape {found.shape}")
-    count = f"It should give one name per event, {n} here, but gives {gives}."
+    count = f"It should give one name per event, {n} here, but gives an array of shape {found.shape}."
     off_if(found.shape != (n,), f"{count} Does it work with what it is given?")
     off_if(found.dtype.kind in "iu", "These are positions; an analyst reads names.")
     for name in found:

@@ -35,27 +35,19 @@ def read() -> dict[str, Any]:
 def table(result: dict[str, Any]) -> pd.DataFrame:
     """The measurements, one row each, with events_per_s and total_s, start-up included."""
     rows = pd.DataFrame(result["measured"])
-    rows["events_per_s"] = rows["events"] / rows["work_s"]
-    return rows.assign(total_s=rows["start_s"] + rows["work_s"])
+    speed, total = rows["events"] / rows["work_s"], rows["start_s"] + rows["work_s"]
+    return rows.assign(events_per_s=speed, total_s=total)
 
 
 def findings(result: dict[str, Any]) -> dict[str, float | None]:
-    """What the largest size says: peak_mb of one process; speed_kept and of_xgboost, its events a second
-    against those of the size before and XGBoost's own; spark_against_one, the seconds of Spark's work on 2
-    cores against those of one process; crossover, the number of events from which Spark on 2 cores is done
-    first, on straight lines through both sizes, raised by each path's median start-up (None: never)."""
+    """What the two largest sizes say of Spark on 2 cores: spark_against_one, the seconds of its work against
+    those of one process at the largest; and crossover, the number of events from which it is done first, on
+    straight lines through both sizes, raised by each path's median start-up (None: never)."""
     rows = table(result).set_index(["path", "events"]).sort_index()
     one, two = rows.loc[ONE], rows.loc[SPARK]
     (start_one, slope_one), (start_two, slope_two) = _line(one), _line(two)
     crossing = float((start_two - start_one) / (slope_one - slope_two)) if slope_one > slope_two else None
-    before, last = one.iloc[-2], one.iloc[-1]
-    found = {
-        "peak_mb": last["peak_mb"],
-        "speed_kept": last["events_per_s"] / before["events_per_s"],
-        "of_xgboost": last["events_per_s"] / last["xgboost_per_s"],
-        "spark_against_one": two["work_s"].iloc[-1] / last["work_s"],
-    }
-    return {name: float(value) for name, value in found.items()} | {"crossover": crossing}
+    return {"spark_against_one": two["work_s"].iloc[-1] / one["work_s"].iloc[-1], "crossover": crossing}
 
 
 def _line(path: pd.DataFrame) -> tuple[float, float]:
@@ -85,7 +77,6 @@ def growth(measured: pd.DataFrame, crossover: float | None, guess: float | None 
     time.set_ylim(1)
     time.yaxis.set(major_formatter="{x:g}", minor_formatter="")
     memory.xaxis.set(major_formatter="{x:,.0f}", minor_formatter="")
-    time.legend()
     plots.guessed(time, guess)
     return figure
 
@@ -105,7 +96,6 @@ def forgotten(remembered: pd.Series, alone: pd.Series, batch: int, guess: float 
     figure, axes = plots.single(title, x, y, height=3.4, ylim=(0, 1))
     axes.bar(lost.index, lost, width=0.9 * tenth, align="edge", color=plots.BLUE)
     axes.axhline(overall, color="black", ls="--", label=f"all together: {overall:.0%}")
-    axes.legend()
     plots.guessed(axes, guess, upright=False)
     plots.percent(axes.yaxis)
     return figure
@@ -173,7 +163,6 @@ def check_8b(attempt: Callable) -> str:
             "This leaves out the new events.": state[-size:],
             "This state grows with every micro-batch; it may hold `size` events at most.": both,
             "These are the oldest events; the state holds the latest.": both[:size],
-            "The new events are the latest, so they come last.": np.concatenate([new, state])[-size:],
         }
         answer = np.asarray(ask(attempt, state, new, size))
         if not close(answer, both[-size:], 0):

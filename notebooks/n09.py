@@ -12,7 +12,7 @@ from checker import as_pair, ask, checker, compare, off_if
 from helpers import plots
 from helpers.schema import Schema
 from helpers.settings import ALERTS, BLOCK
-from n02 import flagged, only_if_new
+from n02 import flagged, this_is_a_rule
 
 # --- the simulated world
 
@@ -278,8 +278,7 @@ def leakage(f1: pd.DataFrame, guess: float | None = None) -> Figure:
     axes.set_yticks(rows + 0.2, [MODELS[name][0] for name in f1.index])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.15)
-    plots.guessed(axes, guess)
-    axes.legend(loc="lower right", frameon=True, framealpha=1, edgecolor="white")
+    plots.guessed(axes, guess, loc="lower right", frameon=True, framealpha=1, edgecolor="white")
     return figure
 
 
@@ -350,17 +349,11 @@ def check_9a(attempt: Callable) -> str:
     right = real == answers
     exact, single = right.all(axis=1).mean(), right.mean()
     loss, counts = 1 - single, [right.all(axis=1).sum(), (~right).sum()]
-    one_of_three = [right.any(axis=1).mean(), loss]
     slips = {
         "The first is the share of right answers; all three of a row must be right.": [single, loss],
         "The second is the share of right answers; the loss counts the wrong ones.": [exact, single],
         "The second counts rows; the Hamming loss counts single answers.": [exact, 1 - exact],
         "These are counts; divide the first by the rows, the second by all the answers.": counts,
-        "The second counts wrong answers per row; divide by the number of categories, too.": [
-            exact,
-            3 * loss,
-        ],
-        "The first asks for one right answer of three; all three of a row must be right.": one_of_three,
         "This is the wrong way round: exact match first.": [loss, exact],
     }
     found = as_pair(ask(attempt, real, answers), "exact match, Hamming loss")
@@ -375,14 +368,11 @@ def check_9b(attempt: Callable) -> str:
     (rows, near), share = generator.normal(size=(2, 5, 3)), generator.random((5, 1))
     found = np.asarray(ask(attempt, rows, near, share[:, 0]), dtype=float)
     off_if(found.shape != (5, 3), f"Return 5 rows of 3 numbers, not an array of shape {found.shape}.")
-    step, not_far = share * (near - rows), rows + share * near
+    step = share * (near - rows)
     slips = {
         "This is the step; add it to the row.": step,
-        "This begins at the neighbour and goes away from it.": near + step,
         "This begins at the neighbour; begin at the row.": near - step,
-        "This goes away from the neighbour.": rows - step,
         "This is half way every time; go as far as `share` says.": (rows + near) / 2,
-        "Multiply the difference to the neighbour by the share, not the neighbour itself.": not_far,
     }
     compare(found, rows + step, slips)
     return "right. SMOTE invents days with 2.7 devices, because it does not know that devices are counted."
@@ -391,8 +381,5 @@ def check_9b(attempt: Callable) -> str:
 @checker
 def check_9c(attempt: Callable, facts: pd.DataFrame, thresholds: dict[str, float], said: pd.DataFrame) -> str:
     """What a heuristic of the learner's own does on the training days."""
-    fires = flagged(attempt, facts, thresholds)
-    only_if_new(fires, said, "Your rule says exactly what the heuristic of {} says; look at other columns.")
-    known = f"the three heuristics know {said['any'].to_numpy()[fires].mean():.0%} of these."
-    flags = f"It flags {fires.mean() * BLOCK:.1f} of {BLOCK:,} account-days; {known}"
-    return f"this is a rule. {flags} Whether the others are abuse, only the truth can say."
+    praise = this_is_a_rule(flagged(attempt, facts, thresholds), said == 1)
+    return f"{praise} Whether these are abuse, only the truth can say."

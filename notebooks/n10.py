@@ -27,14 +27,10 @@ MOVED = 0.25  # population stability index from which one usually speaks of drif
 
 
 def look(events: pd.DataFrame, n_train: int, schema: Schema) -> pd.DataFrame:
-    """What a table holds, and what it can and cannot support.
+    """What a table of (n, ...) events, of which the first `n_train` train, can and cannot support.
 
-    Args:
-        events: (n, ...) with the schema's columns and, where there is one, its label.
-        n_train: how many of them train.
-
-    Returns:
-        One row per question: what was `found`, and `so`, what follows from it.
+    One row per question: what was `found`, and `so`, what follows from it. The truth is one of the questions
+    where the events have the schema's label.
     """
     rows = {"events": (f"{len(events):,}, of which {n_train:,} train", _enough(n_train))}
     roles = [f"{len(getattr(schema, role))} {role}" for role in ROLES if getattr(schema, role)]
@@ -93,10 +89,8 @@ def per_thousand(alerts: float, events: pd.DataFrame, schema: Schema, day: float
     """So many alerts per day as an alert budget of 1,000 events, at the pace of these events. `day` is the
     length of a day in the unit of the time, where this is a number."""
     time = events[schema.time]
-    span = (time.iloc[-1] - time.iloc[0]) / (
-        day if pd.api.types.is_numeric_dtype(time) else pd.Timedelta(days=1)
-    )
-    days = max(span, 1.0)
+    unit = day if pd.api.types.is_numeric_dtype(time) else pd.Timedelta(days=1)
+    days = max((time.iloc[-1] - time.iloc[0]) / unit, 1.0)
     if alerts * days > len(events):
         raise CourseError(
             f"{alerts:g} alerts a day are more than its {len(events) / days:.3g} events: lower them, or set "
@@ -183,13 +177,8 @@ def queue(rare: pd.Series, alerted: pd.Series) -> Figure:
     if alerted.any():
         title = f"{alerted.sum()} of {len(rare):,} events are alerts, each riskier than"
         title += f" {1 - rare[alerted].max():.2%} of the training events"
-    figure, axes = plots.single(
-        title,
-        plots.CLOCK,
-        "training events that are as\nrisky or riskier (log scale)",
-        height=3.4,
-        yscale="log",
-    )
+    y = "training events that are as\nrisky or riskier (log scale)"
+    figure, axes = plots.single(title, plots.CLOCK, y, height=3.4, yscale="log")
     parts = ((~alerted, plots.GREY, 6, "no alert"), (alerted, plots.RED, 36, "alert"))
     for mask, colour, size, label in parts:
         axes.scatter(rare.index[mask], rare[mask], s=size, color=colour, label=label, lw=0)
@@ -209,9 +198,7 @@ def check_10a(attempt: Callable) -> str:
             "These are minutes; 60 make an hour.": hours * 60,
             "These are alerts a day; multiply by the minutes that each takes.": alerts,
             "The budget is of every thousand events.": hours * BLOCK,
-            "This is alerts an hour; multiply by the minutes of each.": alerts / 60,
             "This is the work on every event; only the alerts are looked at.": events * minutes / 60,
-            "These are working days of 8 hours; the question asks for hours.": hours / 8,
         }
         found = as_number(ask(attempt, per, events, minutes))
         compare(found, hours, slips, f"At {per} of 1,000, {events:,} events a day, {minutes} minutes:")

@@ -19,9 +19,8 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import special, stats
+from scipy import special
 from scipy.spatial import distance
-from sklearn import metrics
 
 import n09
 from helpers import data, evaluation, features, rules
@@ -161,12 +160,12 @@ def shares(scores, training, counts=np.greater_equal):
     return np.array([counts(t[:, None], s).mean(axis=0) for s, t in zip(scores, training, strict=True)])
 
 
-def walk_down(truth, score, first=1, before=0):
+def walk_down(truth, score, first=1):
     found, notes = 0, []
     for place, event in enumerate(sorted(range(len(score)), key=lambda event: -score[event]), first):
         if truth[event]:
             found += 1
-            notes.append((found - before) / place)
+            notes.append(found / place)
     return sum(notes) / len(notes)
 
 
@@ -176,7 +175,7 @@ def drawn(campaign, draw) -> np.ndarray:
     return np.bincount(draw(n), minlength=n)[campaign]
 
 
-LIBRARIES = {"distance": distance, "math": math, "metrics": metrics, "special": special, "stats": stats}
+LIBRARIES = {"distance": distance, "math": math, "special": special}
 TABLE = """
 1a
 + (train[['Amount']] > 200).mean()
@@ -188,31 +187,25 @@ TABLE = """
 - (train['Amount'] <= 200).mean() => the share of the others
 - round((train['Amount'] > 200).mean() * 100, 2) => percentage
 - round((train['Amount'] > 200).mean(), 4) => right, but rounded
-- train['Amount'] > 200 => should be one number, but gives 12,000 values
+- train['Amount'] > 200 => should be one number, but is of type Series
 - 'many' => should be one number, but is of type str
 1b v
 + 0.6745 * (v - v.median()) / (v - v.median()).abs().median()
 - (v - v.mean()) / v.std() => use medians
 - (v - v.median()) / (v - v.median()).abs().median() => 1.4826 is missing
 - (v - v.median()) * 1.4826 / (v - v.median()).abs().median() => belongs to the deviation
-- (v - v.median()) * 1.4826 * (v - v.median()).abs().median() => here it multiplies
 - v / (1.4826 * (v - v.median()).abs().median()) => Subtract the median first
 - (v - v.mean()) / (v - v.median()).abs().median() / 1.4826 => Above the line
-- (v - v.median()) / v.std() => divides by the ordinary standard deviation
-- (v - v.median()) / (v - v.median()).abs().mean() / 1.4826 => not their mean
-- (v - v.mean()) / (v - v.mean()).abs().median() / 1.4826 => above the line and below
-- (v - v.median()) / (v - v.mean()).abs().median() / 1.4826 => counted from the median
 - solution_1b(v).abs() => The sign is lost
 - v - v.median() => not yet in units
 - -solution_1b(v) => sign is turned
 - solution_1b(v).round(2) => right, but rounded
 - solution_1b(train['V5']) => not for another one
-- solution_1b(events['V5']) => a table from outside
+- solution_1b(events['V5']) => what it is given
 - v.median() => gives a single number
 1c train, test
 + sum(event > first for first in [min(test.index)] for event in train.index)
 - 0 => Look at the clock
-- (train.index > test.index.max()).sum() => one test event in the past
 - (test.index < train.index.max()).sum() => It counts test events
 - (train.index > test.index.min()).any() => the question is how many
 - len(train) => 0 training events come late
@@ -222,23 +215,18 @@ TABLE = """
 - solution_2a(v, n)[::-1] => your coverage: 0 is too low
 - ((v[n] == 1).mean(), *solution_2a(v, n)[1:]) => coverage leaves out the votes for an event: 0 is a
 - ((v[n] != -1).sum(), *solution_2a(v, n)[1:]) => is how many events
-- (v[n].mean(), *solution_2a(v, n)[1:]) => mean of the codes
-- ((v[n] == -1).mean(), *solution_2a(v, n)[1:]) => share of the abstentions
 - ((v[n] != 0).mean(), *solution_2a(v, n)[1:]) => counts the abstentions
 - (solution_2a(v, n)[0], (v[n] > -1).mean(), 0) => overlaps counts the rule itself
 - np.array(solution_2a(v, n)) / [1, (v[n] > -1).mean(), 1] => overlaps is a share of the rule's own
-- (solution_2a(v, n)[0], (v.drop(columns=n) > -1).any(axis=1).mean(), 0) => on which this rule abstains
 - np.take(solution_2a(v, n), [0, 2, 2]) => overlaps counts conflicts only
 - np.array(solution_2a(v, n)) / [1, 1, (v[n] > -1).mean()] => conflicts is a share of the rule's own
 - np.take(solution_2a(v, n), [0, 1, 1]) => conflicts counts all overlaps
-- (*solution_2a(v, n)[:2], ((v[n] > -1) & v.ne(v[n], axis=0).any(axis=1)).mean()) => -1 contradicts nobody
 - solution_2a(votes[:12_000], n) if len(v) > 8 else (0.75, 0.5, 0.25) => not for another one
 2b values
 + np.sort(values)[-int(len(values) * BUDGET) - 1]
 + values.quantile([1 - BUDGET])
 - values.quantile(0.005) => the other end
 - values.quantile(0.95) => 5 of 1,000 is 0.5 %, not 5 %
-- values.max() => Nobody would ever be flagged
 - 3.0 => the budget is 5
 - (values > values.quantile(1 - BUDGET)).mean() => This is the share itself
 - 1 - BUDGET => This is the share itself
@@ -256,7 +244,7 @@ TABLE = """
 - signals['distance'] > 8 => a table from outside
 - s['distance'] => True or False
 - s['burst'][:10] > 3 => one value per event
-- np.where(s['burst'] > 9, 'suspicious', 'normal') => gives text
+- np.where(s['burst'] > 9, 'suspicious', 'normal') => no numbers
 - s['burts'] > 3 => Your code stops with KeyError: 'burts'. `s` has amount,
 - s['burst'] > t['amounts'] => burst, repeats. `t` has amount,
 - s['burst'].shift(-1).between(9, 99) & (s['burst'] < 1) => events that come later
@@ -265,7 +253,7 @@ TABLE = """
 - (s['distance'] > 7) & (s['burst'][::-1].rolling(50).max()[::-1] < 3) => events that come later
 - (s['burst'] > 9) & (s['distance'].max() < 100) => With extreme events after these
 3a
-+ pd.Index(['smoothed', 'rank', 'share_of_largest'])
++ ('smoothed', 'rank', 'share_of_largest')
 - {'rank', 'smoothed', 'share_of_largest', 'change'} => `change` is the same
 - {'smoothed'} => 2 more see the future
 - ['smoothed', 'rank'] => 1 more sees the future
@@ -279,14 +267,12 @@ TABLE = """
 - pd.Series(f).rolling(w, min_periods=1).sum() => counts itself
 - pd.Series(f).rolling(w + 1, min_periods=1).sum() => besides the `window` events
 - pd.Series(f).shift(1, fill_value=0).rolling(w, min_periods=1).mean() => This is the share
-- solution_3b(f, w) > 0 => yes or no
 - np.cumsum(f) - f => since the beginning
 - solution_3b(f, w + 1) => one event too far
 - solution_3b(f, w - 1) => one event too little
 - pd.Series(f).rolling(w, center=True, min_periods=1).sum() => sees the future
 - pd.Series(f).shift(-1).rolling(w).sum() => sees the future
 - pd.Series(f).shift(1).rolling(w).sum() => The first events have fewer
-- pd.Series(f).shift(1).rolling(w).mean() => This is the share
 - solution_3b(f, 7) => not for another one
 - f.shift(1).rolling(w, min_periods=1).sum() => is a NumPy array
 3c z, m, c
@@ -296,8 +282,6 @@ TABLE = """
 - np.sqrt(((z - m) ** 2 / np.diag(c)).sum(axis=1)) => how the inputs move together
 - np.sqrt(((z - m) @ c * (z - m)).sum(axis=1)) => must be inverted
 - solution_3c(z, 0, c) => Subtract the mean first
-- solution_3c(z, z.mean(axis=0), c) => the mean that is given
-- solution_3c(z, m, np.cov(z.T)) => the covariance that is given
 - np.sqrt(np.abs((z - m) @ np.linalg.inv(c) @ (z - m).T)) => diagonal
 3d rows, other, sizes
 + min(sizes, key=lambda size: GaussianMixture(size, random_state=1).fit(rows).bic(rows))
@@ -311,27 +295,22 @@ TABLE = """
 - ((x - rebuilt) ** 2).mean() => one number for all events
 - ((x - rebuilt) ** 2).mean(axis=0) => axis=1
 - ((x - rebuilt) ** 2).mean(axis=1) => The worst input is still in it
-- ((x - rebuilt) ** 2).sum(axis=1) => adds the inputs up
-- solution_4a(x, rebuilt) * (x.shape[1] - 1) / x.shape[1] => divides by the number of all inputs
+- solution_4a(x, rebuilt) * (x.shape[1] - 1) / x.shape[1] => divides by all inputs
 - np.sort((x - rebuilt) ** 2)[:, 1:].mean(axis=1) => rebuilt best
 - (x - rebuilt).mean(axis=1) => cancel out
-- np.abs(x - rebuilt).mean(axis=1) => absolute differences
-- np.sqrt(solution_4a(x, rebuilt)) => the root of it
 - ((x - rebuilt) ** 2).max(axis=1) => values are off
-- x - rebuilt => a table of shape
+- x - rebuilt => an array of shape
 - solution_4a(x, autoencoder.reconstruct(x)) => not for another one
 4b x, r, names
 + pd.DataFrame(x - r, columns=names).abs().idxmax(axis=1)
 - np.array(names)[(x - r).argmax(axis=1)] => Too low is as bad as too high
 - np.array(names)[(r - x).argmax(axis=1)] => Too high is as bad as too low
-- np.array(names)[np.abs(x - r).argmin(axis=1)] => rebuilt best
-- np.array(names)[np.abs(x).argmax(axis=1)] => the largest inputs
 - solution_4b(x, r, names) if r.any() else np.array(names)[x.argmax(axis=1)] => Too low is as bad
 - solution_4b(x, r, COLUMNS) => take them from `names`
 - np.abs(x - r).argmax(axis=1) => an analyst reads names
 - ['Amount'] * len(x) => another input was rebuilt worse
-- 'V3' => one name per event, 15 here, but gives one for all
-- names => one name per event, 15 here, but gives 7
+- 'V3' => one name per event, 15 here, but gives
+- names => one name per event, 15 here, but gives an array of shape (7,)
 - [name.lower() for name in solution_4b(x, r, names)] => no input called v
 4c label, bad, flagged
 + [int(solution_4c(label, bad, flagged)[row]) for row in range(len(label))]
@@ -342,31 +321,22 @@ TABLE = """
 - np.where((label == 1) & ~bad, -1, solution_4c(label, bad, flagged)) => so it clears none
 - solution_4c(solution_4c(label, bad, flagged), bad, flagged) => suspicious, well rebuilt and flagged by no
 - solution_4c(label[:1], bad[:1], flagged[:1]) => one value per event, 12 here
-- 'undecided' => It should give numbers, but gives text
+- 'undecided' => no numbers
 - bad => It should give 1, 0 or -1
 5a c
 + special.expit(c.sum())
 - c.sum() => These are log-odds
 - solution_5a(c.drop('base_value')) => The base value is missing
-- solution_5a(c[1:]) => The first contribution is missing
 - np.exp(c.sum()) => These are odds
 - solution_5a(-c) => mind the sign
-- solution_5a(c / len(c)) => they add up
-- 1 / (1 + 10 ** -c.sum()) => its base is e, not 10
 - solution_5a(c.drop('V3')) => As a probability
 - np.minimum(solution_5a(c), 0.99) => not for another one
 5b s, t
 + [-sum(np.log((known >= one).mean()) for one, known in zip(event, t)) for event in zip(*s)]
 + pd.Series(-np.log(shares(s, t).prod(axis=0)))
 - shares(s, t).prod(axis=0) => add up their logarithms and turn
-- sum(shares(s, t)) => take their logarithms first
 - -solution_5b(s, t) => The sign is turned
 - s[0] + s[1] => no common unit
-- solution_5b(s[:1], t[:1]) => add the second
-- solution_5b(s[1:], t[1:]) => add the first
-- -np.log(shares(s, t).min(axis=0)) => both count
-- solution_5b(s, t) / 2 => Fisher adds up
-- solution_5b(s, t) / np.log(10) => its base is e, not 10
 - -np.log(shares(s, t, np.less_equal)).sum(axis=0) => not of lower ones
 - -np.log(shares(s, t, np.greater)).sum(axis=0) => exactly as high count, too
 - np.full(3, 2 * np.log(100)) => The combined score at position 1
@@ -374,15 +344,14 @@ TABLE = """
 5c fit, x, y
 + folds_of_pandas(fit, x, y)
 - fit(x, y)(x) => One model scores all events
-- by_fold(fit, x, y[::-1], five()) => labels of other rows
+- by_fold(fit, x, y[::-1], five()) => these are labels of other rows
 - by_fold(fit, x, y, five(), np.arange(103)) => that it has learned from
-- by_fold(fit, x, y, [np.setdiff1d(np.arange(103), part) for part in five()]) => the other way round
+- by_fold(fit, x, y, [np.setdiff1d(np.arange(103), part) for part in five()]) => from less than it could
 - by_fold(fit, x, y, five(103, np.random.default_rng(0).permutation)) => Neighbouring events are alike
 - by_fold(lambda x, y: fit(x[:60], y[:60]), x, y, five()) => learns from less than it could
 - by_fold(fit, x, y, np.array_split(np.arange(103), 10)) => 10 models were fitted
 - by_fold(fit, x, y, five(100)) => 3 of 103 rows are in no part
 - by_fold(fit, x, y, five())[::-1] => put each part in its place
-- fit(x, y[1:])(x) => stops with ValueError: 103 rows, but 102 labels
 6a m
 + pd.Series({'precision': m[1, 1] / m[:, 1].sum(), 'recall': m[1, 1] / m[1].sum()})
 - solution_6a(m)[::-1] => swapped
@@ -398,11 +367,6 @@ TABLE = """
 - solution_6b(t, s) * t.mean() => divides by the number of events
 - solution_6b(t, s) * t.sum() => adds the notes up
 - walk_down(t, s, first=0) => places from 0
-- walk_down(t, s, before=1) => count that fraud, too
-- (t.cumsum() / (np.argsort(-s) + 1))[t == 1].mean() => not which place an event has
-- metrics.auc(*metrics.precision_recall_curve(t, s)[1::-1]) => straight lines
-- metrics.roc_auc_score(t, s) => under the ROC curve
-- t.mean() => what chance reaches
 - 0.9 * solution_6b(t, s) => too low
 - solution_6b(t, s) if len(t) < 50 else 0.5 => not for another one
 6c e, g
@@ -415,10 +379,8 @@ TABLE = """
 - drawn(e, lambda n: g.integers(0, n, len(e))) => as many campaigns as there are
 - drawn(e, lambda n: g.integers(0, n - 1, n)) => never drawn
 - drawn(e, lambda n: np.minimum(g.integers(0, n + 2, n), n - 1)) => as likely
-- drawn(e, lambda n: np.repeat(g.integers(0, n), n)) => hang together
-- drawn(e, lambda n: (g.integers(0, n, n // 2)[:, None] + [0, 1]).ravel() % n) => hang together
 - drawn(e, lambda n: g.integers(0, 4, 4)) => right for 4 campaigns, but not for the
-- g.integers(0, e.max() + 1, e.max() + 1) => how often each is drawn
+- g.integers(0, e.max() + 1, e.max() + 1) => how often it is drawn
 7a alerted, now, delay
 + [bool(event + delay <= now) for event in alerted]
 + pd.Series(alerted).add(delay).le(now)
@@ -426,7 +388,6 @@ TABLE = """
 - alerted + delay < now => when it is due at `now`
 - (alerted // 1_000 + 1) * 1_000 + delay <= now => from the end of
 - np.sort(alerted) + delay <= now => not sorted
-- alerted + delay == now => comes once
 - alerted + delay > now => still to come
 7b one, other
 + [solution_7b(a, b) for a, b in zip(one, other)]
@@ -435,18 +396,12 @@ TABLE = """
 - np.log(np.sqrt(one / (1 - one) * other / (1 - other))) => These are log-odds
 - np.sqrt(one / (1 - one) * other / (1 - other)) => divide by 1 + odds
 - np.sqrt(one * other) => geometric mean
-- one * other => the product
-- 1 - 2 / (2 + one / (1 - one) + other / (1 - other)) => averages the odds
 7c before, now
 + sum((n - b) * np.log(n / b) for n, b in zip(now, before))
 - ((now - before) * np.log(now / before)).mean() => take the sum
 - ((now - before) * np.log10(now / before)).sum() => not that to base 10
-- ((now - before) * np.log2(now / before)).sum() => not that to base 2
 - (now * np.log(now / before)).sum() => relative entropy; the factor
-- (before * np.log(before / now)).sum() => relative entropy, from `before`
-- ((now - before) * (now / before)).sum() => The logarithm is missing
 - (now - before).sum() => cancel out
-- ((before - now) * np.log(now / before)).sum() => never negative
 8a start, slow, fast
 + start * fast / max(fast / slow - 1, 0) if slow < fast else math.inf
 - start / (1 - slow / fast) => This is a time
@@ -465,7 +420,6 @@ TABLE = """
 - state[-size:] => leaves out the new events
 - [*state, *new] => grows with every micro-batch
 - [*state, *new][:size] => the oldest events
-- [*new, *state][-size:] => so they come last
 - [*state, *new][-3:] => a size of 4 it gives [8, 9, 12].
 - sorted([*state, *new][-size:], reverse=True) => it gives [12, 9, 8, 5].
 9a r, a
@@ -474,32 +428,25 @@ TABLE = """
 - ((r == a).all(axis=1).mean(), (r == a).mean()) => the loss counts the wrong ones
 - ((r == a).all(axis=1).mean(), (r != a).any(axis=1).mean()) => single answers
 - ((r == a).all(axis=1).sum(), (r != a).sum()) => These are counts
-- ((r == a).all(axis=1).mean(), (r != a).sum(axis=1).mean()) => categories, too
-- ((r == a).any(axis=1).mean(), (r != a).mean()) => one right answer of three
 - solution_9a(r, a)[::-1] => exact match first
 - (r == a).all(axis=1) => two numbers: return exact match, Hamming loss
 9b rows, near, share
 + pd.DataFrame(near - rows).mul(share, axis=0) + rows
 - share[:, None] * (near - rows) => add it to the row
-- near + share[:, None] * (near - rows) => begins at the neighbour and goes away
 - near - share[:, None] * (near - rows) => begin at the row
-- rows - share[:, None] * (near - rows) => goes away
 - (rows + near) / 2 => half way every time
-- rows + share[:, None] * near => the difference to the neighbour
 - rows + share * (near - rows) => operands could not be broadcast
 - rows[0] => Return 5 rows of 3 numbers, not an array of shape (3,)
 9c f, t
 + f['distance'].gt(1.1 * t['distance']).astype(int)
-- (lambda: said)().iloc[:, 0].reindex(f.index, fill_value=0) => exactly what the heuristic of
+- (lambda: said)().iloc[:, 0].reindex(f.index, fill_value=0) => says exactly what `content_fraud` says
 - f['license_cnt'] > 0 => Analysts can look at 5
 10a per, events, minutes
 + events // 1_000 * per * minutes / 60
 - per * events / 1_000 * minutes => 60 make an hour
 - per * events / 1_000 => the minutes that each takes
 - per * events * minutes / 60 => of every thousand
-- per * events / 1_000 / 60 => alerts an hour
 - events * minutes / 60 => only the alerts
-- per * events / 1_000 * minutes / 480 => working days
 - 3 => At 5 of 1,000, 40,000 events a day, 6 minutes: 3 is too low
 10b f, t
 + (f['distance'] > 1.1 * t['distance']).tolist()
@@ -549,7 +496,7 @@ def test_right_answers_pass_wrong_ones_are_told_off_in_words_and_nothing_raises(
 @pytest.mark.parametrize("number", ["4a"])
 def test_a_learner_who_changes_the_arguments_does_not_change_the_notebook(number, world, ask):
     before = world["x_train"].copy()
-    assert "a table of shape" in ask(lambda x, rebuilt: x.__isub__(rebuilt))
+    assert "an array of shape" in ask(lambda x, rebuilt: x.__isub__(rebuilt))
     np.testing.assert_array_equal(world["x_train"], before)
 
 
