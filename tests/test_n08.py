@@ -21,14 +21,11 @@ def measurements(faster: float = 1.0) -> dict:
 
 
 def test_the_findings_are_arithmetic_of_the_measurements():
-    found = {"peak_mb": 300, "speed_kept": 1, "of_xgboost": 0.5, "spark_against_one": 1.2, "crossover": None}
-    assert n08.findings(measurements()) == pytest.approx(found)
-    slower = measurements(2)  # and a second for each million less than for the million before
+    assert n08.findings(measurements()) == pytest.approx({"spark_against_one": 1.2, "crossover": None})
+    slower = measurements(2)
     for row in slower["measured"]:
-        row |= {"work_s": row["work_s"] + 1, "peak_mb": row["events"] / 1e6}
-    found = n08.findings(slower)
-    assert found["crossover"] == pytest.approx(10 / (1.0 - 0.6) * 1e6) and found["peak_mb"] == 10
-    assert found["speed_kept"] == pytest.approx((10 / 11) / (1 / 2))
+        row["work_s"] += 1
+    assert n08.findings(slower)["crossover"] == pytest.approx(10 / (1.0 - 0.6) * 1e6)
 
 
 def test_figures_say_from_where_spark_is_ahead_and_what_is_forgotten():
@@ -51,7 +48,9 @@ def test_figures_say_from_where_spark_is_ahead_and_what_is_forgotten():
 def test_what_is_published_keeps_the_promises():
     result = n08.read()
     assert {row["events"] for row in result["measured"]} == set(growth.SIZES) and len(result["measured"]) == 9
-    found = n08.findings(result)
-    assert found["peak_mb"] < 1_500 and found["speed_kept"] >= 0.7 and found["spark_against_one"] <= 3
-    assert found["of_xgboost"] >= 0.15  # reading, the distance from forty clusters and writing take the rest
+    rows = n08.table(result).sort_values("events")
+    before, last = rows[rows["path"] == n08.ONE].to_dict("records")[-2:]
+    assert last["peak_mb"] < 1_500 and last["events_per_s"] >= 0.7 * before["events_per_s"]
+    assert last["events_per_s"] >= 0.15 * last["xgboost_per_s"]  # reading, the distance and writing are slow
+    assert n08.findings(result)["spark_against_one"] <= 3
     assert n08.TABLE.with_suffix(".png").is_file()

@@ -9,12 +9,8 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score
 
 import n09
-from helpers.classifier import Classifier
-from helpers.detector import Detector
-from helpers.rules import RULES, SUSPICIOUS, Rule
 from helpers.settings import RESULTS, ROOT
 
 
@@ -26,32 +22,24 @@ def world() -> tuple[pd.DataFrame, pd.DataFrame]:
 def test_it_has_the_columns_of_the_schema_and_a_clock_and_what_is_counted_fits_together(world):
     events, truth = world
     assert set(events) == set(n09.SESSIONS.carried) and len(n09.SESSIONS.columns) == 23
-    assert events.index.tolist() == list(range(len(events))) == truth.index.tolist()
     assert events["day"].is_monotonic_increasing and events["day"].max() == 29
-    assert not events.duplicated(["account", "day"]).any()
+    assert not events.duplicated(["account", "day"]).any() and truth.index.equals(events.index)
     n09.SESSIONS.inputs(events)  # finite, and no count below zero
     counts, shares = (events[list(columns)] for columns in (n09.SESSIONS.counts, n09.SESSIONS.shares))
-    assert (counts.drop(columns=["failed_cnt", "night_cnt"]) >= 1).all(axis=None)
     assert counts.le(events["license_cnt"], axis=0).all(axis=None)
-    assert (shares.ge(0) & shares.le(1)).all(axis=None)
     for family in n09.SHARES:
         assert np.allclose(shares.filter(like=family).sum(axis=1), 1)
-    impossible = shares["mismatch_pct"] > 0
-    assert (shares["drm_type_c_pct"][impossible] > 0).all()  # which televisions and telephones never carry
 
 
 def test_the_stated_share_is_abused_categories_overlap_and_campaigns_throttle_later(world):
-    for abused in (0.005, 0.027):
-        truth = n09.simulate(1_500, 30, seed=1, abused=abused)[1]
-        kinds = truth.sum(axis=1)
-        assert (kinds > 0).mean() == pytest.approx(abused, rel=0.2)
-        assert 0.01 < (kinds[kinds > 0] > 1).mean() < 0.4 and (truth.sum() > 0).all()
     events, truth = world
-    late, abused = events["day"] >= 15, truth.any(axis=1)
+    late, kinds = events["day"] >= 15, truth.sum(axis=1)
+    abused = kinds > 0
+    assert abused.mean() == pytest.approx(0.012, rel=0.2) and (truth.sum() > 0).all()
+    assert 0.01 < (kinds[abused] > 1).mean() < 0.4
     for name in ("license_cnt", "failed_cnt", "dist_dev_id_cnt"):
         ordinary, early = events[name][~abused].mean(), events[name][abused & ~late].mean()
         assert ordinary < events[name][abused & late].mean() < early
-    assert abused[late].sum() > 50
 
 
 def test_no_abuse_no_throttling_and_nothing_at_all_can_be_asked_for():
@@ -92,19 +80,6 @@ def test_the_world_knows_no_rule_and_the_rules_no_campaign():
     sealed = next(n for n, source in enumerate(cells) if "truth = truth.assign" in source)
     (made,) = [n for n, source in enumerate(cells) if "n09.simulate" in source]
     assert made < sealed and "truth" not in "\n".join(cells[made + 1 : sealed])
-
-
-def test_learning_beats_the_heuristic_and_truth_beats_learning():
-    events, truth = n09.simulate(100, 30, abused=0.05)
-    n, abused = int((events["day"] < 18).sum()), truth.any(axis=1).to_numpy().astype(np.int8)
-    tries = Rule("tries", "", SUSPICIOUS, lambda f, t: f["failed_cnt"] > t["failed_cnt"])
-    known = [rule for rule in RULES if rule.name in ("abnormal_combination", "ordinary_profile")]
-    detector = Detector.fit(events[:n], schema=n09.SESSIONS, rules=(tries, *known))
-    seen = detector.seen(events)
-    reference = Classifier(names=detector.classifier.names).fit(seen[:n], abused[:n])
-    ranked = events["failed_cnt"][n:], detector.risk(seen[n:]), reference.probability(seen[n:])
-    heuristic, learned, possible = (average_precision_score(abused[n:], score) for score in ranked)
-    assert 1.5 * heuristic < learned < possible < 0.95
 
 
 def test_titles_and_table_count_what_is_found_and_in_how_many_worlds():

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
-from matplotlib.figure import Figure
 from sklearn.tree import DecisionTreeClassifier
 
 import n01
@@ -35,7 +34,7 @@ NOTEBOOKS = {path.stem: nbformat.read(path, 4) for path in sorted((ROOT / "noteb
 CELLS = ["legitimate_quiet", "false_alarms", "missed", "found"]
 # Severe colour blindness on linear RGB: Machado, Oliveira and Fernandes, 2009.
 EYES = {
-    "background_rate": "1 0 0 0 1 0 0 0 1",
+    "all cones": "1 0 0 0 1 0 0 0 1",
     "protanopia": "0.152286 1.052583 -0.204868 0.114503 0.786281 0.099216 -0.003882 -0.048116 1.051998",
     "deuteranopia": "0.367322 0.860646 -0.227968 0.280085 0.672501 0.047413 -0.011820 0.042940 0.968881",
     "tritanopia": "1.255528 -0.076749 -0.178779 -0.078411 0.930809 0.147602 0.004733 0.691367 0.303900",
@@ -64,10 +63,6 @@ def code(stage: str) -> Iterator[ast.AST]:
     return ast.walk(ast.parse("\n".join(cells)))
 
 
-def title(figure: Figure) -> str:
-    return figure.axes[0].get_title(loc="left").replace("\n", " ")
-
-
 def names(axis: plt.Axes) -> list[str]:
     return [label.get_text() for label in axis.get_yticklabels()]
 
@@ -90,27 +85,15 @@ def test_colours_differ_for_every_eye():
 
 
 def test_bars_and_dots_have_the_detectors_colours(measured):
-    def bars(figure: Figure) -> list[tuple[str, str]]:
-        (axis,) = figure.axes
-        colours = [to_hex(bar.get_facecolor()) for bar in axis.patches]
-        return list(zip(names(axis), colours, strict=True))
-
-    classifiers = ("naive_classifier", "classifier_circular", "classifier")
-    ours = [("classifier of the naive rule", plots.GREY), *map(plots.DETECTORS.get, classifiers[1:])]
-    assert bars(n05.circularity(dict.fromkeys(classifiers, 0.9))) == ours
     (axis,) = n06.average_precision(measured[2]).axes
     assert dict(zip(names(axis), (line.get_color() for line in axis.lines), strict=True)) == COLOURS
     order = sorted(plots.DETECTORS, key=lambda name: measured[2][name]["average_precision"])
-    assert names(axis) == [plots.DETECTORS[name][0] for name in order]
-    few = {"supervised": 9, "rules": 3, "detector": 5}
-    assert bars(found := n06.frauds_found(few, 10, 9, guess=4)) == [
-        plots.DETECTORS[n] for n in sorted(few, key=few.get)
-    ]
-    assert [text.get_text() for text in found.axes[0].get_legend().get_texts()] == [
-        "ceiling of the budget: 9",
-        "your guess: 4",
-    ]
-    assert axis.yaxis_inverted()  # the first on top
+    assert names(axis) == [plots.DETECTORS[name][0] for name in order] and axis.yaxis_inverted()
+    (axis,) = n06.frauds_found({"supervised": 9, "rules": 3, "detector": 5}, 10, 9, guess=4).axes
+    drawn = zip(names(axis), (to_hex(bar.get_facecolor()) for bar in axis.patches), strict=True)
+    assert list(drawn) == [plots.DETECTORS[name] for name in ("rules", "detector", "supervised")]
+    legend = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert legend == ["ceiling of the budget: 9", "your guess: 4"] and axis.yaxis_inverted()
     fits = pd.DataFrame({"variant": [*n06.VARIANTS, "detector", "supervised", "no refinement"]})
     fits = fits.assign(start=0, found=1, average_precision=np.linspace(0.1, 0.9, len(fits)))
     alone = pd.concat([fits, fits[:1].assign(variant="of one side alone", average_precision=0.99)])
@@ -176,93 +159,98 @@ def test_what_06_says_of_seen_and_unseen_windows_is_what_the_tables_say():
     assert not table["better"][asked].any()
 
 
-def test_figures_and_checkers_follow_the_budget(monkeypatch, capsys):
+@pytest.fixture
+def another_budget(monkeypatch) -> None:
+    """Eight alerts in 2,000 events, which nothing may have written down otherwise."""
     assert f"{100 - 100 * BUDGET:g}%" == plots.WITHIN
+    monkeypatch.setitem(plt.rcParams, "figure.max_open_warning", 0)
     another = {"ALERTS": 8, "BLOCK": 2_000, "BUDGET": 0.004, "WITHIN": "99.6%"}
     for module, name in itertools.product((plots, n01, n02, n04, n06, n07), another):
         if hasattr(module, name):
             monkeypatch.setattr(module, name, another[name])
-    index, half = pd.RangeIndex(4_000), np.arange(4_000) % 2 == 0
-    events, burst = pd.DataFrame({"Amount": index * 1.0}), pd.Series(index % 40, name="burst")
-    errors, labels, ranks = np.arange(1.0, 4_001), np.array([1, 0, -1, 1]), np.array([0.1])
-    curve = pd.DataFrame(1, [8], [*CELLS, "precision", "recall"])
-    at_8 = "of 2,000 events; the budget is 8"
-    drawn = {
-        "amount in euro, median of 2,000 events": n01.chronological_split(events, 2_000),
-        "flags 1000 of 2,000 events; the budget is 8 alerts per 2,000 events": n02.naive_rule(half, index),
-        f"flags 450.0 {at_8} flagged of 2,000 events (log scale)": n02.rule_coverage(burst, 30.0),
-        "1 of the 2 suspicious events are rebuilt worse than 99.6% of the presumed normals": (
-            n04.errors_by_label(errors[:4], labels, 3.0)
-        ),
-        "reconstruction: 0% of frauds beyond 99.6% of legitimate": n06.errors_by_truth(
-            {"pca": errors}, 1 * half
-        ),
-        "10.0% of the legitimate events lie farther out": n06.fraud_ranks({"one": ranks, "other": 3 * ranks}),
-        "alerts per 2,000 events": n06.budget_choice(curve, pd.Series([9], [8]), 8, 9),
-        "missed; the busiest 2,000 events hold 1000 frauds": n07.stream_timeline(index, half, 1 * half),
-    }
-    budgets = []
-    for sentence, figure in drawn.items():
-        axes = figure.axes[-1]
-        said = " ".join((axes.get_title(loc="left"), axes.get_ylabel(), axes.get_xlabel()))
-        assert sentence in said.replace("\n", " ")
-        budgets += [tuple(line.get_xydata()[0]) for line in axes.lines if "alert budget" in line.get_label()]
-    assert budgets == [(0, 8), (0, 8), (0.004, 0)]
-    n02.check_2b(lambda values: values.max() + 1, burst)
-    n02.check_2b(lambda values: values.quantile(0.96), events["Amount"])
-    n02.check_2b(lambda values: values.quantile(0.996), events["Amount"])
-    n02.check_2c(lambda signals, thresholds: signals["burst"] > 1, burst.to_frame(), {})
-    mute, wide, right, rule = capsys.readouterr().out.splitlines()
-    assert mute.endswith("0.0 of 2,000 events exceed 40; the budget is 8. Nobody would ever be flagged.")
+
+
+def test_checkers_follow_the_budget(another_budget, capsys):
+    numbers, burst = pd.Series(range(4_000)), pd.DataFrame({"burst": np.arange(4_000) % 40})
+    n02.check_2b(lambda values: values.quantile(0.96), numbers)
+    n02.check_2b(lambda values: values.quantile(0.996), numbers)
+    n02.check_2c(lambda signals, thresholds: signals["burst"] > 1, burst, {})
+    wide, right, rule = capsys.readouterr().out.splitlines()
     assert wide.endswith("the budget is 8. 8 of 2,000 is 0.4 %, not 4 %.")
     assert "right. 8 of 2,000 events of the training set are farther" in right
     assert "flags 1900 of 2,000 events. Analysts can look at 8; ask for something rarer" in rule
 
 
-def test_titles_are_computed():
+def test_titles_are_computed_and_follow_the_budget(another_budget):
+    index, half = pd.RangeIndex(4_000), np.arange(4_000) % 2 == 0
     values = {"rules": (0.4, [0.1, 0.5]), "detector": (0.5, [0.3, 0.6]), "supervised": (0.9, [0.8, 1])}
     keys = ("average_precision", "average_precision_ci")
     entries = {name: dict(zip(keys, pair, strict=True)) for name, pair in values.items()}
-    one, other, truth = [3.0, 0, 0, 1], [0, 2.0, 2, 0], np.array([0, 0, 1, 1, 1, 1])
+    one, other, ranks = [3.0, 0, 0, 1], [0, 2.0, 2, 0], {"one": np.array([0.1]), "other": np.array([0.3])}
+    misfit = np.array([one, one, other, one]), np.array([900, 100, 5, 400]), list("abcd")
     missed = {"spent": np.arange(6) == 3, "inside": np.arange(6) > 3}
-    patterns = n04.badly_rebuilt(np.array([one, one, other, one]), np.array([900, 100, 5, 400]), list("abcd"))
-    lie = n06.where_frauds_lie(np.arange(1.0, 7), truth, missed)
     points, curve = np.array([[8.0, 0], [9, 0], [0, 0], [8, 1], [8, 0]]), [[0, 3, 3], [20, 2, 1], [40, 1, 2]]
     pushes = pd.DataFrame({"seed 0": [3.0, 1, -9], "seed 1": [1, -2.0, -9], "seed 2": [2.0, 1, -9]})
     pushes.index = ["V1", "V2", "base_value"]
     moves = pd.DataFrame({"rules": [1, 1, -1, 0, -1, 1], "refined": [1, -1, 0, -1, -1, 1]})
     votes = pd.DataFrame({"votes": [9.0, 7], "shuffled": [1, 0.9], "consecutive": [0, 0.9]}, ["a", "b"])
+    summary = {"Coverage": [0.1, 0.8], "Overlaps": [0.06, 0.4], "Conflicts": [0.02, 0.08]}
+    summary, six = pd.DataFrame(summary, ["rare", "wide"]), np.array([0, 0, 0, -1, -1, 1])
+    burst = pd.Series([0, 0, 0, 1, 1, 2, 3, 3, 3, 9], name="burst")
+    errors = np.arange(1.0, 5), np.array([1, 0, -1, 1]), 3.0
+    lies = np.arange(1.0, 7), np.array([0, 0, 1, 1, 1, 1]), missed
+    tables = [pd.read_csv(RESULTS / f"{name}.csv") for name in ("stream", "wrong")]
+    found = {"autoencoder_all_rows": 0.5, "autoencoder": 0.75}
+    costs = pd.DataFrame([[90, 3, 4, 3], [85, 8, 1, 6], [84, 9, 1, 6]], [1, 2, 3], CELLS)
+    costs = costs.assign(precision=[0.5, 6 / 14, 0.4], recall=[3 / 7, 6 / 7, 6 / 7])
     said = {
-        "Event 4 has 2 look-alikes among the last 3 events (blue); 1 are too long ago (orange)": (
-            n03.look_alikes(points, points[:, 0] > 3, 3)
-        ),
+        "amount in euro, median of 2,000 events": n01.chronological_split(index.to_frame(name="Amount"), 9),
+        "flags 1000 of 2,000 events; the budget is 8 | event": n02.naive_rule(half, index),
+        "Others contradict 20% of the votes of rare": (split := n02.rule_votes(summary, guess=0.3)),
+        "Of 6 events 1 are suspicious and 2 stay undecided": (labels := n02.label_counts(six, guess=4)),
+        "burst > 2 flags 800.0 of 2,000 events; the budget is 8": (coverage := n02.rule_coverage(burst, 2)),
+        "2 look-alikes among the last 3 events (blue); 1 are": n03.look_alikes(points, points[:, 0] > 3, 3),
         "a: 0 of 2 values before the line move": n03.past_only(
             *(pd.DataFrame({"a": [1, 1, new], "b": [1, new, new]}) for new in (1, 5)), change=2
         ),
         "20 examples: validation lowest 1.000, last 2.000": n04.training_curves({20: curve, 30: curve}),
-        "The network finds 75% of the suspects if trained on presumed normals, 50% on all events": (
-            n04.suspects_found({"autoencoder_all_rows": 0.5, "autoencoder": 0.75})
-        ),
-        "The detector's average precision is 0.50, and its interval of 0.30 to 0.60 overlaps "
-        "those of 1 of the 2 others": n06.average_precision(entries),
-        "3 of the 4 largest errors are of one pattern, within 800 events": patterns,
+        "finds 75% of the suspects if trained on presumed normals, 50% on all": n04.suspects_found(found),
+        "1 of the 2 suspicious events are rebuilt worse than 99.6%": n04.errors_by_label(*errors),
+        "3 of the 4 largest errors are of one pattern, within 800": (patterns := n04.badly_rebuilt(*misfit)),
         "1 suspects dropped, 1 undecided cleared, 1 normals doubted": n04.label_moves(moves),
+        "a classifier reaches an F1 of 0.90, which": n05.circularity({"naive_classifier": 0.9}),
         "1 of 2 rules can be copied with an F1 above 0.8": n05.copied_votes(votes, guess=0.3),
-        "With 3 seeds event 1,234 has 2 strongest reasons (V1, V2); 74% of the highest test events stay": (
-            n05.seeds(pushes, 0.74, 1_234)
+        "event 1,234 has 2 strongest reasons (V1, V2); 74% of the highest": n05.seeds(pushes, 0.74, 1_234),
+        "is 0.50, and its interval of 0.30 to 0.60 overlaps those of 1 of": n06.average_precision(entries),
+        "0% of frauds beyond 99.6% of legitimate": n06.errors_by_truth({"pca": index + 1.0}, 1 * half),
+        "3 of 4 frauds are missed: spent\u00a01, inside\u00a02": (lie := n06.where_frauds_lie(*lies)),
+        "10.0% of the legitimate events lie farther out": (far := n06.fraud_ranks(ranks)),
+        "between 2 and 3 alerts come within 5% of it | alerts per 2,000": (
+            budgets := n06.budget_choice(costs, n06.budget_cost(costs, 10, 100), 1, nothing=700)
         ),
-        "1 of 3 blocks exceed the limit, and 0 of a shuffled stream": (
-            n07.drift_by_block(pd.Series([0.4, 1.2, 1.0]), 1.0, 0)
-        ),
-        "With 10% of the reviews wrong the learner stops 34.8 frauds instead of 46.5": n07.wrong_reviews(
-            *(pd.read_csv(RESULTS / f"{name}.csv") for name in ("stream", "wrong")), guess=40
-        ),
-        "3 of 4 frauds are missed: spent\u00a01, inside\u00a02": lie,
+        "the learner stops 34.8 frauds instead of 46.5": n07.wrong_reviews(*tables, guess=40),
+        "missed; the busiest 2,000 events hold 1000 frauds": n07.stream_timeline(index, half, 1 * half),
+        "1 of 3 blocks exceed the limit, and 0 of a": n07.drift_by_block(pd.Series([0.4, 1.2, 1]), 1.0, 0),
     }
-    assert list(map(title, said.values())) == list(said)
+    for sentence, figure in said.items():
+        axes = figure.axes[0]
+        parts = figure.get_suptitle() or axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()
+        assert sentence in " | ".join(parts).replace("\n", " ")
+    assert [bar.get_width() for bar in labels.axes[0].patches] == [1, 2, 3]
+    widths = [bar.get_width() for bar in split.axes[0].patches]  # against others; then with; then alone
+    np.testing.assert_allclose(widths, [0.2, 0.1, 0.4, 0.4, 0.4, 0.5])
+    assert split.axes[0].lines[-1].get_label() == "your guess: 0.3"
+    every, budget, this = (line.get_xydata().tolist() for line in coverage.axes[0].lines)
+    assert (budget[0], this) == ([0, 8], [[2, 800]])
+    assert dict(np.nan_to_num(every).tolist()) == {0: 1_400, 1: 1_000, 2: 800, 3: 200, 9: 0}
     assert names(patterns.axes[0]) == ["5", "100", "400", "900"]
     assert names(lie.axes[1]) == ["legitimate (2)", "spent (1)", "inside (2)", "found (1)"]
     assert [bar.get_width() for bar in lie.axes[0].patches] == [1, 2, 1]
+    assert far.axes[0].lines[-1].get_xdata()[0] == 0.004
+    line, euros = budgets.axes
+    _, recall, _, precision = (drawn.get_xydata().tolist() for drawn in line.lines)
+    assert (recall, precision) == ([[1, 3 / 7]], [[1, 0.5]])
+    assert euros.lines[1].get_xydata().tolist() == [[1, 460]] and set(euros.lines[2].get_ydata()) == {700}
 
 
 def test_a_tree_counts_the_labels_in_every_box_and_outlines_the_path_of_one_event():
@@ -273,37 +261,5 @@ def test_a_tree_counts_the_labels_in_every_box_and_outlines_the_path_of_one_even
     said = ["b <= 0.5?\nlabelled suspicious: 2\nothers: 2", "labelled suspicious: 0\nothers: 2"]
     assert list(boxes) == [*said, "labelled suspicious: 2\nothers: 0"]
     assert [to_hex(box.get_edgecolor()) == plots.VIOLET for box in boxes.values()] == [True, True, False]
-    found = (
-        "With 1 question we collect 2 of 2 suspicious events and 0 others; outlined: the path of event 1,234"
-    )
-    assert title(figure) == found
-
-
-def test_votes_and_thresholds_say_what_they_flag_and_a_guess_stands_beside():
-    summary = {"Coverage": [0.1, 0.8], "Overlaps": [0.06, 0.4], "Conflicts": [0.02, 0.08]}
-    figure = n02.rule_votes(pd.DataFrame(summary, ["rare", "wide"]), guess=0.3)
-    assert title(figure) == "Others contradict 20% of the votes of rare"
-    widths = [bar.get_width() for bar in figure.axes[0].patches]  # against others; then with; then alone
-    np.testing.assert_allclose(widths, [0.2, 0.1, 0.4, 0.4, 0.4, 0.5])
-    assert figure.axes[0].lines[-1].get_label() == "your guess: 0.3"
-    figure = n02.label_counts(np.array([0, 0, 0, -1, -1, 1]), guess=4)
-    assert title(figure) == "Of 6 events 1 are suspicious and 2 stay undecided"
-    assert [bar.get_width() for bar in figure.axes[0].patches] == [1, 2, 3]
-    figure = n02.rule_coverage(pd.Series([0, 0, 0, 1, 1, 2, 3, 3, 3, 9], name="burst"), 2)
-    assert title(figure) == "burst > 2 flags 400.0 of 1,000 events; the budget is 5"
-    curve, _, dot = figure.axes[0].lines
-    assert dot.get_xydata().tolist() == [[2, 400]]
-    assert dict(np.nan_to_num(curve.get_xydata()).tolist()) == {0: 700, 1: 500, 2: 400, 3: 100, 9: 0}
-
-
-def test_a_budget_shows_what_it_finds_and_how_flat_the_cost_is():
-    curve = pd.DataFrame([[90, 3, 4, 3], [85, 8, 1, 6], [84, 9, 1, 6]], [1, 2, 3], CELLS)
-    curve = curve.assign(precision=[0.5, 6 / 14, 0.4], recall=[3 / 7, 6 / 7, 6 / 7])
-    figure = n06.budget_choice(curve, n06.budget_cost(curve, 10, 100), 1, nothing=700)
-    line, euros = figure.axes
-    said = "The lowest cost is flat: budgets between 2 and 3 alerts come within 5% of it"
-    assert figure.get_suptitle().replace("\n", " ") == said
-    _, recall, _, precision = (drawn.get_xydata().tolist() for drawn in line.lines)
-    assert (recall, precision) == ([[1, 3 / 7]], [[1, 0.5]])
-    assert euros.lines[1].get_xydata().tolist() == [[1, 460]] and set(euros.lines[2].get_ydata()) == {700}
-    assert {drawn.get_color() for axis in (line, euros) for drawn in axis.lines} == {plots.GREEN, "black"}
+    found = "With 1 questions we collect 2 of 2 suspicious events and 0 others; outlined: the path of event "
+    assert figure.axes[0].get_title(loc="left").replace("\n", " ") == f"{found}1,234"
