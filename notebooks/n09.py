@@ -29,6 +29,7 @@ SESSIONS = Schema(  # an account's day on a streaming service; the first six nam
     window=7,
 )
 
+ABUSED, THROTTLE = 0.012, 0.2  # share of account-days; of a campaign's strength, kept in the second half
 ABUSE = ("content_fraud", "service_fraud", "account_fraud")  # Netflix's three categories
 TYPES, SYSTEMS, FORMATS = 4, 3, 6  # device types (television, telephone, browser, console), DRM, encodings
 CARRIES = np.array([[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.05, 0.1, 0.85], [0.1, 0.9, 0.0]])  # DRM by type
@@ -40,24 +41,21 @@ KINDS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 
 OFTEN = [0.26, 0.40, 0.19, 0.06, 0.03, 0.03, 0.03]  # Netflix's shares of campaigns that commit these
 
 
-def simulate(
-    accounts: int = 2_500, days: int = 30, seed: int = 0, abused: float = 0.012, throttle: float = 0.2
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Simulate a world; the same arguments give the same one. About the share `abused` of the account-days
-    with a request is abuse, and campaigns keep the share `throttle` of their strength in the second half.
+def simulate(accounts: int = 2_500, days: int = 30, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Simulate a world; the same arguments give the same one.
 
     Returns:
         (n, 25) one row per account and day with at least one licence request, in order of days: 12 counts,
         11 shares, account and day. And (n, 3) int8: whether it is content, service or account fraud.
     """
-    if accounts < 1 or days < 2 or not (0 <= abused < 1 and 0 <= throttle <= 1):
-        raise ValueError("A world needs accounts, two days or more, and shares from 0 to 1.")
+    if accounts < 1 or days < 2:
+        raise ValueError("A world needs accounts, and two days or more.")
     blocks = []
     for first in range(0, accounts, ACCOUNTS):
         block = _Block(np.random.default_rng([seed, first]), min(ACCOUNTS, accounts - first), days)
         ordinary = block.legitimate()
-        wanted = abused * len(ordinary[["account", "day"]].drop_duplicates())
-        requests = pd.concat([ordinary, *block.campaigns(wanted, throttle)], ignore_index=True)
+        wanted = ABUSED * len(ordinary[["account", "day"]].drop_duplicates())
+        requests = pd.concat([ordinary, *block.campaigns(wanted)], ignore_index=True)
         blocks.append(_described(requests, days, first))
     table = pd.concat(blocks, ignore_index=True)
     shuffled = table.iloc[np.random.default_rng([seed, accounts, days]).permutation(len(table))]
@@ -137,7 +135,7 @@ class _Block:
         by["enc_frmt"] = np.maximum(self.format[device] - worse, 0)
         return pd.DataFrame(who | what | by).assign(**dict.fromkeys(ABUSE, False))
 
-    def campaigns(self, wanted: float, throttle: float) -> list[pd.DataFrame]:
+    def campaigns(self, wanted: float) -> list[pd.DataFrame]:
         """The requests of abuse: each campaign goes through a few accounts with one tool."""
         draw, found = self.draw, []
         while wanted > 0:
@@ -149,7 +147,7 @@ class _Block:
             inside = (day >= 0) & (day < self.days)
             account, day = account[inside], day[inside]
             wanted -= len(day)
-            bold = np.where(day < self.days / 2, draw.lognormal(0, 0.4), throttle)
+            bold = np.where(day < self.days / 2, draw.lognormal(0, 0.4), THROTTLE)
             strength = bold * draw.lognormal(0, 0.35, len(day))
             limits = {"type": TYPES, "system": SYSTEMS, "hour": 24, "place": 10**6}
             tool = {name: int(draw.integers(0, limit)) for name, limit in limits.items()}
