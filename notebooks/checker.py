@@ -4,8 +4,6 @@ A checker prints one line and never raises: an answer of None is "not attempted 
 learner's code is named, and a wrong answer is described by its likely cause, not by the right one.
 """
 
-from __future__ import annotations
-
 import copy
 import dis
 import inspect
@@ -153,9 +151,8 @@ def compare(found: Any, expected: Any, slips: Mapping[str, Any], where: str = ""
     off_if(close(found, np.negative(expected), tol), "The sign is turned.")
     percent = np.allclose(found, np.multiply(100, expected), rtol=0.01)
     off_if(percent, "This is a hundred times as much: is it a percentage?")
-    near = np.abs(np.subtract(found, expected)) <= 0.1 * np.abs(expected)
     rounded = any(close(found, np.round(expected, digits), 1e-9) for digits in range(7))
-    off_if(rounded and np.mean(near) > 0.5, "This is right, but rounded; give all digits.")
+    off_if(rounded and np.any(found), "This is right, but rounded; give all digits.")
     off = ~np.isclose(found, expected, rtol=tol, atol=tol)
     first = int(np.argmax(off))
     value, right = float(np.ravel(found)[first]), float(np.ravel(expected)[first])

@@ -1,7 +1,5 @@
 """Notebook 1, load the stream: its figures and its checkers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,11 +1,8 @@
 """Notebook 2, label by expert rules: its figures and its checkers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from inspect import getsource
 from itertools import pairwise
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -174,32 +171,27 @@ def check_2a(attempt: Callable, votes: pd.DataFrame) -> str:
     """A rule's coverage, overlaps and conflicts, as shares of all events."""
     summary = rules.rule_summary(votes)
     for name, right in summary.drop(columns="Polarity").iterrows():
-        _compare_2a(ask(attempt, votes, name), right, votes[name], name)
+        found, vote, of_own = ask(attempt, votes, name), votes[name], right / (right["Coverage"] or 1)
+        off_if(np.shape(found) != (3,), "Give three numbers: return coverage, overlaps, conflicts.")
+        coverage = {
+            "leaves out the votes for an event: 0 is a vote, only -1 abstains.": (vote == 1).mean(),
+            "counts the abstentions: -1 is no vote, and 0 is one.": (vote != 0).mean(),
+            "is how many events; it should be a share of all.": (vote != rules.ABSTAIN).sum(),
+        }
+        overlaps = {
+            "counts the rule itself as another one.": right["Coverage"],
+            "counts conflicts only; rules that agree overlap, too.": right["Conflicts"],
+        }
+        conflicts = {"counts all overlaps, and rules that agree among them.": right["Overlaps"]}
+        for what, value, slips in zip(right.index, found, (coverage, overlaps, conflicts), strict=True):
+            slips |= {"is a share of the rule's own votes; divide by all events.": of_own[what]}
+            where = f"For `{name}` your {what.lower()}"
+            slips = {f"{where} {sentence}": slip for sentence, slip in slips.items()}
+            compare(as_number(value), right[what], slips, f"{where}:")
     made_up = pd.DataFrame({"one": [1, 0, -1, -1, 0, 0, 1, 1], "other": [1, -1, 0, -1, 1, -1, 0, 0]})
     still_right(ask(attempt, made_up, "one"), [6 / 8, 4 / 8, 3 / 8])
     most = (summary["Conflicts"] / summary["Coverage"]).idxmax()
     return f"right. The same as in the table above, where `{most}` is contradicted most."
-
-
-def _compare_2a(found: Any, right: pd.Series, vote: pd.Series, name: str) -> None:
-    off_if(np.shape(found) != (3,), "It should give three numbers: return coverage, overlaps, conflicts.")
-    of_own = right / (right["Coverage"] or 1)
-    share = "is a share of the rule's own votes; divide by all events."
-    coverage = {
-        "leaves out the votes for an event: 0 is a vote, only -1 abstains.": (vote == 1).mean(),
-        "counts the abstentions: -1 is no vote, and 0 is one.": (vote != 0).mean(),
-        "is how many events; it should be a share of all.": (vote != rules.ABSTAIN).sum(),
-    }
-    overlaps = {
-        "counts the rule itself as another one.": right["Coverage"],
-        "counts conflicts only; rules that agree overlap, too.": right["Conflicts"],
-    }
-    conflicts = {"counts all overlaps, and rules that agree among them.": right["Overlaps"]}
-    slips = coverage, overlaps | {share: of_own["Overlaps"]}, conflicts | {share: of_own["Conflicts"]}
-    for value, what, known in zip(found, right.index, slips, strict=True):
-        where = f"For `{name}` your {what.lower()}"
-        known = {f"{where} {sentence}": slip for sentence, slip in known.items()}
-        compare(as_number(value), right[what], known, f"{where}:")
 
 
 @checker

@@ -1,7 +1,5 @@
 """Notebook 3, describe behaviour: its figures and its checkers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 

@@ -1,10 +1,7 @@
 """Notebook 4, rebuild ordinary events: its figures and its checkers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise, product
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -152,34 +149,28 @@ def check_4a(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder) -> str:
 @checker
 def check_4b(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder, names: Sequence[str]) -> str:
     """The name of the worst rebuilt input of each row."""
-    both = np.vstack([np.eye(len(names)), -np.eye(len(names))])  # every input is the worst, too high or low
-    order = np.array(names)
-    for rows, rebuilt, named in ((x, autoencoder.reconstruct(x), order), (both, 0 * both, order[::-1])):
-        answer = _names(ask(attempt, rows, rebuilt, named.tolist()), len(rows), named)
-        away = rows - rebuilt
-        worst = np.abs(away).argmax(axis=1)
-        off = np.flatnonzero(answer != named[worst])
-        mind = "take the sign away before you look for the largest."
-        slips = {
-            f"Too low is as bad as too high: {mind}": named[away.argmax(axis=1)],
-            f"Too high is as bad as too low: {mind}": named[away.argmin(axis=1)],
-            "With the columns in another order its names are off: take them from `names`.": order[worst],
-        }
-        for sentence, slip in slips.items():
-            off_if(off.size and (answer == slip).all(), sentence)
-        for row in off:
-            raise Off(f"For row {row} it says {answer[row]}, but another input was rebuilt worse.")
+    step, order = np.vstack([np.eye(len(names)), -np.eye(len(names))]), np.array(names)
+    rebuilt, named = np.resize(autoencoder.reconstruct(x), step.shape), order[::-1]
+    rows = rebuilt + step  # every input is the worst one once too high, and once too low
+    answer = np.asarray(ask(attempt, rows, rebuilt, named.tolist()))
+    count = f"It should give one name per event, {len(rows)} here, not an array of shape {answer.shape}."
+    off_if(answer.shape != (len(rows),), f"{count} Does it work with what it is given?")
+    off_if(answer.dtype.kind in "iu", "These are positions; an analyst reads names.")
+    for name in sorted(set(answer) - set(names)):
+        raise Off(f"There is no input called {name}; take the names from `names`.")
+    away, worst = rows - rebuilt, np.abs(step).argmax(axis=1)
+    mind = "take the sign away before you look for the largest."
+    slips = {
+        f"Too low is as bad as too high: {mind}": named[away.argmax(axis=1)],
+        f"Too high is as bad as too low: {mind}": named[away.argmin(axis=1)],
+        "With the columns in another order its names are off: take them from `names`.": order[worst],
+    }
+    off = np.flatnonzero(answer != named[worst])
+    for sentence, slip in slips.items():
+        off_if(off.size and (answer == slip).all(), sentence)
+    for row in off:
+        raise Off(f"For row {row} it says {answer[row]}, but another input was rebuilt worse.")
     return "right. A reason for every alert, without another model."
-
-
-def _names(answer: Any, n: int, names: np.ndarray) -> np.ndarray:
-    found = np.asarray(answer)
-    count = f"It should give one name per event, {n} here, but gives an array of shape {found.shape}."
-    off_if(found.shape != (n,), f"{count} Does it work with what it is given?")
-    off_if(found.dtype.kind in "iu", "These are positions; an analyst reads names.")
-    for name in found:
-        off_if(name not in names, f"There is no input called {name}; take the names from `names`.")
-    return found
 
 
 @checker

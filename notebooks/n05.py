@@ -1,7 +1,5 @@
 """Notebook 5, train a classifier: its figures and its checkers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -143,44 +141,39 @@ def check_5b(attempt: Callable) -> str:
 @checker
 def check_5c(attempt: Callable) -> str:
     """Scores of each event by a model that has not learned from it."""
-    spy = _Spy()
-    n = len(spy.rows)
-    found = as_column(ask(attempt, spy.fit, spy.rows, spy.labels), n)
+    n = 103  # five parts cannot be of one size
+    rows, labels = np.arange(float(n))[:, None], np.random.default_rng(0).integers(0, 2, n)
+    models: list[tuple[set[int], set[int]]] = []  # the rows that each fit learned and scored
+    found = as_column(ask(attempt, _spy(models, labels), rows, labels), n)
     off_if((found == found[0]).all(), "One model scores all events, also those that it learned from.")
-    for number, (learned, scored) in enumerate(spy.models, 1):
+    for number, (learned, scored) in enumerate(models, 1):
         both, many = len(learned & scored), len(scored)
         off_if(both, f"Model {number} scores {both} events that it has learned from.")
         if scored and max(scored) - min(scored) >= many:
             raise Off("The parts are mixed. Neighbouring events are alike, so leave out consecutive ones.")
         less = "A model learns from less than it could: all events but the fifth that it scores."
         off_if(scored and len(learned) < 0.75 * n, less)
-    off_if(len(spy.models) != 5, f"{len(spy.models)} models were fitted; five parts need five.")
-    owner = {row: number for number, (_, scored) in enumerate(spy.models) for row in scored}
+    off_if(len(models) != 5, f"{len(models)} models were fitted; five parts need five.")
+    owner = {row: number for number, (_, scored) in enumerate(models) for row in scored}
     off_if(len(owner) < n, f"{n - len(owner)} of {n} rows are in no part: mind the remainder.")
     own = [owner[row] for row in range(n)] == found.tolist()
     off_if(not own, "The scores are not what each event's model said; put each part in its place.")
     return "right. `Classifier.out_of_fold` does the same."
 
 
-class _Spy:
-    """A model that remembers which rows each fit saw and scored; a score is the fit's number."""
+def _spy(models: list[tuple[set[int], set[int]]], known: np.ndarray) -> Callable:
+    """A `fit` that writes into `models` which rows it learns and scores; a score is the fit's number."""
 
-    def __init__(self) -> None:
-        self.rows = np.arange(103.0)[:, None]  # five parts cannot be of one size
-        self.labels = np.random.default_rng(0).integers(0, 2, 103)
-        self.models: list[tuple[set[int], set[int]]] = []  # rows learned and scored
-
-    def __deepcopy__(self, _: dict) -> _Spy:
-        return self
-
-    def fit(self, inputs: Any, labels: Any) -> Callable[[Any], np.ndarray]:
-        rows, number, scored = np.ravel(inputs).astype(int), len(self.models), set()
-        if not np.array_equal(self.labels[rows], np.ravel(labels)):
+    def fit(inputs: Any, labels: Any) -> Callable[[Any], np.ndarray]:
+        rows, number, scored = np.ravel(inputs).astype(int), len(models), set()
+        if not np.array_equal(known[rows], np.ravel(labels)):
             raise ValueError("these are labels of other rows: cut `labels` as you cut `inputs`")
-        self.models.append((set(rows.tolist()), scored))
+        models.append((set(rows.tolist()), scored))
 
         def score(rows: Any) -> np.ndarray:
             scored.update(np.ravel(rows).astype(int).tolist())
             return np.full(len(rows), float(number))
 
         return score
+
+    return fit

@@ -1,7 +1,5 @@
 """Notebook 6, open the seal: its figures, its measures and its checkers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -170,22 +168,21 @@ def ablation(sides: Mapping[str, pd.DataFrame], reference: str) -> Figure:
 
     Dots are geometric means, bars the range over the windows, the line marks the reference.
     """
-    figure, panels = plt.subplots(1, len(sides), figsize=(8, 7), sharey=True, squeeze=False)
-    ahead, order = [], None
-    known = set.intersection(*(set(table["variant"]) for table in sides.values()))
-    for axis, (where, table) in zip(panels[0], sides.items(), strict=True):
-        table = table[table["variant"].isin(known)]
-        log = np.log(table["average_precision"].clip(lower=1e-4)).groupby(table["variant"])
-        ap = np.exp(log.agg(["mean", "min", "max"])).sort_values("mean")
+    fits = pd.concat(sides, names=["side"]).reset_index("side")
+    log = np.log(fits["average_precision"].clip(lower=1e-4)).groupby([fits["side"], fits["variant"]])
+    both = np.exp(log.agg(["mean", "min", "max"])).unstack("side").dropna()
+    both = both.sort_values(("mean", next(iter(sides))))
+    fills = [plots.DETECTORS.get(VARIANTS.get(name, name), ("", "white"))[1] for name in both.index]
+    edges = ["black" if colour == "white" else colour for colour in fills]
+    figure, panels = plt.subplots(1, len(sides), figsize=(8, 7), sharey=True)
+    ahead = []
+    for axis, where in zip(panels, sides, strict=True):
+        ap = both.xs(where, axis=1, level="side")
         free = ap["mean"].drop("supervised")
         better = f"{(free > free[reference]).sum()} of {len(free) - 1} variants"
         ahead.append(f"{better} on {where.split(' (')[0]}")
-        order = ap.index if order is None else order
-        ap = ap.reindex(order)
-        fills = [plots.DETECTORS.get(VARIANTS.get(name, name), ("", "white"))[1] for name in order]
-        edges = ["black" if colour == "white" else colour for colour in fills]
-        axis.hlines(order, ap["min"], ap["max"], color=plots.GREY, lw=2, alpha=0.5)
-        axis.scatter(ap["mean"], order, c=fills, edgecolors=edges, zorder=3)
+        axis.hlines(ap.index, ap["min"], ap["max"], color=plots.GREY, lw=2, alpha=0.5)
+        axis.scatter(ap["mean"], ap.index, c=fills, edgecolors=edges, zorder=3)
         axis.axvline(ap.loc[reference, "mean"], color=plots.GREEN, alpha=0.5)
         axis.set(xscale="log", xlabel="AP (log scale)")
         axis.set_title(where, fontsize="small", fontweight="normal")

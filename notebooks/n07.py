@@ -1,7 +1,5 @@
 """Notebook 7, replay the stream: its figures and its checkers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Notebook 8, past one machine: what the measurements say, figures, serving until a kill, checkers."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

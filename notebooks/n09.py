@@ -1,7 +1,5 @@
 """Notebook 9, the sessions themselves: the simulated world, its figures and its checkers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Notebook 10, your own stream: what a table can support, its figure and its checkers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from html import escape
 from itertools import count
@@ -101,20 +99,19 @@ def per_thousand(alerts: float, events: pd.DataFrame, schema: Schema, day: float
 
 def training_rows(events: pd.DataFrame, schema: Schema, train: float | str) -> int:
     """How many events train: a share of them, a number of rows, or all before a date."""
-    if isinstance(train, str):
-        border = times(pd.Series([train]), np.array([np.nan]))[0].iloc[0]
-        if pd.isna(border) or not schema.time or pd.api.types.is_numeric_dtype(events[schema.time]):
-            raise CourseError(
-                f"TRAIN is a share, a number of rows or, beside dates, 2026-12-31, not {train!r}."
-            )
+    if not isinstance(train, str):
+        rows = int(train * len(events)) if 0 < train < 1 else train
+    elif schema.time and not pd.api.types.is_numeric_dtype(events[schema.time]):
+        border = pd.Timestamp(times(pd.Series([train]), np.array([np.nan]))[0].iloc[0])  # NaT: no date
         zone = getattr(events[schema.time].dtype, "tz", None)
         zoned = zone and not border.tz
         rows = int((events[schema.time] < (border.tz_localize(zone) if zoned else border)).sum())
     else:
-        rows = int(train * len(events)) if 0 < train < 1 else train
+        rows = 0
     if not 0 < rows < len(events) or rows != int(rows):
+        kinds = "a share, a number of rows or, beside dates, one such as 2026-12-31"
         raise CourseError(
-            f"TRAIN is {train!r}, and of the {len(events):,} events some must train, and some be scored."
+            f"TRAIN is {train!r}; give {kinds}, and of {len(events):,} events leave some to score."
         )
     return int(rows)
 

@@ -1,7 +1,5 @@
 """Questions at the end of a notebook whose answers come from the numbers of its own run."""
 
-from __future__ import annotations
-
 from html import escape
 
 

@@ -1,7 +1,5 @@
 """The learner's own rule of exercise 2c, which notebooks 6 and 7 measure beside the detectors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -4,8 +4,6 @@ A new one needs the variables of its cell in `known` and its answers in TABLE: o
 parameters, right answers (+), and wrong ones (-) with words of the sentence that each must get.
 """
 
-from __future__ import annotations
-
 import ast
 import math
 import re
@@ -222,7 +220,6 @@ TABLE = """
 - values.quantile(0.95) => 5 of 1,000 is 0.5 %, not 5 %
 - 3.0 => the budget is 5
 - (values > values.quantile(1 - BUDGET)).mean() => This is the share itself
-- 1 - BUDGET => This is the share itself
 - signals.loc[train.index, 'distance'].quantile(1 - BUDGET) => not for another one
 2c s, t
 + (s['distance'] > 9).to_numpy().astype(int)
@@ -236,7 +233,6 @@ TABLE = """
 - signals['distance'] > 8 => a table from outside
 - s['distance'] => True or False
 - s['burst'][:10] > 3 => one value per event
-- np.where(s['burst'] > 9, 'suspicious', 'normal') => no numbers
 - s['burts'] > 3 => Your code stops with KeyError: 'burts'. `s` has amount,
 - s['burst'] > t['amounts'] => burst, repeats. `t` has amount,
 - s['burst'].shift(-1).between(9, 99) & (s['burst'] < 1) => events that come later
@@ -294,13 +290,11 @@ TABLE = """
 + pd.DataFrame(x - r, columns=names).abs().idxmax(axis=1)
 - np.array(names)[(x - r).argmax(axis=1)] => Too low is as bad as too high
 - np.array(names)[(r - x).argmax(axis=1)] => Too high is as bad as too low
-- solution_4b(x, r, names) if r.any() else np.array(names)[x.argmax(axis=1)] => Too low is as bad
 - solution_4b(x, r, COLUMNS) => take them from `names`
 - np.abs(x - r).argmax(axis=1) => an analyst reads names
 - ['Amount'] * len(x) => another input was rebuilt worse
-- 'V3' => one name per event, 15 here, but gives
-- names => one name per event, 15 here, but gives an array of shape (7,)
-- [name.lower() for name in solution_4b(x, r, names)] => no input called v
+- names => one name per event, 14 here, not an array of shape (7,)
+- [name.lower() for name in solution_4b(x, r, names)] => no input called amount
 4c label, bad, flagged
 + [int(solution_4c(label, bad, flagged)[row]) for row in range(len(label))]
 - np.where((label == 1) & ~bad, 0, label) => suspicious, well rebuilt and flagged by a rule
@@ -393,7 +387,6 @@ TABLE = """
 - start / (1 / slow - 1 / fast) => it never catches up
 - solution_8a(start, slow, fast + (fast == slow)) => never catches up
 - np.inf if fast < slow else start / (1 / slow - 1 / fast) => for 10.0, 200000, 200000 with ZeroDivision
-- solution_8a(start, slow, fast) if fast > slow else None => gives None for 10.0, 200000, 100000; is a
 8b state, new, size
 + [*state, *new][-size:]
 + pd.Series([*state, *new]).tail(size)
@@ -414,7 +407,6 @@ TABLE = """
 - share[:, None] * (near - rows) => add it to the row
 - near - share[:, None] * (near - rows) => begin at the row
 - (rows + near) / 2 => half way every time
-- rows + share * (near - rows) => operands could not be broadcast
 - rows[0] => Return 5 rows of 3 numbers, not an array of shape (3,)
 9c f, t
 + f['distance'].gt(1.1 * t['distance']).astype(int)

@@ -1,7 +1,5 @@
 """What notebook 7 prints of alerts and of a reader's reviews, and its alarm for drift."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

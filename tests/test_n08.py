@@ -1,7 +1,5 @@
 """notebooks/n08.py: what the measurements of `make scale` say."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """notebooks/n09.py: a simulated streaming service, and the notebook that works on it."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 

@@ -1,7 +1,5 @@
 """Colours that every eye tells apart, computed titles, one name a figure, one budget, and the sliders."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import inspect
@@ -16,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
 from sklearn.tree import DecisionTreeClassifier
 
 import n01
@@ -127,7 +126,7 @@ def test_every_figure_is_drawn_beside_its_notebook_and_every_function_there_draw
         calls = [node for node in code(stage) if isinstance(node, ast.Call)]
         shown = [ast.unparse(call.args[0]) for call in calls if ast.unparse(call.func) == "run.show"]
         made = [one for one in vars(importlib.import_module(module)).values() if inspect.isfunction(one)]
-        made = [one for one in made if one.__module__ == module and one.__annotations__["return"] == "Figure"]
+        made = [one for one in made if one.__module__ == module and one.__annotations__["return"] is Figure]
         assert sorted(shown) == sorted(f"{module}.{one.__name__}" for one in made if one.__doc__), stage
         figures += [one.__name__ for one in made]
     assert len(figures) == len(set(figures))

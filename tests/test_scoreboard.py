@@ -1,7 +1,5 @@
 """notebooks/scoreboard.py: the learner's own rule, as notebooks 6 and 7 find it."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 
