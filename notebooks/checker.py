@@ -113,9 +113,8 @@ def as_column(answer: Any, n: int) -> np.ndarray:
     gives = f"an array of shape {column.shape}" if column.ndim else "a single number"
     wrong = f"It should give one value per event, {n:,} here, but gives {gives}."
     off_if(column.shape != (n,), f"{wrong} Does it work with what it is given?")
-    bad = int(np.argmin(np.isfinite(column)))
-    value = f"The value at position {bad:,} is {column[bad]}"
-    off_if(not np.isfinite(column[bad]), f"{value}; every event needs a number.")
+    none = (~np.isfinite(column)).sum()
+    off_if(none, f"For {none:,} of {n:,} events it gives no number to work with.")
     return column
 
 
