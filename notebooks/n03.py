@@ -80,12 +80,11 @@ def clusters(z: pd.DataFrame, cluster: np.ndarray, flagged: pd.Series, distance:
             _ellipse(axes, means.loc[name, pair], groups.get_group(name)[pair].cov(), color=colour)
         low, high = np.quantile(z[pair], [0.001, 0.999], axis=0)
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1] + 2))
-    said = [
-        ("apart", 0, means.loc[apart], (0.4, 0.9), plots.BLUE),
-        ("in a gap", 1, gap, (0.05, 0.1), plots.RED),
-    ]
-    said += [("contaminated", 0, means.loc[worst], (0.05, 0.65), plots.PINK)] * int(struck)
-    for words, panel, middle, at, colour in said:
+    said = {"apart": (0, means.loc[apart], (0.4, 0.9), plots.BLUE)}
+    said["in a gap"] = 1, gap, (0.05, 0.1), plots.RED
+    if struck:
+        said["contaminated"] = 0, means.loc[worst], (0.05, 0.65), plots.PINK
+    for words, (panel, middle, at, colour) in said.items():
         style = {"color": colour, "fontweight": "bold", "textcoords": "axes fraction"}
         style["arrowprops"] = {"arrowstyle": "->", "color": colour, "lw": 2}
         panels[panel].annotate(words, middle[planes[panel]], at, **style)

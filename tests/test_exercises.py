@@ -140,26 +140,9 @@ def five(n: int = 103, order: Callable = np.arange) -> list[np.ndarray]:
     return np.array_split(order(n), 5)
 
 
-def folds_of_pandas(fit, inputs, labels):
-    table, labels = pd.DataFrame(inputs), pd.Series(labels)
-    scores = pd.Series(0.0, table.index)
-    for part in five():
-        scores[part] = fit(table.drop(part), labels.drop(part))(table.loc[part])
-    return scores
-
-
 def shares(scores, training, counts=np.greater_equal):
     """Of each score the shares of training values that `counts` compares with those of the events; (2, 3)."""
     return np.array([counts(t[:, None], s).mean(axis=0) for s, t in zip(scores, training, strict=True)])
-
-
-def walk_down(truth, score, first=1):
-    found, notes = 0, []
-    for place, event in enumerate(sorted(range(len(score)), key=lambda event: -score[event]), first):
-        if truth[event]:
-            found += 1
-            notes.append(found / place)
-    return sum(notes) / len(notes)
 
 
 def drawn(campaign, draw) -> np.ndarray:
@@ -321,7 +304,7 @@ TABLE = """
 - -np.log(shares(s, t, np.greater)).sum(axis=0) => exactly as high count, too
 - np.full(3, 2 * np.log(100)) => The combined score at position 1
 5c fit, x, y
-+ folds_of_pandas(fit, x, y)
++ pd.Series(by_fold(fit, x, y, five()))
 - fit(x, y)(x) => One model scores all events
 - by_fold(fit, x, y[::-1], five()) => these are labels of other rows
 - by_fold(fit, x, y, five(), np.arange(103)) => that it has learned from
@@ -338,13 +321,13 @@ TABLE = """
 - (m[0, 0] / m[:, 0].sum(), m[0, 0] / m[0].sum()) => about legitimate events
 - m[1, 1] / m[:, 1].sum() => two numbers
 6b t, s
-+ walk_down(t, s)
++ average_precision_score(t, s)
 - (t.cumsum() / np.arange(1, len(t) + 1))[t == 1].mean() => sort by score first
 - solution_6b(t, -s) => begins at the lowest score
 - (t[np.argsort(-s)].cumsum() / np.arange(1, len(t) + 1)).mean() => only the places
 - solution_6b(t, s) * t.mean() => divides by the number of events
 - solution_6b(t, s) * t.sum() => adds the notes up
-- walk_down(t, s, first=0) => places from 0
+- ((np.arange(t.sum()) + 1) / np.flatnonzero(t[np.argsort(-s)])).mean() => places from 0
 - solution_6b(t, s) if len(t) < 50 else 0.5 => not for another one
 6c e, g
 + pd.Series(drawn(e, lambda n: g.choice(n, n)))

@@ -1,4 +1,4 @@
-"""Colours that every eye tells apart, computed titles, one name a figure, one budget, and the sliders."""
+"""Colours that every eye tells apart, computed titles, one name a figure, and one budget."""
 
 import ast
 import importlib
