@@ -181,12 +181,11 @@ def check_7a(attempt: Callable) -> str:
     end_of_block = (alerted // BLOCK + 1) * BLOCK
     for now, delay in ((2_100, 1_000), (2_000, 1_000), (1_013, 1_000), (1_000, 20)):
         due, from_end = alerted + delay, end_of_block + delay
-        in_order, after = np.sort(due) <= now, "a review comes `delay` events after the event."
+        after = "a review comes `delay` events after the event."
         slips = {
             "This is when the event was alerted; its review takes `delay` events more.": alerted <= now,
             "Almost: a review is there *at* `now` when it is due at `now`.": due < now,
             f"This counts from the end of the event's block; {after}": from_end <= now,
-            "Give one answer for each alert, in the order in which they come, not sorted.": in_order,
             "This is the wrong way round: these reviews are still to come.": due > now,
         }
         found = as_flags(ask(attempt, alerted, now, delay), len(alerted)).astype(int)

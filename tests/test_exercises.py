@@ -333,12 +333,9 @@ TABLE = """
 + pd.Series(drawn(e, lambda n: g.choice(n, n)))
 - drawn(e, lambda n: np.random.randint(0, n, n)) => let `generator` draw
 - g.multinomial(len(e), np.ones(len(e)) / len(e)) => torn apart
-- np.ones(len(e), int) => Every draw is the same
-- drawn(e, lambda n: np.flatnonzero(g.random(n) < 0.5)) => with replacement
+- np.ones(len(e), int) => with replacement
 - drawn(e, lambda n: g.integers(0, n, len(e))) => as many campaigns as there are
-- drawn(e, lambda n: g.integers(0, n - 1, n)) => never drawn
-- drawn(e, lambda n: np.minimum(g.integers(0, n + 2, n), n - 1)) => as likely
-- drawn(e, lambda n: g.integers(0, 4, 4)) => right for 4 campaigns, but not for the
+- drawn(e, lambda n: g.integers(0, n - 1, n)) => Up to which number
 - g.integers(0, e.max() + 1, e.max() + 1) => how often it is drawn
 7a alerted, now, delay
 + [bool(event + delay <= now) for event in alerted]
@@ -346,7 +343,6 @@ TABLE = """
 - alerted <= now => takes `delay` events more
 - alerted + delay < now => when it is due at `now`
 - (alerted // 1_000 + 1) * 1_000 + delay <= now => from the end of
-- np.sort(alerted) + delay <= now => not sorted
 - alerted + delay > now => still to come
 7b one, other
 + [solution_7b(a, b) for a, b in zip(one, other)]
