@@ -122,8 +122,7 @@ def check_1c(attempt: Callable, train: pd.DataFrame, test: pd.DataFrame) -> str:
     clock, tested = (part.index for part in shuffled)
     late = (clock > tested.min()).sum()
     in_time, mixed = (as_number(ask(attempt, *parts)) for parts in ((train, test), shuffled))
-    says = f"your function says {in_time:g}."
-    off_if(in_time, f"Our split follows time, so 0 training events come late; {says}")
+    off_if(in_time, f"Our split follows time, so 0 training events come late, not {in_time:g}.")
     off_if(0 < mixed <= 1, "This is yes or no, or a share; the question is how many.")
     of_test = (tested < clock.max()).sum()
     slips = {
