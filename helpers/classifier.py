@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 
 from helpers.schema import CARDS, for_xgboost
 
@@ -89,16 +88,6 @@ class Classifier:
             classifier = replace(self).fit(inputs[others], labels[others], weights[others]) if both else self
             probability[fold] = classifier.probability(inputs[fold])
         return probability
-
-    def reasons(self, inputs: np.ndarray) -> pd.DataFrame:
-        """What pushed each probability up or down: XGBoost's own SHAP contributions, in log-odds; (n, k + 1),
-        one column per input, and `base_value`, the answer before any feature is seen."""
-        import xgboost
-
-        rows = xgboost.DMatrix(inputs, feature_names=self.model.feature_names, nthread=1)
-        columns = [*self.names, "base_value"]
-        pushes = self.model.predict(rows, pred_contribs=True).reshape(len(inputs), len(columns))
-        return pd.DataFrame(pushes, columns=columns)
 
     def kept(self) -> dict[str, Any]:
         """What a file holds of it: the trees in XGBoost's own UBJSON format."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import n05
 from helpers.classifier import CLASSIFIER_INPUTS, FOLDS, Classifier, classifier_inputs
 from helpers.settings import COLUMNS
 
@@ -53,7 +54,6 @@ def test_risk_has_the_same_bits_for_any_cut_and_after_it_was_kept(classifier, se
     cut = np.concatenate([again.probability(part) for part in parts])
     np.testing.assert_array_equal(cut, classifier.probability(seen))
     assert again.names == CLASSIFIER_INPUTS and same(again, classifier)
-    assert again.reasons(seen[:5]).equals(classifier.reasons(seen[:5]))
 
 
 def test_out_of_fold_answers_come_from_classifiers_that_did_not_see_the_fold(classifier, seen, labels):
@@ -71,9 +71,9 @@ def test_out_of_fold_answers_come_from_classifiers_that_did_not_see_the_fold(cla
 
 
 def test_reasons_add_up_and_name_the_columns_as_they_are(classifier, seen, labels):
-    reasons, risk = classifier.reasons(seen), classifier.probability(seen).astype(float)
+    reasons, risk = n05.contributions(classifier, seen), classifier.probability(seen).astype(float)
     assert list(reasons) == [*CLASSIFIER_INPUTS, "base_value"] and reasons["base_value"].nunique() == 1
     for said in (reasons.sum(axis=1), classifier.log_odds(seen)):
         np.testing.assert_allclose(said, np.log(risk / (1 - risk)), atol=1e-3)
     two = Classifier(trees=3, names=["paid [EUR]", "<b>"]).fit(seen[:, :2], labels)
-    assert list(two.reasons(seen[:4, :2])) == ["paid [EUR]", "<b>", "base_value"]
+    assert list(n05.contributions(two, seen[:4, :2])) == ["paid [EUR]", "<b>", "base_value"]
