@@ -75,14 +75,13 @@ class Encoder:
         """Learn from the training set, (n, ...) with the schema's columns; each key's past ends there."""
         numbers = schema.table(events, schema.numbers).apply(pd.to_numeric, errors="coerce").astype(float)
         gaps = [name for name in numbers if events[name].isna().any()]
-        values = {name: spelt(events[name]) for name in schema.categories}
-        for name, column in values.items():
-            if column.nunique() == len(events):
+        common = {name: spelt(events[name]).value_counts().to_dict() for name in schema.categories}
+        for name, counts in common.items():
+            if len(counts) == len(events):
                 raise CourseError(
                     f"Category {name} has another value in every event, so none can be common: leave it out, "
                     "or name it as the key."
                 )
-        common = {name: column.value_counts().to_dict() for name, column in values.items()}
         first = int(events.index[0]) if pd.api.types.is_integer_dtype(events.index) else None
         fill = numbers.median().to_dict()
         encoder = cls(schema, fill, gaps, common, events=len(events), first=first)
@@ -196,11 +195,10 @@ class Encoder:
 
     def _before(self, table: pd.DataFrame) -> Encoder:
         """This encoder; without any past, if the table begins with the first event of the training set."""
-        if not len(table) or (self.first is not None and table.index[0] != self.first):
-            return self
-        if self._told_apart(table[:1])[0] != self.known[0]:
-            return self
-        return replace(self, past=self.past[:0], had=frozenset())
+        first = len(table) and self.first in (None, table.index[0])
+        if first and self._told_apart(table[:1])[0] == self.known[0]:
+            return replace(self, past=self.past[:0], had=frozenset())
+        return self
 
     def _told_apart(self, table: pd.DataFrame) -> np.ndarray:
         """One hash per event, of its number, key and values."""

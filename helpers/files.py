@@ -34,10 +34,10 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def to_json(value: Any) -> str:
-    """The one text of a value: sorted, indented, arrays as lists, NaN refused."""
+def to_json(value: Any, other: Callable[[Any], Any] = lambda array: array.tolist()) -> str:
+    """The one text of a value: sorted, indented, NaN refused; `other` says what JSON cannot hold."""
     options = {"sort_keys": True, "indent": 2, "ensure_ascii": False, "allow_nan": False}
-    return json.dumps(value, default=lambda array: array.tolist(), **options) + "\n"
+    return json.dumps(value, default=other, **options) + "\n"
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -93,12 +93,10 @@ def to_bytes(stamp: str, thing: Any) -> bytes:
             if is_dataclass(value):
                 kept = {f.name: getattr(value, f.name) for f in fields(value)}
                 kept = value.kept() if hasattr(value, "kept") else kept
-                return {"$kind": type(value).__name__} | described(kept)
-            if isinstance(value, dict):
-                return {name: described(one) for name, one in value.items()}
-            return [described(one) for one in value] if isinstance(value, list | tuple) else value
+                return {"$kind": type(value).__name__} | kept
+            return value.tolist()
 
-        bundle.writestr(zipfile.ZipInfo("thing.json"), to_json(described(thing)))
+        bundle.writestr(zipfile.ZipInfo("thing.json"), to_json(thing, described))
     return content.getvalue()
 
 
@@ -111,19 +109,14 @@ def from_bytes(stamp: str, content: bytes, kinds: dict[str, Callable[..., Any]])
         if bundle.comment != stamp.encode():
             raise ValueError(f"it is stamped {bundle.comment.decode(errors='replace')!r}, not {stamp!r}")
 
-        def made(value: Any) -> Any:
-            if isinstance(value, list):
-                return [made(one) for one in value]
-            if not isinstance(value, dict):
-                return value
+        def made(value: dict[str, Any]) -> Any:
             if "$npy" in value:
                 return np.load(io.BytesIO(bundle.read(value["$npy"])), allow_pickle=False)
             if "$parquet" in value:
                 return pd.read_parquet(io.BytesIO(bundle.read(value["$parquet"])))
-            inside = {name: made(one) for name, one in value.items() if name != "$kind"}
-            return kinds[value["$kind"]](**inside) if "$kind" in value else inside
+            return kinds[value.pop("$kind")](**value) if "$kind" in value else value
 
-        return made(json.loads(bundle.read("thing.json")))
+        return json.loads(bundle.read("thing.json"), object_hook=made)
 
 
 def load(path: Path | str, stamp: str, kinds: dict[str, Callable[..., Any]], advice: str) -> Any:

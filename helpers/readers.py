@@ -25,11 +25,6 @@ LARGEST = 1e100  # sums of squares of larger numbers overflow
 BLANK = {"", "-", "n/a", "na", "nan", "nat", "none", "null"}  # how a missing value is spelt, in any case
 NUMBER, LOCAL, ZONED = "a number", "a date without a time zone", "a date with a time zone"  # kinds of times
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".parquet", ".pq")
-_FOREIGN = {  # how files begin that are no table of ours
-    b"PK\x03\x04": "a zip or Excel file",
-    b"\xd0\xcf\x11\xe0": "an Excel file of the old kind",
-    b"version https://git-lfs": "a pointer of Git LFS, not the file that it points to",
-}
 _TRUTH = dict.fromkeys(("1", "true", "t", "yes", "y", "wahr", "ja"), 1)
 _TRUTH |= dict.fromkeys(("0", "false", "f", "no", "n", "falsch", "nein"), 0)
 _REVIEWS = _TRUTH | {"closed": -1}
@@ -57,7 +52,7 @@ def read_events(
     table, flag = isinstance(source, pd.DataFrame), schema.missing == "flag"
     source = source if table else _file(source)
     named = "Your table" if table else source.name
-    stop = None if rows is None else min(start + rows, 2**31 - 1)  # which is as far as pandas counts
+    stop = None if rows is None else start + rows
     try:
         raw, notes = _read(source, None if sort else stop, schema)
         if len(raw) < start + (rows or 1):
@@ -114,13 +109,11 @@ def read_reviews(path: Path) -> pd.Series:
 
 def _file(source: str | Path) -> Path:
     """The path of a file that may be a table."""
-    path, kinds = Path(source).expanduser(), "a .csv, .csv.gz or .parquet file"
-    if path.is_dir():
-        raise CourseError(f"'{source}' is a folder: name {kinds} in it.")
+    path = Path(source).expanduser()
     if not path.name.lower().endswith(SUFFIXES):
-        known = "'auto', 'openml', 'snapshot'"
-        raise CourseError(f"Unknown source '{source}': use {known} or the path of {kinds}.")
-    if not path.exists():
+        known = "'auto', 'openml', 'snapshot' or the path of a .csv, .csv.gz or .parquet file"
+        raise CourseError(f"Unknown source '{source}': use {known}.")
+    if not path.is_file():
         raise FileNotFoundError(f"There is no file '{source}': check the name or give a full path.")
     return path
 
@@ -135,9 +128,6 @@ def _read(path: Path | pd.DataFrame, rows: int | None, schema: Schema) -> tuple[
         content = path.read_bytes()
         if content.startswith(b"\x1f\x8b"):
             content = gzip.decompress(content)
-        for begin, what in _FOREIGN.items():
-            if content.startswith(begin):
-                raise _WrongError(f"is {what}: export it as CSV, or unpack it first")
         if content.startswith(b"PAR1"):
             raw = pd.read_parquet(io.BytesIO(content), engine="pyarrow")[:rows].reset_index(drop=True)
             places, notes = _wanted(list(raw), schema)
@@ -167,17 +157,16 @@ def _layout(content: bytes, wanted: set[str]) -> tuple[list[str], str, dict[str,
         encoding = "cp1252"  # Windows' own for the West
     lines = content[: 1 << 16].decode(encoding, "replace").splitlines() or [""]
     skipped = next((i for i, line in enumerate(lines) if line.strip()), 0)
-    marks = ",;\t|"
-    if told := re.fullmatch(r"\"?sep=(.)\"?", lines[skipped]):  # as Excel writes it
-        marks, skipped = told[1], skipped + 1
-    split = {mark: list(csv.reader(lines[skipped : skipped + 2], delimiter=mark)) or [[]] for mark in marks}
-    found = {mark: wanted & {_bare(name) for name in split[mark][0]} for mark in marks}
-    mark = max(marks, key=lambda mark: len(found[mark]))
+    skipped += bool(re.fullmatch(r"\"?sep=.\"?", lines[skipped]))  # as Excel writes it
+    head = lines[skipped : skipped + 2]
+    split = {mark: list(csv.reader(head, delimiter=mark)) or [[]] for mark in ",;\t|"}
+    found = {mark: len(wanted & set(map(_bare, names))) for mark, (names, *_) in split.items()}
+    mark = max(found, key=found.get)
     names, *first = split[mark]
     if found[mark] and first and len(first[0]) != len(names):
         raise _WrongError(f"names {len(names)} columns but its first row has {len(first[0])}")
     options = {"sep": mark, "skiprows": skipped + 1, "encoding": encoding, "encoding_errors": "replace"}
-    return names, "".join(lines[skipped : skipped + 1]), options
+    return names, "".join(head[:1]), options
 
 
 def _bare(name: str) -> str:
@@ -343,7 +332,7 @@ def _in_time(raw: pd.DataFrame, schema: Schema, sort: bool, notes: list[str]) ->
         if sort or schema.time:
             raise
         return raw
-    raw = raw.assign(**{when: moments}) if schema.time else raw
+    raw = raw.assign(**{when: moments})
     if sort:
         notes.append(f"sorted by {when}")
         return raw.iloc[moments.argsort(kind="stable")]
@@ -361,7 +350,7 @@ def _in_time(raw: pd.DataFrame, schema: Schema, sort: bool, notes: list[str]) ->
 _ISO = re.compile(  # the group is the time zone
     r"(?:\d{4}-\d\d?-\d\d?|\d{8}(?=T))(?:[T ][\d:.,]+ ?(Z|[+-]\d\d(?::?\d\d)?)?)?", re.IGNORECASE
 )
-_IN_SHEETS = re.compile(r"(\d\d?)([./])(\d\d?)\2(\d{4})(?=$|[T ])")
+_DAY_FIRST = re.compile(r"^\W*(\d\d?)\.(\d\d?)\.(\d{4})(?!\d)")  # as spreadsheets write a date with points
 
 
 def times(column: pd.Series, numbers: np.ndarray) -> tuple[pd.Series, np.ndarray]:
@@ -382,8 +371,7 @@ def times(column: pd.Series, numbers: np.ndarray) -> tuple[pd.Series, np.ndarray
 
 
 def _date_text(value: Any) -> str:
-    value = value.isoformat() if isinstance(value, date) else value
-    return str(value).strip(" \t'\"").upper() if isinstance(value, str | np.datetime64) else ""
+    return str(value).strip(" \t'\"").upper() if isinstance(value, str | date | np.datetime64) else ""
 
 
 def _moments(column: pd.Series) -> pd.Series:
@@ -392,30 +380,11 @@ def _moments(column: pd.Series) -> pd.Series:
         return column.astype(np.int64)  # exactly as they are
     texts = [np.nan if isinstance(value, bool) else _text(value) for value in column]
     numbers = _spelt(texts, {column.name: _evidence(texts)}, column.name)
-    moments, kinds = times(_in_iso(column, texts), numbers)
+    days = [_DAY_FIRST.sub(r"\3-\2-\1", value) if isinstance(value, str) else value for value in column]
+    moments, kinds = times(pd.Series(days, column.index, dtype=object), numbers)
     _check_all(kinds != "", column, "a number or a date such as 2026-12-31")
     _check_all(kinds == kinds[0], column, f"{kinds[0]}, as above,")
     return moments
-
-
-def _in_iso(column: pd.Series, texts: list[str | float]) -> pd.Series:
-    """The column, with dates as spreadsheets write them turned into ISO 8601. Before points stands the day;
-    before slashes what the column tells."""
-    found = [_IN_SHEETS.match(text) if isinstance(text, str) else None for text in texts]
-    slashed = [match for match in found if match and match[2] == "/"]
-    day_first = any(int(match[1]) > 12 for match in slashed)
-    if slashed and not day_first and all(int(match[3]) <= 12 for match in slashed):
-        raise _WrongError(
-            f"has '{slashed[0][0]}' in column {column.name}, where the day or the month may come first: "
-            "write it as 2026-12-31"
-        )
-
-    def iso(match: re.Match[str]) -> str:
-        day, month = (match[1], match[3]) if match[2] == "." or day_first else (match[3], match[1])
-        return f"{match[4]}-{month}-{day}{match.string[match.end() :]}"
-
-    both = zip(found, column, strict=True)
-    return pd.Series([iso(m) if m else value for m, value in both], column.index, dtype=object)
 
 
 def _check_all(good: np.ndarray | pd.Series, column: pd.Series, need: str) -> None:

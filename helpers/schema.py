@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.encoder import Encoder
-from helpers.files import CourseError
+from helpers.files import CourseError, plain
 from helpers.settings import AXES, UNUSUAL_AXES, WINDOW
 
 ROLES = ("amounts", "counts", "shares", "axes", "categories")
@@ -77,7 +77,8 @@ class Schema:
         made = {f"{name}{end}" for name in self.carried for end in DERIVED}
         taken = [name for name in self.carried[self.amounts[:1] == ("amount",) :] if name in TAKEN | made]
         number = type(self.window) in (int, float) and 0 < self.window < np.inf
-        span = self.window is None or (self.time and _seconds(self.window) > 0)
+        length = pd.to_timedelta(str(self.window), errors="coerce").total_seconds()
+        span = self.window is None or (self.time and isinstance(self.window, str) and length > 0)
         found_out = "a name that the course gives to what it finds out about an event: rename that column"
         allowed = "a positive number or, beside a time, a text such as '7 days'"
         for wrong, said in (
@@ -131,15 +132,12 @@ class Schema:
         if isinstance(events, np.ndarray):
             return events  # which have become inputs already
         if self.encoder:
-            table, plain = self.encoder.encode(events), self.encoder.schema.inputs
+            table = self.encoder.encode(events)
             derived = table[self.encoder.derived].to_numpy(np.float64)
-            return np.column_stack([plain(table)[:, : len(self.columns) - derived.shape[1]], derived])
+            own = self.encoder.schema.inputs(table)[:, : len(self.columns) - derived.shape[1]]
+            return np.column_stack([own, derived])
         table = self.table(events)
-        try:
-            values = table.to_numpy(dtype=np.float64, copy=True)
-        except (TypeError, ValueError):
-            (row, name), *_ = ((row, name) for name in table for row in table.index[_no_numbers(table[name])])
-            raise ValueError(f"Event {row} has no number in column {name}: repair or drop it.") from None
+        values = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, copy=True, na_value=np.nan)
         least = np.array([0 if name in (*self.counts, *self.shares) else -np.inf for name in table])
         if (bad := ~(np.isfinite(values) & (values >= least))).any():
             row, column = np.argwhere(bad)[0]
@@ -188,8 +186,10 @@ class Schema:
         self, events: pd.DataFrame, history: pd.DataFrame | None = None
     ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         """Events as an encoder describes them after their history, and this as well, where there is one."""
-        if not self.encoder or history is None or history.empty:
-            return (self.encoder.encode(events) if self.encoder else events), history
+        if not self.encoder:
+            return events, history
+        if history is None or history.empty:
+            return self.encoder.encode(events), history
         return self.encoder.after(history).encode(events), self.encoder.encode(history)
 
     def check_same(self, other: Schema, path: Path | str) -> None:
@@ -206,10 +206,9 @@ class Schema:
         self.table(events, self.carried)
         keys = np.zeros(len(events), dtype=np.int64)
         if self.key:
-            keys, names = pd.factorize(events[self.key])
-            blank = np.array([*(str(name).strip() == "" for name in names), True])[keys]
-            if blank.any():
-                row = events.index[blank.argmax()]
+            keys, _ = pd.factorize(events[self.key])
+            if (keys < 0).any():
+                row = events.index[keys.argmin()]
                 raise ValueError(f"Event {row} has no {self.key}: repair or drop it.")
         if self.time:
             moments, reach = self._moments(events[self.time])
@@ -242,19 +241,16 @@ class Schema:
 
     def recent(self, events: pd.DataFrame) -> pd.DataFrame:
         """The last of these events, as many as the window of an event after them can reach."""
-        if not (self.key or (self.time and self.window)):
-            return events.iloc[-int(self.window or WINDOW) :]
-        keys, moments, reach = self.clock(events)
         if self.time and self.window:
+            _, moments, reach = self.clock(events)
             return events[moments >= moments[-1] - reach] if len(events) else events
-        last = np.zeros(keys.max(initial=0) + 1)
-        np.maximum.at(last, keys, moments)
-        return events[moments > last[keys] - reach]
+        window = int(np.ceil(self.window or WINDOW))
+        return events.groupby(self.key, observed=True).tail(window) if self.key else events[-window:]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and texts, ready for JSON; what is not given is left out."""
-        plain = {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
-        given = {name: value for name, value in plain.items() if value not in ((), None, "refuse")}
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
+        given = {name: value for name, value in values.items() if value not in ((), None, "refuse")}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
     @classmethod
@@ -270,27 +266,13 @@ class Schema:
         """Read a schema from a file such as `amounts = ["Amount"]`, one line per role."""
         try:
             return cls.from_dict(tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8-sig")))
-        except OSError as error:
-            raise CourseError(f"The schema {path} cannot be read: {error.strerror or error}.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise CourseError(f"The schema {path} is not TOML: {' '.join(str(error).split())}.") from None
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise CourseError(f"The schema {path} cannot be read: {plain(error)}.") from None
 
 
 def for_xgboost(names: Sequence[str]) -> list[str]:
     """Names as XGBoost takes them: without the signs of its own language."""
     return [name.translate(str.maketrans("[]<", "()(")) for name in names]
-
-
-def _no_numbers(column: pd.Series) -> np.ndarray:
-    return pd.to_numeric(column, errors="coerce").isna().to_numpy()
-
-
-def _seconds(window: Any) -> float:
-    """How long a window such as "7 days" is; 0 where it is no text, infinite where nobody can read it yet."""
-    try:
-        return pd.Timedelta(window).total_seconds() if isinstance(window, str) else 0.0
-    except ValueError:
-        return np.inf
 
 
 CARDS = Schema(amounts=("Amount",), axes=tuple(AXES), label="Class")

@@ -18,8 +18,6 @@ DESCRIPTION = """<oml:data_set_description xmlns:oml="http://openml.org/openml">
   <oml:format>ARFF</oml:format><oml:licence>Public</oml:licence>
   <oml:url>{base}/data/v1/download/1673544/creditcard.arff</oml:url>
   <oml:parquet_url>{base}/datasets/0000/1597/dataset_1597.pq</oml:parquet_url>
-  <oml:default_target_attribute>Class</oml:default_target_attribute>
-  <oml:visibility>public</oml:visibility><oml:status>active</oml:status>
 </oml:data_set_description>"""
 UNKNOWN = """<oml:error xmlns:oml="http://openml.org/openml">
   <oml:code>111</oml:code><oml:message>Unknown dataset</oml:message>
@@ -42,15 +40,14 @@ def parquet_bytes() -> bytes:
 
 
 class OpenMLServer(ThreadingHTTPServer):
-    """Serve data set 1597 at `url` while the `with` block lasts. A fault is "hang" (the first client at the
-    description, later ones in mid-download), "404", "unknown" or any other: a connection that is lost."""
+    """Serve data set 1597 at `url` while the `with` block lasts. A fault is "description" or "download", at
+    which it hangs, "404", "unknown" or any other: a connection that is lost."""
 
     daemon_threads = True
 
-    def __init__(self, fault: str | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.fault, self.stopped = fault, threading.Event()
-        self.requests, self.hanging = [], []
+        self.fault, self.stopped, self.requests, self.hanging = None, threading.Event(), [], set()
         self.base = f"http://127.0.0.1:{self.server_port}"
         self.url = f"{self.base}/api/v1/xml"
 
@@ -63,8 +60,8 @@ class OpenMLServer(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
-    def hang(self, where: str) -> None:
-        self.hanging.append(where)
+    def hang(self) -> None:
+        self.hanging.add(self.fault)
         self.stopped.wait(60)
 
 
@@ -78,8 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
         server, fault, path = self.server, self.server.fault, self.path.partition("?")[0]
         server.requests.append(f"{self.command} {path}")
         if path == "/api/v1/xml/data/1597":
-            if fault == "hang" and len(server.requests) == 1:
-                return server.hang("description")
+            if fault == "description":
+                return server.hang()
             status, text = (412, UNKNOWN) if fault == "unknown" else (200, DESCRIPTION)
             body = gzip.compress(text.format(base=server.base).encode())
             return self._answer(status, body, encoding="gzip")
@@ -87,8 +84,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(404, b"")
         body = parquet_bytes()
         self._answer(200, body, send=len(body) // 2 if fault else None)
-        if fault == "hang" and self.command == "GET":
-            server.hang("download")
+        if fault == "download" and self.command == "GET":
+            server.hang()
 
     do_HEAD = do_GET
 

@@ -17,45 +17,26 @@ from helpers.settings import AXES, COLUMNS
 from helpers.stream import Learner, admit, replay
 
 ROWS = 2_000  # that a detector is fitted on here
-COUNTS = tuple(f"count_{i}_cnt" for i in range(14))
-SHARES = tuple(f"share_{i}_pct" for i in range(9))
-SESSIONS = Schema(counts=COUNTS, shares=SHARES, key="account", time="day", window=7)
 SMALL = Schema(amounts=("paid [EUR]",), counts=("tries",), shares=("failed",), axes=("x",))
-
-
-def campaigns(rows: int, generator: np.random.Generator, share: float = 0.5) -> np.ndarray:
-    """(rows,) the number of the short campaign that an event belongs to; -1 for most, which are ordinary."""
-    starts = generator.choice(rows - 60, 8, replace=False)
-    within = np.full(rows, -1)
-    for number, start in enumerate(starts):
-        within[start : start + 12] = np.where(generator.random(12) < share, number, -1)
-    return within
-
-
-def sessions(rows: int = 6_000, seed: int = 0) -> pd.DataFrame:
-    """Account-days of 200 accounts: small counts, shares that add up, and wild campaigns."""
-    generator = np.random.default_rng(seed)
-    wild = campaigns(rows, generator, share=0.8)
-    usual = np.linspace(0.02, 3, 14)
-    rates = np.where(wild[:, None] < 0, usual, usual * generator.choice([1, 30], (8, 14))[wild] + 2)
-    table = pd.DataFrame(np.c_[generator.poisson(rates), generator.dirichlet(np.full(9, 20.0), rows)])
-    table = table.set_axis([*COUNTS, *SHARES], axis=1).astype(dict.fromkeys(COUNTS, int))
-    account = [f"a{i}" for i in np.where(wild < 0, np.arange(rows) % 200, wild)]
-    return table.assign(account=account, day=np.arange(rows) // 200)
+KEYED = replace(SMALL, key="account", time="day", window=7)
 
 
 def quiet(rows: int, seed: int = 3) -> pd.DataFrame:
-    """Amounts, some of them refunds, counts, shares and an axis, without anything odd."""
+    """Amounts, some of them refunds, counts, shares and an axis of 200 accounts, without anything odd."""
     generator = np.random.default_rng(seed)
     paid = (20.0 + np.arange(rows) % 7) * np.where(generator.random(rows) < 0.02, -1, 1)
     others = [generator.poisson(0.8, rows), generator.uniform(0.05, 0.15, rows), generator.normal(size=rows)]
-    return pd.DataFrame(dict(zip(SMALL.columns, [paid, *others], strict=True)))
+    events = pd.DataFrame(dict(zip(SMALL.columns, [paid, *others], strict=True)))
+    return events.assign(account=np.arange(rows) % 200, day=np.arange(rows) // 200)
 
 
 def small(rows: int = ROWS, seed: int = 0) -> pd.DataFrame:
+    """The same with eight short campaigns, each of one account."""
     events, generator = quiet(rows, seed), np.random.default_rng(seed)
-    odd = campaigns(rows, generator) >= 0
-    events.loc[odd, ["tries", "failed"]] = np.c_[generator.poisson(60, odd.sum()), np.ones(odd.sum())]
+    for account, start in enumerate(generator.choice(rows - 60, 8, replace=False)):
+        odd = start + np.flatnonzero(generator.random(16) < 0.5)
+        wild = [generator.poisson(60, len(odd)), generator.uniform(0.5, 1, len(odd))]
+        events.loc[odd, ["tries", "failed"]], events.loc[odd, "account"] = np.transpose(wild), account
     return events
 
 
@@ -64,16 +45,12 @@ def many_tries(facts, thresholds):
 
 
 TRIES = Rule("many_tries", "Nobody tries that often.", SUSPICIOUS, many_tries)
-TABLES = {
-    "sessions": (SESSIONS, sessions, rules_for(SESSIONS)),
-    "small": (SMALL, small, (*rules_for(SMALL), TRIES)),  # a rule may name what the table names
-}
 
 
-@pytest.fixture(scope="module", params=TABLES)
+@pytest.fixture(scope="module", params=[SMALL, KEYED], ids=["small", "keyed"])
 def fitted(request) -> tuple[Schema, pd.DataFrame, Detector]:
-    schema, make, book = TABLES[request.param]
-    return schema, make(ROWS, seed=1), Detector.fit(make(ROWS), schema=schema, rules=book)
+    book = (*rules_for(request.param), TRIES)  # a rule may name what the table names
+    return request.param, small(seed=1), Detector.fit(small(), schema=request.param, rules=book)
 
 
 def test_one_call_fits_any_table_and_its_file_serves_it(fitted, tmp_path):
@@ -85,8 +62,7 @@ def test_one_call_fits_any_table_and_its_file_serves_it(fitted, tmp_path):
     parts = [again.score(events[a:b], events[:a]) for a, b in edges]
     np.testing.assert_allclose(np.concatenate(parts), scores, rtol=0, atol=1e-9)
     reasons = detector.reasons(events)
-    assert reasons["rules"].str.contains("burst").any()
-    assert reasons["rules"].str.contains("many_tries").any() == ("tries" in schema.columns)
+    assert all(reasons["rules"].str.contains(name).any() for name in ("burst", "many_tries"))
 
 
 def test_signals_see_the_past_only_in_any_batches(fitted):
@@ -143,8 +119,8 @@ def test_dates_count_in_seconds():
     schema = Schema(axes=["paid"], time="day", window="36 hours")
     _, moments, reach = schema.clock(dated)
     assert np.diff(moments).tolist() == [0, 86_400, 3 * 86_400, 0] and reach == 129_600
-    with refused(r"day needs dates and a window such as .*; the window is 'soon'"):
-        replace(schema, window="soon").clock(dated)
+    with refused(r"day needs dates and a window such as .*; the window is 7"):
+        replace(schema, window=7).clock(dated)
     with refused("day needs numbers and a window that is a number; the window is '3"):
         schema.clock(PLAIN)
 
@@ -173,13 +149,11 @@ def test_amounts_and_counts_are_logarithms_and_the_rest_is_as_it_is():
     np.testing.assert_array_equal(schema.inputs(events), expected)
     assert schema.inputs(schema.inputs(events)).tolist() == expected and events.equals(before)
     for name, value, need in (
-        *((name, value, "a finite number") for name in ("paid", "x") for value in (np.inf, -np.inf, np.nan)),
+        *((name, value, "a finite number") for name in ("paid", "x") for value in (np.inf, np.nan, "y")),
         *((name, value, "a number of 0 or more") for name in ("tries", "failed") for value in (-0.5, np.inf)),
     ):
         with refused(f"^Event 1 has {value} in {name}, where {need} is needed: repair or drop it[.]$"):
             schema.inputs(events.assign(**{name: [1, value]}))
-    with refused("has no number in column failed: repair or drop it"):
-        schema.inputs(events.assign(failed="x"))
 
 
 def test_a_constant_column_is_left_out_with_a_sentence():
@@ -207,7 +181,7 @@ def test_a_saved_schema_is_compared_by_role():
 def test_a_stream_of_any_table_is_admitted_scored_reviewed_and_explained(fitted, tmp_path):
     schema, events, detector = fitted
     stream = pd.concat([events, events]).set_axis(10**9 + 7 * np.arange(2 * ROWS))  # a clock with gaps
-    stream = stream.assign(day=np.arange(2 * ROWS) // 200)
+    stream["day"] = np.arange(2 * ROWS) // 200
     admitted, refused = admit(stream[ROWS:], int(stream.index[ROWS - 1]), schema)
     expected = stream[ROWS:][schema.carried].rename_axis("event")
     pd.testing.assert_frame_equal(admitted, expected, check_dtype=False, check_exact=True)
@@ -248,7 +222,7 @@ def test_cards_are_what_they_were():
     assert list(CARDS.columns) == COLUMNS and rules_for(CARDS) == RULES
     assert Schema.from_dict(json.loads(json.dumps(CARDS.to_dict()))) == CARDS
     assert CARDS.to_dict() == {"amounts": ["Amount"], "axes": AXES, "label": "Class"}
-    assert SESSIONS.carried == [*SESSIONS.columns, "account", "day"] and CARDS.behaviour_axes == AXES
+    assert KEYED.carried == [*KEYED.columns, "account", "day"] and CARDS.behaviour_axes == AXES
     assert CARDS.classifier_inputs == [*COLUMNS, "reconstruction_error", "distance"]
     assert Schema(amounts=["a", "b"], axes=["c"]).behaviour == slice(0, None)  # two others must be there
     assert Schema(amounts=["a"], axes=["c", "d"]).behaviour == slice(1, None)
@@ -268,8 +242,8 @@ def test_cards_are_what_they_were():
         ({"amounts": ["paid", "amount"]}, "amount is a name that the course gives"),
         ({"axes": ["amount"]}, "amount is a name that the course gives"),
         ({"columns": ["a"]}, "no columns; it has amounts, counts"),
-        *(({"axes": ["a"], "window": window}, "positive number") for window in (0, -1, np.inf)),
-        ({"axes": ["a"], "window": "7 days"}, "beside a time"),
+        *(({"axes": ["a"], "window": window}, "positive number") for window in (0, np.inf, "7 days")),
+        *(({"axes": ["a"], "time": "t", "window": window}, "a text") for window in ("soon", "7", "-7 days")),
     ],
 )
 def test_a_schema_that_cannot_be_is_one_sentence(values, sentence):
@@ -278,11 +252,10 @@ def test_a_schema_that_cannot_be_is_one_sentence(values, sentence):
 
 
 def test_a_schema_is_read_from_toml(tmp_path):
-    path, text = tmp_path / "mine.toml", "shares = ['failed']\naxes = ['x']\n"
-    path.write_text(f"amounts = ['paid [EUR]']\ncounts = ['tries']\n{text}", encoding="utf-8-sig")
+    path, lines = tmp_path / "mine.toml", [f"{role} = {names}" for role, names in SMALL.to_dict().items()]
+    path.write_text("\n".join(lines), encoding="utf-8-sig")
     assert Schema.from_toml(path) == SMALL
-    bad = {b"amounts = [": "not TOML", b"\xff": "not TOML", b"axes = 3": "list", None: "cannot be read: N"}
-    for content, sentence in bad.items():
+    for content in (b"amounts = [", b"\xff", None):
         path.write_bytes(content) if content else path.unlink()
-        with refused(sentence):
+        with refused("The schema .*mine.toml cannot be read: [A-Z'].*[.]$"):
             Schema.from_toml(path)
