@@ -3,7 +3,6 @@
 import tempfile
 import threading
 from itertools import pairwise, product
-from types import SimpleNamespace
 
 import numpy as np
 import openml
@@ -158,7 +157,6 @@ FAULTS = {
     "unknown": "Unknown dataset",
     "connection lost": "OpenML could not be reached: IncompleteRead",
     "refused": "OpenML could not be reached: Connection refused",
-    "no file": "OpenML could not be reached: it gave no parquet file",
     "no parquet": "OpenML's copy is not a readable parquet file: ",
 }
 
@@ -166,11 +164,9 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_download_that_fails(server, tmp_path, monkeypatch, snapshot, capfd, fault):
     """With "auto" the lesson goes on with the snapshot, with "openml" it stops."""
-    server.fault, nothing = fault, SimpleNamespace(parquet_file=None)
+    server.fault = fault
     if fault == "refused":
         monkeypatch.setattr(openml.config, "server", "http://127.0.0.1:1/api/v1/xml")
-    if fault == "no file":
-        monkeypatch.setattr(openml.datasets, "get_dataset", lambda *_, **options: nothing)
     if fault == "no parquet":
         monkeypatch.setattr(openml_source, "_download", lambda answer: answer.put(b"PAR1"))
     events = data.load_events("auto")

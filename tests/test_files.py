@@ -22,14 +22,14 @@ Inner = make_dataclass("Inner", ["values", "table"])
 Outer = make_dataclass("Outer", ["name", "share", "settings", "inner"])
 KINDS = {"Inner": Inner, "Outer": Outer}
 TABLE = pd.DataFrame({"a": [1.5, np.nan], "b": ["x", "y"]}, pd.Index([3, 4], name="event"))
-OUTER = Outer("ä", 0.1, {"low": [1, 2], "none": None}, Inner(np.arange(6.0).reshape(2, 3), TABLE))
+OUTER = Outer("ä", 0.1, {"low": [1, 2], "none": None}, Inner(np.arange(6, dtype=np.float32), TABLE))
 
 
 def test_a_bundle_comes_back_as_it_went_and_is_the_same_bytes(tmp_path):
     (path := tmp_path / "b.zip").write_bytes(to_bytes(STAMP, OUTER))
     back = load(path, STAMP, KINDS, "")
     assert (back.name, back.share, back.settings) == (OUTER.name, OUTER.share, OUTER.settings)
-    np.testing.assert_array_equal(back.inner.values, OUTER.inner.values)
+    np.testing.assert_array_equal(back.inner.values, OUTER.inner.values, strict=True)
     pd.testing.assert_frame_equal(back.inner.table, TABLE)
     assert path.read_bytes() == to_bytes(STAMP, OUTER)
 

@@ -30,10 +30,10 @@ def quiet(rows: int, seed: int = 3) -> pd.DataFrame:
     return events.assign(account=np.arange(rows) % 200, day=np.arange(rows) // 200)
 
 
-def small(rows: int = ROWS, seed: int = 0) -> pd.DataFrame:
+def small(seed: int = 0) -> pd.DataFrame:
     """The same with eight short campaigns, each of one account."""
-    events, generator = quiet(rows, seed), np.random.default_rng(seed)
-    for account, start in enumerate(generator.choice(rows - 60, 8, replace=False)):
+    events, generator = quiet(ROWS, seed), np.random.default_rng(seed)
+    for account, start in enumerate(generator.choice(ROWS - 60, 8, replace=False)):
         odd = start + np.flatnonzero(generator.random(16) < 0.5)
         wild = [generator.poisson(60, len(odd)), generator.uniform(0.5, 1, len(odd))]
         events.loc[odd, ["tries", "failed"]], events.loc[odd, "account"] = np.transpose(wild), account
