@@ -350,7 +350,7 @@ def _in_time(raw: pd.DataFrame, schema: Schema, sort: bool, notes: list[str]) ->
 _ISO = re.compile(  # the group is the time zone
     r"(?:\d{4}-\d\d?-\d\d?|\d{8}(?=T))(?:[T ][\d:.,]+ ?(Z|[+-]\d\d(?::?\d\d)?)?)?", re.IGNORECASE
 )
-_DAY_FIRST = re.compile(r"^\W*(\d\d?)\.(\d\d?)\.(\d{4})(?!\d)")  # as spreadsheets write a date with points
+_IN_SHEETS = re.compile(r"\W*(\d\d?)([./])(\d\d?)\2(\d{4})(?!\d)")
 
 
 def times(column: pd.Series, numbers: np.ndarray) -> tuple[pd.Series, np.ndarray]:
@@ -380,11 +380,30 @@ def _moments(column: pd.Series) -> pd.Series:
         return column.astype(np.int64)  # exactly as they are
     texts = [np.nan if isinstance(value, bool) else _text(value) for value in column]
     numbers = _spelt(texts, {column.name: _evidence(texts)}, column.name)
-    days = [_DAY_FIRST.sub(r"\3-\2-\1", value) if isinstance(value, str) else value for value in column]
-    moments, kinds = times(pd.Series(days, column.index, dtype=object), numbers)
+    moments, kinds = times(_in_iso(column), numbers)
     _check_all(kinds != "", column, "a number or a date such as 2026-12-31")
     _check_all(kinds == kinds[0], column, f"{kinds[0]}, as above,")
     return moments
+
+
+def _in_iso(column: pd.Series) -> pd.Series:
+    """The column, with dates as spreadsheets write them turned into ISO 8601. Before points stands the day;
+    before slashes what the column tells."""
+    found = [_IN_SHEETS.match(value) if isinstance(value, str) else None for value in column]
+    slashed = [match for match in found if match and match[2] == "/"]
+    day_first = any(int(match[1]) > 12 for match in slashed)
+    if slashed and not day_first and all(int(match[3]) <= 12 for match in slashed):
+        raise _WrongError(
+            f"has '{slashed[0][0]}' in column {column.name}, where the day or the month may come first: "
+            "write it as 2026-12-31"
+        )
+
+    def iso(match: re.Match[str]) -> str:
+        order = r"\4-\3-\1" if match[2] == "." or day_first else r"\4-\1-\3"
+        return match.expand(order) + match.string[match.end() :]
+
+    values = [iso(match) if match else value for match, value in zip(found, column, strict=True)]
+    return pd.Series(values, column.index, dtype=object)
 
 
 def _check_all(good: np.ndarray | pd.Series, column: pd.Series, need: str) -> None:

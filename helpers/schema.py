@@ -137,7 +137,10 @@ class Schema:
             own = self.encoder.schema.inputs(table)[:, : len(self.columns) - derived.shape[1]]
             return np.column_stack([own, derived])
         table = self.table(events)
-        values = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, copy=True, na_value=np.nan)
+        try:
+            values = table.to_numpy(np.float64, copy=True)
+        except (TypeError, ValueError):
+            values = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, na_value=np.nan)
         least = np.array([0 if name in (*self.counts, *self.shares) else -np.inf for name in table])
         if (bad := ~(np.isfinite(values) & (values >= least))).any():
             row, column = np.argwhere(bad)[0]
@@ -206,9 +209,10 @@ class Schema:
         self.table(events, self.carried)
         keys = np.zeros(len(events), dtype=np.int64)
         if self.key:
-            keys, _ = pd.factorize(events[self.key])
-            if (keys < 0).any():
-                row = events.index[keys.argmin()]
+            keys, names = pd.factorize(events[self.key])
+            blank = np.array([*(str(name).strip() == "" for name in names), True])[keys]
+            if blank.any():
+                row = events.index[blank.argmax()]
                 raise ValueError(f"Event {row} has no {self.key}: repair or drop it.")
         if self.time:
             moments, reach = self._moments(events[self.time])

@@ -155,6 +155,7 @@ def test_dates_count_in_seconds():
         ({"day": [1, 1, 0, 5, 5]}, "day of event 12 is before .* sort the events by day"),
         ({"day": [1, 1, 2, 5, np.nan]}, "day of event 14 .* is missing"),
         ({"card": ["a", None, "a", None, "b"]}, "Event 11 has no card"),
+        ({"card": ["a", "b", " ", "a", "b"]}, "Event 12 has no card"),
         ({"day": None}, "no column day, which"),
         ({"paid": None, "day": None}, "no column paid, day, which"),
     ],
