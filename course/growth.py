@@ -15,7 +15,7 @@ from pyarrow.parquet import ParquetFile
 
 from course import jobs
 from helpers import spark
-from helpers.data import write_resampled
+from helpers.data import resample
 from helpers.detector import Detector, score_file
 from helpers.files import CourseError
 from helpers.settings import RESULTS
@@ -24,6 +24,7 @@ TABLE = RESULTS / "scaling.json"  # what notebook 8 reads
 SIZES = (100_000, 1_000_000, 10_000_000)
 CORES = {"one process": 0, "Spark, 1 core": 1, "Spark, 2 cores": 2}
 LIMIT = 1_800.0  # seconds for one measurement
+GROUP = 100_000  # events that one process holds at once
 GROUPS = 10  # row groups on which XGBoost alone is timed
 
 
@@ -43,7 +44,7 @@ def run(folder: Path, detector: Path, events: pd.DataFrame, sizes: Collection[in
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
             bar.set_description(f"making {size:,} events")
-            write_resampled(work / "events.parquet", events, size)
+            resample(events, size).to_parquet(work / "events.parquet", row_group_size=GROUP)
             for path, cores in CORES.items():
                 bar.set_description(f"{size:,} events, {path}")
                 try:

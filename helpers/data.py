@@ -19,8 +19,6 @@ FINGERPRINT = "33998e408ddfd3b058f542372d4f4fa20dfd7942c7b3101a9bff5c991aa4c174"
 TRUTH_FINGERPRINT = "5098363470c120bd415a2c4512ce8f5ef1cb93bab58642af9e5123ee2ca2745c"
 OPENML_DEADLINE = 180.0
 AUTO_DEADLINE = 20.0
-RUN_ROWS = 1_000  # consecutive real events that a resampled key replays before it jumps elsewhere
-GROUP_ROWS = 100_000  # events that are held at once while a file is written
 
 
 def load_events(
@@ -120,41 +118,15 @@ def fingerprint(events: pd.DataFrame, schema: Schema = CARDS) -> str:
 def resample(events: pd.DataFrame, rows: int, keys: int = 100, seed: int = 0, start: int = 0) -> pd.DataFrame:
     """Make any number of events out of real ones, for measuring size and speed, not detection.
 
-    The recipe: event i belongs to key i % keys, so the keys take turns. Each key replays the real
-    stream in runs of 1,000 consecutive events, so that bursts stay bursts; where run r begins is drawn
-    for all keys at once by numpy's default_rng([seed, r]), and past the last real event a run goes on
-    at the first. Nothing is added or changed: it is more of the same, and repeats are exact. A stream
-    made in parts equals one made at once.
+    Event i belongs to key i % keys, so the keys take turns. Each key replays the real stream from a place of
+    its own, which is drawn at random, and begins again at its end; so bursts stay bursts. Nothing is added or
+    changed. A stream made in parts equals one made at once.
 
-    Returns:
-        (rows, 9) key and event (int64, event = start..start+rows-1), then COLUMNS.
+    Returns (rows, 9): key and event (int64, event = start..start+rows-1), then COLUMNS.
     """
     event = np.arange(start, start + rows)
-    turn, key = event // keys, event % keys
-    run, first = turn // RUN_ROWS, turn[0] // RUN_ROWS
-    starts = [
-        np.random.default_rng([seed, r]).integers(len(events), size=keys) for r in range(first, run[-1] + 1)
-    ]
-    real = (np.array(starts)[run - first, key] + turn % RUN_ROWS) % len(events)
-    values = events[COLUMNS].to_numpy(np.float64)[real]
-    return pd.DataFrame({"key": key, "event": event, **dict(zip(COLUMNS, values.T, strict=True))})
-
-
-def write_resampled(
-    path: Path, events: pd.DataFrame, rows: int, keys: int = 100, seed: int = 0, start: int = 0
-) -> None:
-    """Write what `resample` makes as parquet, one row group after another, in bounded memory. The file gets
-    its name when it is whole; a reader that waits for files sees no half one."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types = dict.fromkeys(("key", "event"), pa.int64()) | dict.fromkeys(COLUMNS, pa.float64())
-    schema, part, stop = pa.schema(types), path.with_name(f".{path.name}.tmp"), start + rows
-    try:
-        with pq.ParquetWriter(part, schema) as writer:
-            for begin in range(start, stop, GROUP_ROWS):
-                made = resample(events, min(GROUP_ROWS, stop - begin), keys, seed, begin)
-                writer.write_table(pa.Table.from_pandas(made, schema, preserve_index=False))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    first = np.random.default_rng(seed).integers(len(events), size=keys)
+    made = events[COLUMNS].take((first[event % keys] + event // keys) % len(events)).reset_index(drop=True)
+    made.insert(0, "key", event % keys)
+    made.insert(1, "event", event)
+    return made

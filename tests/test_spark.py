@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from sandbox import assert_one_sentence, last_line, small_files_only
 from test_schema import SESSIONS, sessions
@@ -79,10 +78,8 @@ def assert_said(alerts: pd.DataFrame, reference: pd.DataFrame, exact: bool = Tru
 
 
 def test_a_file_is_scored_in_groups_as_at_once_or_not_at_all(detector, window, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "GROUP_ROWS", 1_000)
     source, target = tmp_path / "events.parquet", tmp_path / "risks.parquet"
-    data.write_resampled(source, window, 2_500, KEYS)
-    assert pq.ParquetFile(source).num_row_groups == 3
+    data.resample(window, 2_500, KEYS).to_parquet(source, row_group_size=1_000)
     seen, score = [], Detector.score
     monkeypatch.setattr(Detector, "score", lambda self, part: seen.append(len(part)) or score(self, part))
     target.write_bytes(b"old")
