@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import click
@@ -42,11 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-@click.group(help=__doc__, invoke_without_command=True)
-@click.pass_context
-def cli(context: click.Context) -> None:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+@click.group(help=__doc__)
+def cli() -> None:
+    """Its help is the module's."""
 
 
 # The notebooks and what comes of them
@@ -60,51 +56,23 @@ def cli(context: click.Context) -> None:
 @click.option("--start", "START", type=int, help="position of the first event")
 @click.option("--seed", "SEED", type=int, help="seed of everything random")
 @click.option("--out", default="default", help="the run: a name under runs/, or a path")
-@click.option("--only", multiple=True, metavar="NOTEBOOK ...", help="run these alone")
-@click.option("--from", "begin", metavar="NOTEBOOK", help="run this and what follows")
-@click.option("-p", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="any other parameter")
-@click.argument("more", nargs=-1)
-def run_command(out, only, begin, given, more, **own) -> None:
-    """Run the notebooks in order into one run folder."""
-    if more and not only:
-        raise click.UsageError(f"{' '.join(more)} is no option; notebooks are named after --only or --from.")
-    if only and begin:
-        raise click.UsageError("--only and --from exclude one another.")
-    parameters = {name: _value(value) for name, value in given}
-    parameters |= {name: value for name, value in own.items() if value is not None}
-    if "RUN" in parameters:
-        raise CourseError("The parameter RUN is given with --out.")
+@click.argument("stages", metavar="[NOTEBOOK]...", nargs=-1, type=click.Choice(notebooks.notebooks()))
+def run_command(out, stages, **given) -> None:
+    """Run the notebooks in order, or these alone, into one run folder."""
+    parameters = {name: value for name, value in given.items() if value is not None}
     for name in ("SOURCE", "SCHEMA"):
         path = parameters.get(name)
         if path not in ("auto", "openml", "snapshot") and os.path.exists(str(path)):
             parameters[name] = os.path.abspath(path)  # kernels work in another folder
-    stages, folder = _chosen([*only, *more], begin), run_folder(out)
-    _run_notebooks(folder, stages, parameters, afresh=not (only or begin))
+    folder = run_folder(out)
+    _run_notebooks(folder, sorted(set(stages)), **parameters)
     print(f"Artifacts, executed notebooks, figures and summary lie in {folder}.")
 
 
-def _chosen(only: list[str], begin: str | None) -> list[str]:
-    """The notebooks to run, in order."""
-    known = notebooks.notebooks() if only else notebooks.sequence()
-    for stage in [*only, begin or known[0]]:
-        if stage not in known:
-            raise CourseError(f"There is no notebook {stage}; choose from {', '.join(known)}.")
-    later = known[known.index(begin) :] if begin else known
-    return [stage for stage in later if stage in (only or later)]
-
-
-def _value(text: str) -> Any:
-    """A parameter as papermill's own command line reads it: number, True, False, None or text."""
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return value if value is None or isinstance(value, bool | int | float) else text
-
-
-def _run_notebooks(folder: Path, stages: list[str], parameters: dict[str, Any], afresh: bool) -> None:
-    notebooks.check_declared(stages, parameters)
-    if afresh:
+def _run_notebooks(folder: Path, stages: Sequence[str] = (), **parameters: object) -> None:
+    """Run these notebooks; without any the whole sequence, afresh."""
+    if not stages:
+        stages = notebooks.sequence()
         _remove(*(folder / name for name in MADE))
     timings = load_json(folder / "timings.json")
     everything, copies = parameters | {"RUN": str(folder)}, folder / "notebooks"
@@ -132,7 +100,7 @@ def _remove(*paths: Path) -> None:
 def results_command() -> None:
     """Run all with the defaults; publish in results/ what differs from the reference run."""
     folder = run_folder("default")
-    _run_notebooks(folder, notebooks.sequence(), {}, afresh=True)
+    _run_notebooks(folder)
     lie = f"artifacts, executed notebooks, figures and summary lie in {folder}"
     if results.as_reference(folder) and (RESULTS / "summary.json").is_file():
         print(f"As published in results/, which stays as it is; {lie}.")
@@ -144,11 +112,11 @@ def results_command() -> None:
 def reference() -> None:
     """Make this machine's run the reference: results/, its tables, and the guide's."""
     with _scratch("reference") as folder:
-        _run_notebooks(folder, notebooks.sequence(), {"SOURCE": "snapshot"}, afresh=True)
+        _run_notebooks(folder, SOURCE="snapshot")
         results.publish(folder)
         summary = load_json(folder / "summary.json")
-        beside = [stage for stage in notebooks.runnable() if stage in BESIDES]
-        _run_notebooks(folder, beside, {}, afresh=False)
+        if beside := [stage for stage in notebooks.runnable() if stage in BESIDES]:
+            _run_notebooks(folder, beside)
         made = {"parameters": {}, "checkpoints": {}} | load_json(REFERENCE)
         for stage in notebooks.notebooks():
             if ran := record(folder, stage):
@@ -235,20 +203,17 @@ def unseen(source: str) -> None:
 
 
 @cli.command()
-@click.option("--limit", default=300.0, show_default=True, help="seconds a peer and window")
-@click.option("--fresh", is_flag=True, help="run again what is finished")
-def bench(limit: float, fresh: bool) -> None:
+def bench() -> None:
     """Compare with other packages' detectors, into results/."""
     from course import bench as peers
 
-    page = peers.page(results.write_table(peers.TABLE, peers.run(run_folder("bench"), limit, fresh)))
+    page = peers.page(results.write_table(peers.TABLE, peers.run(run_folder("bench"))))
     replace(peers.TABLE.with_suffix(".md"), page)
     print(page, f"Published as benchmark.csv and .md in {peers.TABLE.parent}.", sep="\n")
 
 
 @cli.command()
-@click.option("--skip-growth", is_flag=True, help="run the notebook alone")
-def scale(skip_growth: bool) -> None:
+def scale() -> None:
     """Measure growth on one machine and Spark, and run notebook 08."""
     from course import growth
     from helpers import spark
@@ -256,12 +221,10 @@ def scale(skip_growth: bool) -> None:
     if problem := spark.lacking():
         raise CourseError(problem)
     run = start(*BESIDES)
-    if not skip_growth:
-        measured = growth.run(run_folder("scale"), run.path("detector.zip"), run.read("events.parquet"))
-        replace(growth.TABLE, to_json(measured))
-    _run_notebooks(run.folder, [*BESIDES], {}, afresh=False)
-    if not skip_growth:
-        shutil.copyfile(run.folder / "figures" / "growth.png", growth.TABLE.with_suffix(".png"))
+    measured = growth.run(run_folder("scale"), run.path("detector.zip"), run.read("events.parquet"))
+    replace(growth.TABLE, to_json(measured))
+    _run_notebooks(run.folder, BESIDES)
+    shutil.copyfile(run.folder / "figures" / "growth.png", growth.TABLE.with_suffix(".png"))
     print(f"{growth.TABLE} is what notebook 08 shows; executed, it lies in {run.folder / 'notebooks'}.")
 
 
@@ -334,19 +297,16 @@ def lab(options: tuple[str, ...]) -> int:
 
 
 @cli.command()
-@click.argument("sets", nargs=-1)
-def wheelhouse(sets: tuple[str, ...]) -> None:
-    """Fill wheelhouse/ with all wheels, for machines like this one without network; SETS: bench, spark."""
+def wheelhouse() -> None:
+    """Fill wheelhouse/ with all wheels, for machines like this one without network."""
     from platform import machine
 
     new, pins = ROOT / ".wheelhouse.new", (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
     torch = [pin for pin in pins if pin.startswith("torch==")] if sys.platform == "linux" else []
-    wanted = ["setuptools", *(f"{pin}+cpu" for pin in torch if machine() == "x86_64")]  # no gigabytes of CUDA
-    for name in ("dev", *sets):
-        wanted += ["-r", f"requirements-{name}.txt"]
+    small = [f"{pin}+cpu" for pin in torch if machine() == "x86_64"]  # no gigabytes of CUDA
     _remove(new)
-    quiet = ("--disable-pip-version-check", "-c", "constraints.txt", "-w", str(new))
-    if _call("pip", "wheel", *quiet, *wanted):
+    options = ("--disable-pip-version-check", "-c", "constraints.txt", "-w", str(new))
+    if _call("pip", "wheel", *options, "setuptools", *small, "-r", "requirements-dev.txt"):
         raise CourseError(
             "The wheelhouse was not made: see pip's lines above. If it found no torch with +cpu, set "
             "PIP_EXTRA_INDEX_URL to the CPU index that pytorch.org shows, and run it again."
@@ -363,8 +323,8 @@ def _call(*arguments: str) -> int:
 @cli.command()
 def clean() -> None:
     """Remove runs/ and caches."""
-    patterns = ("runs", "site", ".site.new", ".results.*", ".*_cache", ".hypothesis", "*/__pycache__")
-    for pattern in (*patterns, "*/*/__pycache__", "*/.ipynb_checkpoints"):
+    patterns = ("runs", "site", ".site.new", ".*_cache", ".hypothesis", "*/.ipynb_checkpoints")
+    for pattern in (*patterns, "*/__pycache__", "*/*/__pycache__"):
         _remove(*ROOT.glob(pattern))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -30,6 +29,7 @@ from helpers.settings import BUDGET_IN_WORDS, COLUMNS, RADIUS, RESULTS, WINDOW_R
 
 OURS, NAIVE = "ours", "naive rule"
 TABLE = RESULTS / "benchmark.csv"
+LIMIT = 300.0  # seconds that a peer may take for one window, imports included
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "xgboost", "pyod", "river")
 
 # A peer is fitted on the training set and gives the scores of the test set.
@@ -91,21 +91,9 @@ PEERS: dict[str, Peer] = {
 }
 
 
-def run(
-    folder: Path,
-    limit: float,
-    fresh: bool = False,
-    peers: Mapping[str, Peer] = PEERS,
-    starts: tuple[int, ...] = WINDOWS,
-    rows: int = WINDOW_ROWS,
-) -> pd.DataFrame:
-    """Fit and score every peer on every window of the snapshot, one after another, under one bar.
-
-    Args:
-        folder: where finished peers and what they printed are kept; `fresh` runs them again.
-        limit: seconds that a peer may take for one window, imports included.
-        peers: name -> how it is made.
-        starts, rows: first event and size of the windows.
+def run(folder: Path) -> pd.DataFrame:
+    """Fit and score every peer on every window of the snapshot, one after another; `folder` keeps finished
+    peers and what they printed.
 
     Returns:
         One row a window and peer, best first: start, frauds (to find), detector, average_precision with its
@@ -114,21 +102,18 @@ def run(
     """
     from tqdm import tqdm
 
-    if fresh:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
     versions, kept, tables = results.versions(PACKAGES), jobs.kept(folder), []
-    bar = tqdm(total=len(starts) * len(peers), unit="peer")
+    bar = tqdm(total=len(WINDOWS) * len(PEERS), unit="peer")
     with bar, patch.dict(os.environ, OMP_NUM_THREADS="1"):  # small networks are slower on more threads
-        for start in starts:
-            events, truth = data.seal(data.load_events("snapshot", rows, start))
+        for start in WINDOWS:
+            events, truth = data.seal(data.load_events("snapshot", WINDOW_ROWS, start))
             known, found = [data.fingerprint(events), versions], {}
-            for name, one in peers.items():
+            for name, one in PEERS.items():
                 bar.set_description(f"{name}, from event {start:,}")
                 method = jobs.code() if name in (OURS, NAIVE) else ""
                 log = folder / f"{name.replace(' ', '-')}-{start}.log"
                 try:
-                    found[name] = kept(_measure, (one, rows, start), [*known, method], log, limit)
+                    found[name] = kept(_measure, (one, WINDOW_ROWS, start), [*known, method], log, LIMIT)
                 except CourseError as error:
                     found[name] = {"error": str(error)}
                 bar.update()
@@ -186,7 +171,7 @@ interval of the difference to ours spans zero. The budget is {BUDGET_IN_WORDS}.
 """
 
 
-def page(table: pd.DataFrame, rows: int = WINDOW_ROWS) -> str:
+def page(table: pd.DataFrame) -> str:
     """What `run` gave as benchmark.md."""
 
     def cell(value: Any) -> str:
@@ -194,7 +179,7 @@ def page(table: pd.DataFrame, rows: int = WINDOW_ROWS) -> str:
 
     parts = [PREFACE]
     for (start, frauds), window in table.groupby(["start", "frauds"]):
-        parts.append(f"## Events {start:,} to {start + rows - 1:,}: {frauds} frauds to find\n")
+        parts.append(f"## Events {start:,} to {start + WINDOW_ROWS - 1:,}: {frauds} frauds to find\n")
         shown = window.set_index("detector").drop(columns=["start", "frauds"]).dropna(axis=1, how="all")
         parts.append(results.markdown_table(shown.map(cell).rename(columns=SHOWN)) + "\n")
     return "\n".join(parts)

@@ -63,7 +63,8 @@ def _leave_with_parent() -> None:
 
 
 def kept(folder: Path) -> Callable[..., Any]:
-    """`run` that keeps its answers in a folder; `known` is what else they depend on, such as `code`."""
+    """`run` that keeps its answers in a folder, which it makes; `known` is what else they depend on, such as
+    `code`."""
     from joblib import Memory
 
     return Memory(folder, verbose=0).cache(_run, ignore=["log", "limit"])

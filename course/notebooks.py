@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -38,63 +39,49 @@ def runnable() -> list[str]:
     """The sequence and the notebooks beside it, but for those that cannot run here, which are named."""
     from helpers import spark
 
-    problem = spark.lacking() if len(notebooks()) > len(sequence()) else ""
-    if problem:
+    if problem := spark.lacking():
         print(f"{' and '.join(BESIDES)} is left as it is. {problem}")
     return sequence() if problem else notebooks()
 
 
-def _declared(notebook: Any) -> set[str]:
-    import papermill
-
-    return set(papermill.inspect_notebook(notebook))
-
-
-def check_declared(stages: list[str], parameters: dict[str, Any]) -> None:
-    """Raise a CourseError that names the first parameter which none of the notebooks has."""
-    declared = {name for stage in stages for name in _declared(headless.source(stage))}
-    for name in parameters:
-        if name not in declared:
-            known = ", ".join(sorted(declared)) or "none"
-            raise CourseError(f"No selected notebook has a parameter {name}; they have {known}.")
-
-
 def execute(
-    stages: list[str], parameters: dict[str, Any], copies: Path, exercises: bool = True
+    stages: Sequence[str], parameters: dict[str, Any], copies: Path, exercises: bool = True
 ) -> Iterator[tuple[str, float]]:
     """Run notebooks under one bar, two at once where neither reads from the other.
 
     Yields:
         the name and the seconds of each as it ends. If one fails, or on Ctrl-C, the kernels are killed.
+
+    Raises:
+        CourseError: if one fails, or if none of them has a parameter.
     """
+    import papermill
     from tqdm import tqdm
 
     sources = {stage: headless.source(stage, exercises) for stage in stages}
-    own = {
-        stage: {n: parameters[n] for n in parameters.keys() & _declared(notebook)}
-        for stage, notebook in sources.items()
-    }
-    cells = [cell for notebook in sources.values() for cell in notebook.cells]
-    total = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in cells)
+    declared = {stage: papermill.inspect_notebook(notebook) for stage, notebook in sources.items()}
+    for name in parameters:
+        if not any(name in names for names in declared.values()):
+            raise CourseError(f"No selected notebook has a parameter {name}.")
 
     def one(stage: str) -> float:
-        started, copy = time.perf_counter(), copies / f"{stage}.ipynb"
-        headless.execute(sources[stage], copy, own[stage], lambda **_: bar.update())
+        bar.set_description(stage)
+        own = {name: value for name, value in parameters.items() if name in declared[stage]}
+        started = time.perf_counter()
+        headless.execute(sources[stage], copies / f"{stage}.ipynb", own)
         return round(time.perf_counter() - started, 1)
 
-    waiting, running = list(stages), {}
-    bar = tqdm(total=total + sum(map(bool, own.values())), unit="cell")
-    with bar, ThreadPoolExecutor(AT_ONCE) as pool:
+    order, running = TopologicalSorter({stage: {*earlier(stage)} & {*stages} for stage in stages}), {}
+    order.prepare()
+    with tqdm(total=len(stages), unit="notebook") as bar, ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            while waiting or running:
-                unfinished = {*waiting, *running.values()}
-                ready = [stage for stage in waiting if not unfinished & set(earlier(stage))]
-                for stage in ready[: AT_ONCE - len(running)]:
-                    waiting.remove(stage)
-                    running[pool.submit(one, stage)] = stage
-                bar.set_description(" and ".join(running.values()))
+            while order.is_active():
+                running |= {pool.submit(one, stage): stage for stage in order.get_ready()}
                 for done in wait(running, timeout=1, return_when=FIRST_COMPLETED)[0]:
-                    yield running.pop(done), done.result()
+                    stage = running.pop(done)
+                    yield stage, done.result()
+                    order.done(stage)
+                    bar.update()
         except BaseException:
             while not all(future.cancel() or future.done() for future in running):
                 headless.stop()

@@ -68,8 +68,8 @@ def current() -> Address:
     return Address(*_SET.search(_bootstrap_cell(first, _read(first)).source).groups())
 
 
-def generated(address: Address) -> dict[Path, str]:
-    """Every file that holds the address or links between notebooks, as it has to be."""
+def write(address: Address) -> list[Path]:
+    """Write address and links into README and all notebooks, each file whole; gives what has changed."""
     read = {stage: _read(stage) for stage in notebooks()}
     titles = {stage: _TITLE.search(notebook.cells[0].source) for stage, notebook in read.items()}
     names = {stage: f"{found[1]} {found[2]}" for stage, found in titles.items()}
@@ -81,12 +81,6 @@ def generated(address: Address) -> dict[Path, str]:
         cell.source = bootstrap(address)
         cell.metadata.update(nbformat.from_dict(FOLDED))
         texts[notebook_path(stage)] = nbformat.writes(notebook) + "\n"
-    return texts
-
-
-def write(address: Address) -> list[Path]:
-    """Write what is generated, each file whole; gives the files that changed."""
-    texts = generated(address)
     changed = [path for path, text in texts.items() if path.read_text(encoding="utf-8") != text]
     for path in changed:
         replace(path, texts[path])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import shutil
 import tomllib
 from collections.abc import Iterable
 from importlib.metadata import distributions
@@ -86,22 +84,14 @@ def as_reference(folder: Path) -> bool:
 
 
 def publish(folder: Path) -> Path:
-    """Copy a run's summary and figures to results/ in one swap, undoing a killed one first."""
-    results, new, old = (ROOT / name for name in ("results", ".results.new", ".results.old"))
-    if old.exists() and not results.exists():
-        os.replace(old, results)
-    for left_by_a_kill in (new, old):
-        shutil.rmtree(left_by_a_kill, ignore_errors=True)
-    (new / "figures").mkdir(parents=True)
-    tables = results.glob("*.*")  # of make sweep and make bench
-    for path in (*tables, folder / "summary.json", folder / "summary.md"):
-        shutil.copyfile(path, new / path.name)
-    for path in (folder / "figures").glob("*.png"):
-        shutil.copyfile(path, new / "figures" / path.name)
-    os.replace(results, old)
-    os.replace(new, results)
-    shutil.rmtree(old, ignore_errors=True)
-    return results
+    """Copy a run's summary and figures to results/, each file whole, and take other figures away."""
+    made = [folder / "summary.json", folder / "summary.md", *(folder / "figures").glob("*.png")]
+    for path in made:
+        replace(RESULTS / path.relative_to(folder), path.read_bytes())
+    for path in (RESULTS / "figures").glob("*.png"):
+        if not (folder / "figures" / path.name).exists():
+            path.unlink()
+    return RESULTS
 
 
 def with_block(path: Path, name: str, block: str) -> str:

@@ -5,7 +5,6 @@ with, CONSTRAINTS another file of versions (empty: the newest). A folder wheelho
 """
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,14 +17,6 @@ OURS = VENV / ".made-by-make"  # what lacks this file, or is a link, is somebody
 SUITABLE = ("3.11", "3.12", "3.13")
 VERSION = "import venv, ensurepip, sys; print('%d.%d' % sys.version_info[:2])"
 PAST = ["PIP_" + name for name in ("TARGET", "PREFIX", "ROOT", "USER", "PYTHON", "DRY_RUN", "NO_DEPS")]
-LACKING = """
-import importlib.metadata, sys
-for name in sys.argv[1:]:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        print(name)
-"""
 
 
 def main(requirements):
@@ -44,13 +35,6 @@ def main(requirements):
     env = {name: value for name, value in os.environ.items() if name not in PAST}
     if subprocess.run(command, cwd=str(ROOT), env=env, timeout=7200).returncode:
         sys.exit("Nothing counts as installed; look at the lines above, then run it again.")
-    wanted = [name for file in files[:2] for name in re.findall(r"(?m)^\w[\w.-]*", file.read_text())]
-    lacking = said(INSIDE, "-I", "-c", LACKING, *wanted)[1].split()
-    if lacking:
-        sys.exit(
-            "pip says that it installed, but .venv lacks {}: look for target, prefix, root, user or dry-run "
-            "in `.venv/bin/python -m pip config list`, and run it again.".format(lacking[0])
-        )
     mark.write_text(constraints)
 
 

@@ -48,6 +48,7 @@ PLACES = [(start, seed) for start in STARTS for seed in (SEEDS if start in WINDO
 STREAMS = [(start, seed) for start, seed in PLACES if seed < 2]
 WORLDS = tuple(range(20))
 WORLDS_NOTEBOOK = "09_streaming_sessions"
+WORLDS_SOURCES = ("notebooks/n09.py", f"notebooks/{WORLDS_NOTEBOOK}.ipynb")
 FULL = "detector"  # what every other variant is compared with
 WRONG = 0.1  # share of the reviews
 TELLING = {  # when customers report what nobody reviewed, and which share of the reviews is wrong
@@ -68,14 +69,15 @@ ERRING = {  # when customers report, and shares of wrong reviews, of legitimate 
 }
 UNSEEN = RESULTS / "unseen.csv"
 UNSEEN_STARTS = tuple(range(70_000, 231_000, 20_000))  # of windows whose test sets nobody had looked at
+WORKERS = os.cpu_count() or 1  # processes at a time
 
 
 class Study:
     """One window and one seed, and the parts that variants share."""
 
-    def __init__(self, start: int, seed: int, rows: int = WINDOW_ROWS, source: str = "snapshot") -> None:
+    def __init__(self, start: int, seed: int, source: str = "snapshot") -> None:
         self.seed = seed
-        self.events, self.truth = data.seal(data.load_events(source, rows, start))
+        self.events, self.truth = data.seal(data.load_events(source, WINDOW_ROWS, start))
         self.train = data.split(self.events)[0]
         self.n = len(self.train)
         self.profile = Profile.fit(self.train, seed=seed)
@@ -187,31 +189,27 @@ VARIANTS: dict[str, Callable[[Study], np.ndarray]] = {
 }
 
 
-def measure(start: int, seed: int, rows: int = WINDOW_ROWS, source: str = "snapshot") -> list[dict]:
+def measure(start: int, seed: int, source: str = "snapshot") -> list[dict]:
     """All variants on one window with one seed; one row each, on the test set.
 
-    Columns: start, seed, variant, average_precision, without_largest (campaign), found (frauds among the
-    alerts), and the difference to the full detector with its paired bootstrap interval over campaigns.
+    Columns: start, seed, variant, average_precision, found (frauds among the alerts), and the verdict against
+    the full detector, by a paired bootstrap over campaigns.
     """
-    study, here = Study(start, seed, rows, source), {"start": start, "seed": seed}
+    study = Study(start, seed, source)
     n, truth = study.n, study.truth.to_numpy()[study.n :]
     scores = {name: score(study)[n:] for name, score in VARIANTS.items()}
     campaign = evaluation.campaigns(truth, study.fitted.profile.axes(study.events)[n:], radius=RADIUS)
     boot = evaluation.bootstrap_ap(truth, scores, evaluation.campaign_draws(campaign))
     observed = {name: average_precision_score(truth, score) for name, score in scores.items()}
-    against = {name: evaluation.compare(boot, observed, name, FULL) for name in scores}
-    rest = evaluation.without_largest(campaign, truth)
+    verdict = {name: evaluation.compare(boot, observed, name, FULL)["verdict"] for name in scores}
     return [
         {
-            **here,
+            "start": start,
+            "seed": seed,
             "variant": name,
             "average_precision": observed[name],
-            "without_largest": average_precision_score(truth[rest], score[rest]),
             "found": int(truth[evaluation.choose_alerts(score, start=start + n)].sum()),
-            "difference": against[name]["difference"],
-            "low": against[name]["lo"],
-            "high": against[name]["hi"],
-            "verdict": "reference" if name == FULL else against[name]["verdict"],
+            "verdict": "reference" if name == FULL else verdict[name],
         }
         for name, score in scores.items()
     ]
@@ -220,9 +218,9 @@ def measure(start: int, seed: int, rows: int = WINDOW_ROWS, source: str = "snaps
 class Stream:
     """One start and one seed: a detector that has learned from the warm-up, and the events that follow."""
 
-    def __init__(self, start: int, seed: int, rows: int = WINDOW_ROWS, source: str = "snapshot") -> None:
+    def __init__(self, start: int, seed: int, source: str = "snapshot") -> None:
         self.start, self.seed = start, seed
-        self.events, self.truth = data.seal(data.load_events(source, rows, start))
+        self.events, self.truth = data.seal(data.load_events(source, WINDOW_ROWS, start))
         self.warm = min(WARM_UP, len(data.split(self.events)[0]))
         self.detector = Detector.fit(self.events[: self.warm], seed)
         self.live, self.lived = self.events[self.warm :], self.truth.to_numpy()[self.warm :]
@@ -242,14 +240,13 @@ class Stream:
         return int(self.lived[log["alert"] == 1].sum())
 
 
-def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS, source: str = "snapshot") -> list[dict]:
+def measure_stream(start: int, seed: int, source: str = "snapshot") -> list[dict]:
     """What the learner of notebook 07 finds from one start with one seed; a row each.
 
     Columns: start, seed, detector (ways of telling the learner, and its references), and of all events after
-    the warm-up found (frauds among the alerts), possible (what the budget allows) and average_precision
-    (pooled over the models of all blocks).
+    the warm-up found (frauds among the alerts) and possible (what the budget allows).
     """
-    one = Stream(start, seed, rows, source)
+    one = Stream(start, seed, source)
     seen, truth = one.detector.seen(one.events), one.truth.to_numpy()
     reference = stream.full_feedback(seen, truth, one.warm, seed=seed, start=start)
     logs = {name: one.told(*way) for name, way in TELLING.items()} | {
@@ -259,25 +256,18 @@ def measure_stream(start: int, seed: int, rows: int = WINDOW_ROWS, source: str =
     }
     best = one.found(one.by_score(one.lived.astype(float)))
     return [
-        {
-            "start": start,
-            "seed": seed,
-            "detector": name,
-            "found": one.found(log),
-            "possible": best,
-            "average_precision": average_precision_score(one.lived, log["risk"]),
-        }
+        {"start": start, "seed": seed, "detector": name, "found": one.found(log), "possible": best}
         for name, log in logs.items()
     ]
 
 
-def measure_wrong(start: int, slip: int, rows: int = WINDOW_ROWS) -> list[dict]:
+def measure_wrong(start: int, slip: int) -> list[dict]:
     """What wrong reviews cost the learner from one start; `slip` is the seed of the slips.
 
     Columns: start, slip, wrong (share of the reviews), told (one of ERRING), found (frauds among the alerts)
     and stopped (those of them that the reviews did not wave through).
     """
-    one, found = Stream(start, SEEDS[0], rows), []
+    one, found = Stream(start, SEEDS[0]), []
     for told, (reported, shares) in ERRING.items():
         log = one.told(reported, shares, slip)
         alerted = log.index[(log["alert"] == 1) & (one.lived == 1)]
@@ -296,37 +286,28 @@ def measure_world(seed: int) -> list[dict]:
     return [{"seed": seed} | row for row in rows]
 
 
-def run(folder: Path, workers: int = os.cpu_count() or 1) -> tuple[pd.DataFrame, ...]:
+def run(folder: Path) -> tuple[pd.DataFrame, ...]:
     """Measure all and write the tables, one each of `measure`, `measure_stream`, `measure_wrong` and
-    `measure_world`; so many processes work at a time. A killed sweep goes on with what `folder` keeps."""
+    `measure_world`. A killed sweep goes on with what `folder` keeps."""
     everything = (
         (TABLE, measure, PLACES),
         (STREAM_TABLE, measure_stream, STREAMS),
         (WRONG_TABLE, measure_wrong, [(start, slip) for start in WINDOWS for slip in SLIPS]),
         (WORLDS_TABLE, measure_world, [(seed,) for seed in WORLDS]),
     )
-    return tuple(
-        results.write_table(path, _all(folder, workers, job, places)) for path, job, places in everything
-    )
+    return tuple(results.write_table(path, _all(folder, job, places)) for path, job, places in everything)
 
 
-def run_unseen(
-    folder: Path,
-    source: str,
-    version: str,
-    workers: int = os.cpu_count() or 1,
-    starts: tuple[int, ...] = UNSEEN_STARTS,
-    rows: int = WINDOW_ROWS,
-) -> pd.DataFrame:
+def run_unseen(folder: Path, source: str, version: str) -> pd.DataFrame:
     """Measure this version where nobody had looked, and write results/unseen.csv; restartable as `run`.
 
-    Columns: version, start, detector, average_precision, found, and of those without labels the verdict
-    against the detector; those of the learner have `possible`, what the budget allows.
+    Columns: version, start, detector, found; of those without labels average_precision, and the verdict
+    against the detector; of the learner's possible, what the budget allows.
     """
-    data.load_events(source, rows, max(starts))  # which fails early, and once
-    places = [(start, SEEDS[0], rows, source) for start in starts]
-    free = _all(folder, workers, measure, places).rename(columns={"variant": "detector"})
-    table = pd.concat([free, _all(folder, workers, measure_stream, places)]).assign(version=version)
+    data.load_events(source, WINDOW_ROWS, max(UNSEEN_STARTS))  # which fails early, and once
+    places = [(start, SEEDS[0], source) for start in UNSEEN_STARTS]
+    free = _all(folder, measure, places).rename(columns={"variant": "detector"})
+    table = pd.concat([free, _all(folder, measure_stream, places)]).assign(version=version)
     columns = ["version", "start", "detector", "average_precision", "found", "verdict", "possible"]
     return results.write_table(UNSEEN, table[columns])
 
@@ -344,16 +325,11 @@ def unseen_block(table: pd.DataFrame) -> str:
     return "\n\n".join(map(results.markdown_table, (free, told.rename_axis(f"the learner, {named}"))))
 
 
-def _all(folder: Path, workers: int, job: Callable[..., Any], places: list[tuple]) -> pd.DataFrame:
+def _all(folder: Path, job: Callable[..., Any], places: list[tuple]) -> pd.DataFrame:
     """The rows that a job gives at each place, in order. It is done anew where a source of it has changed."""
     from tqdm import tqdm
 
-    folder.mkdir(parents=True, exist_ok=True)
-    known = [jobs.code("course/sweep.py")]
-    if job is measure_world:
-        cells = headless.source(WORLDS_NOTEBOOK, exercises=False).cells
-        sources = [cell.source for cell in cells if cell.cell_type == "code"]
-        known = [jobs.code("course/sweep.py", "notebooks/n09.py"), sources]
+    known = jobs.code("course/sweep.py", *(WORLDS_SOURCES if job is measure_world else ()))
     kept = jobs.kept(folder)
 
     def one(place: tuple) -> list[dict]:
@@ -363,6 +339,6 @@ def _all(folder: Path, workers: int, job: Callable[..., Any], places: list[tuple
         except CourseError as error:
             raise CourseError(f"The sweep failed at {name}: {error}; run it again.") from None
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(WORKERS) as pool:
         measured = tqdm(pool.map(one, places), total=len(places), unit="fits", desc=job.__name__)
         return pd.DataFrame([row for rows in measured for row in rows])

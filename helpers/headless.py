@@ -32,7 +32,7 @@ def source(stage: str, exercises: bool = True) -> Any:
     return notebook
 
 
-def execute(notebook: Any, copy: Path, parameters: dict[str, Any], on_cell: Any = None) -> None:
+def execute(notebook: Any, copy: Path, parameters: dict[str, Any]) -> None:
     """Run a notebook in `notebooks/`, or say where and why it stopped; the executed copy stays. Several
     threads may do so at once."""
     import papermill
@@ -61,7 +61,6 @@ def execute(notebook: Any, copy: Path, parameters: dict[str, Any], on_cell: Any 
             progress_bar=False,
             record_timing=False,
             start_timeout=START,
-            on_cell_complete=on_cell,
         )
     except papermill.PapermillExecutionError as error:
         sentence = error.evalue.strip().split("\n")[0]

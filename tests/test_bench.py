@@ -128,8 +128,11 @@ SHOWN = {NAIVE: PEERS[NAIVE], OURS: squares, "length": peer("bench_toys:Length")
 SHOWN["absent"] = peer("pyodd.models.knn:KNN")
 
 
-def _run(folder, **options) -> pd.DataFrame:
-    return bench.run(folder, **{"limit": 120, "peers": SHOWN, "starts": (START,), "rows": ROWS} | options)
+@pytest.fixture(autouse=True)
+def short(monkeypatch) -> None:
+    """One short window, and toys for peers."""
+    for name, value in {"PEERS": SHOWN, "WINDOWS": (START,), "WINDOW_ROWS": ROWS}.items():
+        monkeypatch.setattr(bench, name, value)
 
 
 @contextlib.contextmanager
@@ -151,7 +154,7 @@ def _here() -> Iterator[list]:
 
 def test_figures_are_those_of_the_scores_on_the_test_part(toys, tmp_path):
     with _here():
-        table = _run(tmp_path)
+        table = bench.run(tmp_path)
     _, truth = data.split(data.seal(data.load_events("snapshot", ROWS, START))[1])
     assert (table["start"] == START).all() and (table["frauds"] == truth.sum()).all()
     assert table["average_precision"][:3].is_monotonic_decreasing
@@ -166,14 +169,15 @@ def test_figures_are_those_of_the_scores_on_the_test_part(toys, tmp_path):
     assert rows[NAIVE].isna()["precision"] and rows[OURS].isna()["verdict"]
     absent = {"start": START, "frauds": truth.sum(), "error": "No module named 'pyodd'"}
     assert rows["absent"].dropna().to_dict() == absent
-    lines = [re.split(" *[|] *", line)[1:-1] for line in re.findall(r"^\|.*", bench.page(table, ROWS), re.M)]
+    lines = [re.split(" *[|] *", line)[1:-1] for line in re.findall(r"^\|.*", bench.page(table), re.M)]
     assert {len(line) for line in lines} == {8} and [line[0] for line in lines[2:]] == list(rows)
     assert lines[-1] == ["absent", *["-"] * 6, "No module named 'pyodd'"]
-    assert f"## Events 5,000 to 6,999: {truth.sum()} frauds to find" in bench.page(table, ROWS)
+    assert f"## Events 5,000 to 6,999: {truth.sum()} frauds to find" in bench.page(table)
 
 
 def test_a_peer_runs_in_a_process_of_its_own_and_ours_is_the_detector(tmp_path, monkeypatch):
-    table = _run(tmp_path, peers={NAIVE: PEERS[NAIVE]})
+    monkeypatch.setattr(bench, "PEERS", {NAIVE: PEERS[NAIVE]})
+    table = bench.run(tmp_path)
     events, truth = data.seal(data.load_events("snapshot", ROWS, START))
     expected = average_precision_score(truth[TRAIN:], naive_rule(events[TRAIN:]))
     assert table["average_precision"].tolist() == [expected]
@@ -188,21 +192,24 @@ def test_a_second_run_repeats_only_what_failed_or_changed(toys, tmp_path, monkey
     monkeypatch.setattr(bench, "_figures", lambda *_: pd.DataFrame())
     monkeypatch.setattr(evaluation, "campaigns", lambda *_, **__: None)
 
-    def again(**options) -> list:
+    def again() -> list:
         with _here() as measured:
-            _run(tmp_path, **options)
+            bench.run(tmp_path)
         return [list(SHOWN)[everything.index(one)] for one in measured]
 
     assert again() == list(SHOWN)
-    assert again() == again(limit=60) == ["absent"]
-    assert again(starts=(START + 1,)) == list(SHOWN)
+    assert again() == ["absent"]
+    with monkeypatch.context() as patch:
+        patch.setattr(bench, "LIMIT", 60)
+        assert again() == ["absent"]
+        patch.setattr(bench, "WINDOWS", (START + 1,))
+        assert again() == list(SHOWN)
     with monkeypatch.context() as patch:
         patch.setattr(results, "distributions", lambda: [SimpleNamespace(name="PyOD", version="99")])
         assert again() == list(SHOWN)
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "code", lambda: "another method")
         assert again() == [NAIVE, OURS, "absent"]
-    assert again(fresh=True) == list(SHOWN)
 
 
 def test_what_a_peer_gives_is_turned_checked_and_scored_before_it_is_learned(toys, monkeypatch):
@@ -221,10 +228,8 @@ def test_the_command_publishes_a_table_and_its_page(tmp_path, monkeypatch, capsy
     published, page = pd.read_csv(bench.TABLE), bench.TABLE.with_suffix(".md").read_text()
     assert all(set(window["detector"]) == set(PEERS) for _, window in published.groupby("start"))
     monkeypatch.setattr(bench, "TABLE", tmp_path / "benchmark.csv")
-    monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
-    asked = []
-    monkeypatch.setattr(bench, "run", lambda *arguments: asked.append(arguments) or published)
-    assert commands.main(["bench", "--limit", "7", "--fresh"]) == 0
-    assert asked == [(tmp_path / "runs" / "bench", 7.0, True)]
+    monkeypatch.setattr(bench, "WINDOW_ROWS", 50_000)
+    monkeypatch.setattr(bench, "run", lambda folder: published)
+    assert commands.main(["bench"]) == 0
     pd.testing.assert_frame_equal(pd.read_csv(bench.TABLE), published)
     assert (tmp_path / "benchmark.md").read_text() == page and page in capsys.readouterr().out

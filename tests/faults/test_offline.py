@@ -37,14 +37,14 @@ def test_the_whole_course_runs_without_network_and_changes_no_other_file(clone):
 
 def test_openml_asked_for_without_network_is_one_sentence(clone):
     out = ("--out", clone.folder / "tmp" / "openml")
-    said = clone.refuses(*out, "--source", "openml", "--only", STAGES[0])
+    said = clone.refuses(*out, "--source", "openml", STAGES[0])
     assert "OpenML could not be reached: " in said and "source='snapshot' needs no network." in said
 
 
 def test_a_constant_column_is_left_out_with_a_sentence(clone):
     path, out = clone.folder / "tmp" / "constant.csv", clone.folder / "tmp" / "constant"
     data.load_events("snapshot", rows=8_000).assign(V3=1.5).to_csv(path, index=False)
-    told = ("--source", path, "--rows", 8_000, "--out", out, "--only", *STAGES[:5])
+    told = ("--source", path, "--rows", 8_000, "--out", out, *STAGES[:5])
     done = clone.run("-m", "course", "run", *told)
     assert done.returncode == 0, done.stderr[-2_000:]
     sentence = "Left out, because all events have one value in it: V3."
