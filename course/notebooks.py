@@ -56,6 +56,7 @@ def execute(
         CourseError: if one fails, or if none of them has a parameter.
     """
     import papermill
+    import psutil
     from tqdm import tqdm
 
     sources = {stage: headless.source(stage, exercises) for stage in stages}
@@ -84,7 +85,8 @@ def execute(
                     bar.update()
         except BaseException:
             while not all(future.cancel() or future.done() for future in running):
-                headless.stop()
+                for kernel in psutil.Process().children():  # this process has no others
+                    kernel.kill()
                 wait(running, timeout=0.2)
             raise
 

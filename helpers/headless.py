@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 from helpers.files import CourseError, cannot_write, replace
 from helpers.settings import NOTEBOOKS
@@ -15,7 +14,6 @@ from helpers.settings import NOTEBOOKS
 # Which jsonschema, below nbformat, would load for three seconds, to check addresses that no notebook has.
 sys.modules.setdefault("rfc3987_syntax", None)
 START = 300  # seconds; on a machine that is short of everything a kernel starts slowly
-_RUNNING: WeakSet[Any] = WeakSet()  # managers of kernels
 
 
 def source(stage: str, exercises: bool = True) -> Any:
@@ -45,7 +43,6 @@ def execute(notebook: Any, copy: Path, parameters: dict[str, Any]) -> None:
             return [sys.executable, "-m", "ipykernel_launcher", "-f", self.connection_file]
 
         def start_kernel(self, **options: Any) -> Any:
-            _RUNNING.add(self)
             return super().start_kernel(stderr=subprocess.DEVNULL, **options)
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what went wrong is said below, once
@@ -73,10 +70,3 @@ def execute(notebook: Any, copy: Path, parameters: dict[str, Any]) -> None:
     else:
         return
     raise CourseError(f"{copy.stem} stopped{why} (the executed copy is {copy})")
-
-
-def stop() -> None:
-    """Kill the kernels that run; `execute` then ends as if they had died."""
-    for kernel in list(_RUNNING):  # another thread may be starting one
-        if kernel.has_kernel:
-            kernel.provisioner.process.kill()

@@ -89,8 +89,6 @@ def session(cores: int, folder: Path) -> SparkSession:
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
     }
-    if os.environ.get("LC_ALL") in ("C", "POSIX"):
-        os.environ["LC_ALL"] = "C.UTF-8"  # or Java cannot open a path with an umlaut
     folder.mkdir(parents=True, exist_ok=True)
     configuration = SparkConf().setAll(list(settings.items()))
     with (folder / "spark.log").open("ab") as log:
@@ -131,7 +129,6 @@ def serve(
     folder: Path,
     threshold: float = 1 - BUDGET,
     files: int = 1,
-    partitions: int | None = None,
     every: str | None = None,
     rules: tuple[Rule, ...] = EVERY,
 ) -> list[dict[str, Any]]:
@@ -144,7 +141,6 @@ def serve(
             keeps the progress and each key's recent events, as many as the schema's window reaches.
         threshold: the alert budget's if not given; -1 reports every event.
         files: so many files make a micro-batch.
-        partitions: over so many tasks the keys are spread; counts when the checkpoint is new.
         every: how often to look for new files, such as "1 second", without end; where None, the call ends
             when no file is left.
         rules: where the detector's rules are looked up, as in `Detector.load`.
@@ -160,8 +156,6 @@ def serve(
     def serve_key(key: tuple, parts: Iterable[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:
         yield _serve_key(_detector(shared.value, rules), threshold, key[0], pd.concat(parts), state)
 
-    if partitions:
-        spark.conf.set("spark.sql.shuffle.partitions", partitions)
     try:
         query = (
             spark.readStream.schema(_types(loaded.schema))

@@ -368,7 +368,7 @@ def test_a_name_a_path_a_seed_and_a_stage_are_taken_or_refused(runs, repository,
     lies = {7: "runs/7", "-p": "runs/-p", "../beside": "../beside", "~/x": "home/x"}  # `-p RUN 7` is a number
     for name, expected in lies.items():
         assert runs.run_folder(name) == Path(os.path.abspath(repository / expected))
-    for name in ("  ", ".", "..", "a\0b", None):
+    for name in ("  ", ".", ".."):
         with refused("is no name for a run; give a name such as"):
             runs.run_folder(name)
     for seed in (-1, 2**32, True, "3"):
@@ -376,11 +376,6 @@ def test_a_name_a_path_a_seed_and_a_stage_are_taken_or_refused(runs, repository,
             runs.start("01_data_loading", SEED=seed)
     for seed in (0, 2**32 - 1):
         assert runs.start("01_data_loading", SEED=seed).parameters == {"SEED": seed}
-    with refused(r"^11 is not in STAGES; the stages are 01_data"):
-        runs.start("11")
-    monkeypatch.setattr(runs, "find_spec", lambda name: None)
-    with refused(r"^This Python lacks papermill: run the first cell again with a network"):
-        runs.start("02_heuristic_labels")
 
 
 def test_a_source_is_looked_for_where_the_reader_is(commands, tmp_path, monkeypatch):

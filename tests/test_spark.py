@@ -57,6 +57,7 @@ def session(needs_spark, tmp_path_factory) -> Iterator:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
         running = spark.session(2, tmp_path_factory.mktemp("spark"))
+        running.conf.set("spark.sql.shuffle.partitions", 2)
         yield running
         running.stop()
 
@@ -120,7 +121,7 @@ def test_java_17_and_later_will_do_and_what_lacks_is_named(tmp_path, monkeypatch
 def test_a_stream_says_what_one_process_says_and_goes_on(session, saved, stream, reference, tmp_path):
     most = (FILES - 1) * ROWS
     folder = arrive(tmp_path, stream[:most], FILES - 1)
-    served = spark.serve(session, saved, folder, ALL, files=3, partitions=3)
+    served = spark.serve(session, saved, folder, ALL, files=3)
     assert [p["numInputRows"] for p in served if p["numInputRows"]] == [900, 900, 300]
     arrive(folder, stream[most:], 1, begin=FILES)
     spark.serve(session, saved, folder, ALL)
@@ -140,7 +141,7 @@ def test_killed_nothing_is_lost_and_nothing_comes_twice(session, saved, stream, 
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(later)
-        options = {"threshold": ALL, "partitions": 2, "every": "100 milliseconds"}
+        options = {"threshold": ALL, "every": "100 milliseconds"}
         finished = n08.serve_and_kill(saved, folder, 4, seconds=0.2, **options)
     assert 4 <= finished < FILES
     before = spark.alerts(session, folder)
@@ -163,7 +164,7 @@ def test_alerts_of_another_schema_are_the_events_above_its_threshold(session, tm
     table.insert(0, "key", told["account"].str[1:].astype(int) % 2)
     table.insert(1, "event", np.arange(len(table)))
     folder, reference = arrive(tmp_path, table, 3), in_one_piece(detector, table)
-    spark.serve(session, tmp_path / "sessions.zip", folder, partitions=1)
+    spark.serve(session, tmp_path / "sessions.zip", folder)
     above = reference[reference["risk"] > 1 - BUDGET]
     assert 5 < len(above) < 0.2 * len(table) and above["burst"].any()
     assert_said(spark.alerts(session, folder), above, exact=False)
@@ -188,7 +189,7 @@ def test_a_bad_file_is_named_and_a_good_one_in_its_place_served(session, saved, 
     for reason, change in BAD_FILES.items():
         change(stream[300:600]).to_parquet(file) if change else file.write_bytes(good[:-200])
         with pytest.raises(CourseError, match=f"^001.parquet cannot be served .*{reason}") as caught:
-            spark.serve(session, saved, folder, ALL, partitions=1)
+            spark.serve(session, saved, folder, ALL)
         assert_one_sentence(str(caught.value))
     assert_said(spark.alerts(session, folder), reference[reference["event"] < 300])
     file.write_bytes(good)
