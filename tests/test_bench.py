@@ -76,16 +76,6 @@ def toys(tmp_path_factory):
         yield bench_toys
 
 
-def test_a_measurement_runs_in_a_process_of_its_own_with_its_own_memory(tmp_path):
-    ballast = np.ones(2**27 // 8)  # 128 MB
-    assert jobs.run(os.getpid, (), tmp_path / "log") != os.getpid()
-    own = jobs.peak_mb()
-    if own:
-        assert 5 < jobs.run(jobs.peak_mb, (), tmp_path / "log") < own - 100 and own > ballast.nbytes / 2**20
-        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE):
-            assert jobs.peak_mb(family=True) > jobs.peak_mb()
-
-
 @pytest.mark.parametrize(
     ("job", "sentence"),
     [

@@ -84,14 +84,18 @@ def test_the_plans_add_up_and_hold_every_notebook(heading, minutes):
         assert any(f"notebook {int(path.stem[:2])}" in what for _, _, what, *_ in plan)
 
 
-def test_every_link_of_the_docs_leads_somewhere():
-    for path in (ROOT / "docs").glob("*.md"):
+def test_every_link_leads_somewhere_and_the_front_page_to_every_page():
+    pages = [ROOT / "README.md", ROOT / "results" / "README.md", *(ROOT / "docs").glob("*.md")]
+    for path in pages:
         page = path.read_text("utf-8")
-        headings = [re.sub(r"[^a-z0-9 -]", "", one.lower()) for one in re.findall("^#+ (.*)$", page, re.M)]
-        anchors = {f"#{heading.replace(' ', '-')}" for heading in headings}
-        assert f"](docs/{path.name})" in text("README.md")
+        assert path.parent.name != "docs" or f"](docs/{path.name})" in text("README.md")
         for _, target in LINK.findall(page):
-            assert target in anchors or target[:8] == "https://" or (path.parent / target).exists(), target
+            file, _, anchor = target.partition("#")
+            there = path.parent / file if file else path
+            assert target[:8] == "https://" or there.exists(), target
+            headings = re.findall("^#+ (.*)$", there.read_text("utf-8"), re.M) if anchor else []
+            names = [re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings]
+            assert not anchor or anchor in names, target
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)

@@ -4,7 +4,6 @@ import json
 import re
 
 import pandas as pd
-import pytest
 
 from course import results, sweep
 from helpers import data, encoder, evaluation, settings
@@ -51,13 +50,6 @@ def test_the_limits_table_holds_the_constants_as_they_are():
 def test_the_wait_for_openml_is_the_one_that_is_promised():
     assert f"goes on with the snapshot, after {data.AUTO_DEADLINE:g} s at most; with" in OWN_DATA
     assert f"with `--source openml` one sentence, after {data.OPENML_DEADLINE:g} s at most" in OWN_DATA
-
-
-@pytest.mark.parametrize(("page", "least"), [(ROOT / "README.md", 10), (results.TABLES, 5)])
-def test_every_link_into_the_repository_leads_somewhere(page, least):
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
-    assert len(links) >= least
-    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_the_front_page_does_not_tell_the_end():

@@ -11,11 +11,10 @@ import time
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 import papermill
 import psutil
 import pytest
-from sandbox import assert_one_sentence, files, killed_at_every_touch, last_line, refused, small_files_only
+from sandbox import files, killed_at_every_touch, last_line, refused
 from toys import TOYS, change, env, hand_over_01, keep, modules, read_json, run_course, write_toys
 
 from course import notebooks
@@ -288,19 +287,6 @@ def test_killed_at_any_touch_old_or_new_is_there(
     assert killed_at_every_touch(prepare, act, check) > 5
     act()
     assert files(where) == new
-
-
-@posix
-def test_a_full_disk_is_one_sentence_and_the_old_files_stay(runs, folder: Path, commands, capsys):
-    table, before = pd.DataFrame({"a": range(9_000)}).sample(frac=1, random_state=0), files(folder)
-    run = runs.start("06_evaluation")
-    with small_files_only(2_500), pytest.raises(runs.CourseError, match=r"^Cannot write into .* large"):
-        run.hand_over({"evaluation.json": {}, "large.parquet": table})
-    mine = {f"artifacts/{name}.json" for name in ("06_evaluation", "evaluation")}  # 06 has not run
-    assert {name for name, content in files(folder).items() if content != before.get(name)} == mine
-    with small_files_only(100):
-        assert commands.main(["run", "01_data_loading"]) == 1
-    assert_one_sentence(said_last(capsys))
 
 
 @pytest.mark.parametrize(

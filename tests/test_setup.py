@@ -1,8 +1,7 @@
-"""What a bare machine meets: CI's order, .venv of any origin, a wrong Python, what can be installed."""
+"""What a bare machine meets: .venv of any origin, a wrong Python, what can be installed."""
 
 import ast
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,29 +16,6 @@ from helpers.settings import ROOT
 
 HIDDEN = ("PIP_", "MAKE", "MFLAGS", "PYTHON", "CONSTR")
 BARE = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
-
-
-def test_ci_begins_with_the_readmes_two_commands_on_a_bare_clone():
-    script = re.sub(r"^ *#.*", "", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), flags=re.M)
-    before, *timed = re.split(r"^ *time ", script, flags=re.M)
-    assert not re.search(r"\b(pip|apt-get|make|install|python)\b", before)
-    assert [step.split("\n")[0] for step in timed[:2]] == ["make results", "make test"]
-    assert timed[1].split() == ["make", "test", "untouched", *timed[1].split()[3:]]
-    rest = " ".join(timed[2:])
-    assert all(step in rest for step in ("installed-spark", "colab-test", "chromium", "site", "faults"))
-    assert script.rstrip().endswith("untouched")
-
-
-def test_no_process_is_waited_for_without_an_end():
-    """subprocess.run and the like have a timeout; what is called for the reader's own program has none."""
-    runs, endless = re.compile(r"subprocess\.(run|check_call|check_output|call)$"), []
-    for path in [path for name in ("helpers", "course", "tests") for path in ROOT.glob(f"{name}/**/*.py")]:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for call in [node for node in ast.walk(tree) if isinstance(node, ast.Call)]:
-            name, timed = ast.unparse(call.func), {"timeout", None} & {word.arg for word in call.keywords}
-            waits = name.endswith((".wait", ".communicate")) and not call.args
-            endless += [f"{path}:{call.lineno}"] if (runs.match(name) or waits) and not timed else []
-    assert len(endless) == 1 and "course/__main__.py" in endless[0]  # JupyterLab, pytest: who reads, ends
 
 
 @pytest.fixture

@@ -9,15 +9,13 @@ import time
 from pathlib import Path
 
 import psutil
-import pytest
 from sandbox import files
 from toys import env, modules, run_course, write_toys
 
 STAGES = ("01_data_loading", "02_heuristic_labels")  # enough for one to read what the other handed over
 
 
-@pytest.mark.parametrize("kernels", [False, True], ids=["alone", "with its kernels"])
-def test_after_every_kill_all_is_whole_and_the_next_run_works(tmp_path, kernels):
+def test_after_every_kill_of_it_alone_all_is_whole_and_the_next_run_works(tmp_path):
     root = write_toys(tmp_path / "toys", len(STAGES))
     begin, folder, runs = time.monotonic(), root / "runs" / "default", modules(root)["helpers.runs"]
     assert run_course(root, "run").returncode == 0
@@ -25,7 +23,7 @@ def test_after_every_kill_all_is_whole_and_the_next_run_works(tmp_path, kernels)
     moments, kills = random.Random(seed := time.time_ns()), 0
     print("moments from seed", seed)
     while kills < 10:
-        killed, orphans = kill_after(moments.uniform(0.1, whole), root, kernels)
+        killed, orphans = kill_after(moments.uniform(0.1, whole), root)
         kills += killed
         psutil.wait_procs(orphans, timeout=60)  # a kernel goes on until it finds that nobody is there
         for stage in STAGES:
@@ -37,8 +35,8 @@ def test_after_every_kill_all_is_whole_and_the_next_run_works(tmp_path, kernels)
     assert files(folder / "artifacts") == expected
 
 
-def kill_after(seconds: float, root: Path, kernels: bool) -> tuple[bool, list[psutil.Process]]:
-    """Start the command and kill it, alone or with its kernels; says whether, and what it leaves behind."""
+def kill_after(seconds: float, root: Path) -> tuple[bool, list[psutil.Process]]:
+    """Start the command and kill it, without its kernels; says whether, and what it leaves behind."""
     command = [sys.executable, "-m", "course", "run"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     run, orphans = psutil.Popen(command, cwd=root, env=env(), **quiet), []
@@ -47,9 +45,7 @@ def kill_after(seconds: float, root: Path, kernels: bool) -> tuple[bool, list[ps
     except psutil.TimeoutExpired:
         with contextlib.suppress(psutil.NoSuchProcess):
             orphans = run.children(recursive=True)
-        for process in (run, *(orphans if kernels else ())):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+            run.kill()
     code = run.wait(timeout=60)
     assert code in (0, -signal.SIGKILL), f"after an earlier kill, the command ended with {code}"
     return code == -signal.SIGKILL, orphans

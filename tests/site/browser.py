@@ -53,14 +53,10 @@ class Browser:
             self.process.terminate()
             self.process.wait(timeout=60)
 
-    def tool(self, command: str, **parameters: Any) -> Any:
-        return self._post("/goog/cdp/execute", {"cmd": command, "params": parameters})
-
-    def be(self, width: int, height: int, scheme: str = "light") -> None:
-        """Have a screen of this size, and readers who like it light or dark."""
+    def be(self, width: int, height: int) -> None:
+        """Have a screen of this size."""
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        self.tool("Emulation.setDeviceMetricsOverride", **screen)
-        self.tool("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self._post("/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": screen})
 
     def open(self, address: str) -> None:
         self._post("/url", {"url": address})

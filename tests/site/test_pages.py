@@ -13,7 +13,7 @@ from helpers.settings import ROOT
 SITE = ROOT / "site"
 MADE = ("genindex.html", "search.html", "index.html")  # by Sphinx; the last is README.html again
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if path.name not in MADE)
-SCREENS = {"desk": (1200, 900, "light"), "phone": (390, 844, "light"), "night": (390, 844, "dark")}
+SCREENS = {"desk": (1200, 900), "phone": (390, 844)}
 LOOK = """
 for (const image of document.images) image.loading = "eager";
 return Promise.all([...document.images].map(image => image.decode().catch(() => null))).then(() => ({
@@ -29,8 +29,6 @@ return Promise.all([...document.images].map(image => image.decode().catch(() => 
     .filter(element => !element.closest("pre, table, .highlight"))
     .filter(element => element.getBoundingClientRect().right > innerWidth + 1)
     .map(element => element.outerHTML.slice(0, 80)),
-  text: getComputedStyle(document.body).color,
-  paper: getComputedStyle(document.body).backgroundColor,
   size: parseFloat(getComputedStyle(document.querySelector("article p, article li, article pre")).fontSize),
 }))"""
 
@@ -64,30 +62,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield opened
 
 
-def luminance(colour: str) -> float:
-    """0 black to 1 white, of `rgb(r, g, b)`, as WCAG 2 reckons it."""
-    parts = [int(part) / 255 for part in colour[4:-1].split(",")]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-def contrast(one: str, two: str) -> float:
-    dark, light = sorted((luminance(one), luminance(two)))
-    return (light + 0.05) / (dark + 0.05)
-
-
 @pytest.mark.parametrize("screen", SCREENS)
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_whole(browser, address, page, screen):
-    width, _, scheme = SCREENS[screen]
     browser.be(*SCREENS[screen])
     browser.open(f"{address}/{page}")
     seen = browser.run(LOOK)
     assert [said for said in browser.said() if "favicon" not in said["message"]] == []
     assert (seen["broken"], seen["nameless"], seen["unmeasured"], seen["foreign"]) == ([], [], [], [])
-    assert seen["width"] == width and seen["outside"] == []
-    assert contrast(seen["text"], seen["paper"]) > 7 and seen["size"] >= 12
-    assert (luminance(seen["paper"]) < 0.1) == (scheme == "dark")
+    assert seen["width"] == SCREENS[screen][0] and seen["outside"] == [] and seen["size"] >= 12
 
 
 def test_every_link_can_be_followed(browser, address):
