@@ -256,37 +256,25 @@ def test_the_truth_is_sealed_and_makes_nothing_else_stale(runs, folder: Path):
 
 
 @posix
-@pytest.mark.parametrize("action", ["hand over", "notebooks", "publish"])
-def test_killed_at_any_touch_old_or_new_is_there(
-    runs, commands, repository, folder, executed, action
-) -> None:
-    (folder / "summary.md").write_text("another run")
-    where, act = {
-        "hand over": (folder / "artifacts", lambda: hand_over_01(runs, folder, rows=7)),
-        "notebooks": (repository / "notebooks", lambda: commands.main(["notebooks"])),
-        "publish": (repository / "results", lambda: commands.results.publish(folder)),
-    }[action]
+def test_killed_at_any_touch_a_notebook_has_handed_over_old_or_new_or_nothing(runs, folder):
+    where = folder / "artifacts"
     old = files(where)
-    act()
+    hand_over_01(runs, folder, rows=7)
     new = files(where)
-    assert old != new
 
     def prepare() -> None:
         for name, content in old.items():
-            (where / name).parent.mkdir(parents=True, exist_ok=True)
             (where / name).write_bytes(content)
 
     def check() -> None:
-        if action == "hand over" and not runs.is_there(folder, "01_data_loading"):
-            return  # it has not run, and nothing of it is read
-        left = {name: content for name, content in files(where).items() if not name.endswith(".tmp")}
-        assert all(content in (old[name], new[name]) for name, content in left.items())
-        if action == "hand over":
+        if runs.is_there(folder, "01_data_loading"):  # else it has not run, and nothing of it is read
+            left = {name: content for name, content in files(where).items() if not name.endswith(".tmp")}
+            assert all(content in (old[name], new[name]) for name, content in left.items())
             assert len(runs.Run(folder, "02_heuristic_labels", {}).read("events.parquet")) in (4, 7)
 
-    assert killed_at_every_touch(prepare, act, check) > 5
-    act()
-    assert files(where) == new
+    assert killed_at_every_touch(prepare, lambda: hand_over_01(runs, folder, rows=7), check) > 5
+    hand_over_01(runs, folder, rows=7)
+    assert files(where) == new != old
 
 
 @pytest.mark.parametrize(
@@ -389,12 +377,3 @@ def test_bad_arguments_are_one_sentence(commands, folder, arguments, code, sente
     before = files(folder)
     assert commands.main(["run", *arguments]) == code
     assert sentence in said_last(capsys) and files(folder) == before
-
-
-def test_options_of_lab_are_passed_on(commands, repository, monkeypatch):
-    """A notebook's link to its contents, ../README.md, leads somewhere."""
-    given: list = []
-    monkeypatch.setattr(commands, "_call", lambda *arguments: given.extend(arguments) or 3)
-    assert commands.main(["lab", "--port=8899", "--help"]) == 3
-    first = "--LabApp.default_url=/lab/tree/notebooks/01_data_loading.ipynb"
-    assert given == ["jupyterlab", f"--ServerApp.root_dir={repository}", first, "--port=8899", "--help"]

@@ -12,11 +12,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "tests" / "constraints-colab.txt"
 KEPT = ROOT / ".colab"
-MODULE = "def _is_a_stand_in():\n    return True\n"
-STARTED = """\
-import google.colab, numpy, pathlib  # the first two are in Colab's kernel before the first cell
-pathlib.Path(get_ipython().ipython_dir, "started").write_text(numpy.__version__)
-"""
 
 
 def site_packages(folder: Path) -> Path:
@@ -42,16 +37,9 @@ def base() -> Path:
 
 
 def thin(folder: Path, below: Path) -> Path:
-    """The interpreter of an environment over another one's packages, to which pip only adds. Its kernel has
-    numpy and a stand-in google.colab imported, and leaves numpy's version in ipython/started."""
+    """The interpreter of an environment over another one's packages, to which pip only adds."""
     venv.create(folder, with_pip=False)
-    packages = site_packages(folder)
-    (packages / "below.pth").write_text(f"{site_packages(below)}\n", encoding="utf-8")
-    (packages / "google" / "colab").mkdir(parents=True)
-    (packages / "google" / "colab" / "__init__.py").write_text(MODULE, encoding="utf-8")
-    started = folder / "ipython" / "profile_default" / "startup"
-    started.mkdir(parents=True)
-    (started / "colab.py").write_text(STARTED, encoding="utf-8")
+    (site_packages(folder) / "below.pth").write_text(f"{site_packages(below)}\n", encoding="utf-8")
     return python_of(folder)
 
 
