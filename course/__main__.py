@@ -179,12 +179,8 @@ def sweep() -> None:
     variants, streamed, *_ = fits.run(run_folder("sweep"))
     windows = evaluation.over_windows(variants, "variant", "average_precision")
     found = evaluation.found_over_windows(streamed).rename(index=lambda name: plots.STREAM[name][0])
-    tables = {
-        "windows": windows.rename_axis("average precision"),
-        "stream": found.rename_axis("frauds found"),
-    }
-    for name, table in tables.items():
-        text = results.markdown_table(table)
+    for name, title, table in (("windows", "average precision", windows), ("stream", "frauds found", found)):
+        text = results.markdown_table(table.rename_axis(title))
         results.write_block(results.TABLES, name, text)
         print(text, end="\n\n")
     print("Wrote sweep, stream, wrong and worlds.csv in results/, and the tables of its README.md.")
@@ -234,17 +230,16 @@ def scale() -> None:
 @cli.command(context_settings=FORWARD)
 @click.argument("paths", nargs=-1, type=click.UNPROCESSED)
 def test(paths: tuple[str, ...]) -> int:
-    """Check everything, lint, pytest and nbval; or PATHS alone, with pytest's options."""
-    found = 0 if paths else lint.callback()
+    """Check everything, pytest, nbval and then lint; or PATHS alone, with pytest's options."""
     everything = ("notebooks", "tests", "--numprocesses=auto", "--maxprocesses=4")  # see tests/conftest.py
     with tempfile.TemporaryDirectory() as runs, patch.dict(os.environ, COURSE_RUNS=runs, COURSE_OFFLINE="1"):
-        for stage in dict.fromkeys(Path(path.split("::")[0]).stem for path in paths):
-            if stage in STAGES:  # which else catches up itself, and says so where nbval expects nothing
+        for path in paths:
+            if (
+                stage := Path(path.split("::")[0]).stem
+            ) in STAGES:  # which else catches up itself, and says so where nbval expects nothing
                 start(stage)
         failed = _call("pytest", "--nbval", "--nbval-current-env", "-rs", *(paths or everything))
-    if found:
-        print("make lint failed, too: its words stand above pytest's, or run it alone.", file=sys.stderr)
-    return failed or found
+    return failed or (0 if paths else lint.callback())
 
 
 @cli.command(context_settings=FORWARD)

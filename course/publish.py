@@ -50,10 +50,9 @@ class Address(NamedTuple):
 
 def parse_address(repository: str, ref: str) -> Address:
     """Raise a CourseError unless both are names that work in an address of GitHub."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9_.-]+", repository):
-        raise CourseError(f"{repository!r} is not owner/name; give a repository on GitHub: REPO=owner/name.")
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", ref):
-        raise CourseError(f"{ref!r} is no tag that fits into a link; give one without slash: REF=v1.0.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*/[\w.-]+:\w[\w.-]*", f"{repository}:{ref}", re.ASCII):
+        told = f"{repository!r} and {ref!r} make no address on GitHub"
+        raise CourseError(f"{told}; give both, and no slash in a tag: REPO=owner/name REF=v1.0.")
     return Address(repository, ref)
 
 

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,11 +77,9 @@ def run_folder(run: str | int | os.PathLike[str]) -> Path:
 def _catch_up(folder: Path, stages: list[str], parameters: dict[str, Any]) -> None:
     """Run notebooks as far as their exercises, and say which while it runs."""
     for stage in stages:
-        print("Catching up by running" if stage == stages[0] else ",", stage, end="", flush=True)
-        started, copy = time.perf_counter(), folder / "notebooks" / f"{stage}.ipynb"
+        print(f"Catching up by running {stage}.", flush=True)
+        copy = folder / "notebooks" / f"{stage}.ipynb"
         headless.execute(headless.source(stage, exercises=False), copy, parameters | {"RUN": str(folder)})
-        print(f" ({time.perf_counter() - started:.0f} s)", end="", flush=True)
-    print(".")
 
 
 # What a notebook handed over, and whether it still holds

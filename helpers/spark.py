@@ -71,10 +71,9 @@ def session(cores: int, folder: Path) -> SparkSession:
 
     if running := SparkSession.getActiveSession():
         return running
-    paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     os.environ |= {
         "PYSPARK_PYTHON": sys.executable,
-        "PYTHONPATH": os.pathsep.join(filter(None, dict.fromkeys(paths))),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
     settings = {

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -125,8 +124,8 @@ def test_catches_up_quietly_in_any_folder(repository: Path, folder: Path, monkey
     source, told = repository / "notebooks" / "04_autoencoder.ipynb", {"SEED": 3, "RUN": str(folder)}
     done = papermill.execute_notebook(source, "out.ipynb", told, progress_bar=False)
     said = "".join(output.text for cell in done.cells for output in cell.get("outputs", []))
-    caught_up = r"02_heuristic_labels \(\d+ s\), 03_behavioral_features \(\d+ s\)"
-    assert re.fullmatch(rf"Catching up by running {caught_up}\.\n", said)
+    caught_up = [f"Catching up by running {stage}." for stage in list(TOYS)[1:3]]
+    assert said.splitlines() == caught_up
     assert {stage: record(folder, stage)["outputs"] for stage in TOYS} == before  # the same bytes
     seeds = {stage: record(folder, stage)["parameters"]["SEED"] for stage in list(TOYS)[:4]}
     assert list(seeds.values()) == [0, 3, 3, 3] and "oops" not in str(read(folder, "02_heuristic_labels"))
