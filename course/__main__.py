@@ -233,13 +233,11 @@ def test(paths: tuple[str, ...]) -> int:
     """Check everything, pytest, nbval and then lint; or PATHS alone, with pytest's options."""
     everything = ("notebooks", "tests", "--numprocesses=auto", "--maxprocesses=4")  # see tests/conftest.py
     with tempfile.TemporaryDirectory() as runs, patch.dict(os.environ, COURSE_RUNS=runs, COURSE_OFFLINE="1"):
-        for path in paths:
-            if (
-                stage := Path(path.split("::")[0]).stem
-            ) in STAGES:  # which else catches up itself, and says so where nbval expects nothing
+        for path in paths:  # a notebook would catch up itself, and say so where nbval expects nothing
+            if (stage := Path(path.split("::")[0]).stem) in STAGES:
                 start(stage)
         failed = _call("pytest", "--nbval", "--nbval-current-env", "-rs", *(paths or everything))
-    return failed or (0 if paths else lint.callback())
+    return max(failed, 0 if paths else lint.callback())
 
 
 @cli.command(context_settings=FORWARD)
