@@ -256,15 +256,14 @@ def colab_test() -> int:
 @cli.command()
 def site() -> int:
     """Build site/ from README, docs and executed notebooks, and look at its pages."""
-    built, scratch = ROOT / "site", ROOT / ".site.new"
-    new = scratch / "html"  # Sphinx's notebooks lie beside it
-    _remove(scratch)
-    if _call("sphinx", "-W", "--keep-going", "-q", "-c", "docs", ".", str(new)):
-        raise CourseError("The site was not built, and the old one stays: see the warnings above.")
-    shutil.copyfile(new / "README.html", new / "index.html")
-    _remove(new / ".doctrees", built)
-    os.replace(new, built)
-    _remove(scratch)
+    built = ROOT / "site"
+    with tempfile.TemporaryDirectory() as scratch:
+        new = Path(scratch, "html")  # Sphinx's notebooks lie beside it
+        if _call("sphinx", "-W", "--keep-going", "-q", "-c", "docs", ".", str(new)):
+            raise CourseError("The site was not built, and the old one stays: see the warnings above.")
+        shutil.copyfile(new / "README.html", new / "index.html")
+        _remove(new / ".doctrees", built)
+        shutil.move(new, built)
     print(f"The front page is {built / 'index.html'}.")
     return _call("pytest", "tests/site", "-q", "-rfEs", "--timeout=300")
 
@@ -316,7 +315,7 @@ def _call(*arguments: str) -> int:
 @cli.command()
 def clean() -> None:
     """Remove runs/ and caches."""
-    patterns = ("runs", "site", ".site.new", ".*_cache", ".hypothesis", "*/.ipynb_checkpoints")
+    patterns = ("runs", "site", ".*_cache", ".hypothesis", "*/.ipynb_checkpoints")
     for pattern in (*patterns, "*/__pycache__", "*/*/__pycache__"):
         _remove(*ROOT.glob(pattern))
 

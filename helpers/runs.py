@@ -139,21 +139,18 @@ class Run:
     inputs: dict[str, str] = field(default_factory=dict)
 
     def path(self, name: str) -> Path:
-        """The path of an artifact, checked as in `checked_artifact`."""
-        return self._checked(name)[0]
-
-    def _checked(self, name: str) -> tuple[Path, str]:
-        """The path of an artifact and its maker; what another notebook made is recorded as read."""
+        """The path of an artifact, checked as in `checked_artifact`; what another notebook made is recorded
+        as read."""
         if name in SEALED and self.stage not in READS_TRUTH:
             raise CourseError(f"{name} is sealed; {self.stage} may not read it.")
         path, seen, maker = checked_artifact(self.folder, name)
         if maker != self.stage:
             self.inputs[name] = seen
-        return path, maker
+        return path
 
     def read(self, name: str) -> Any:
         """An artifact: `.parquet` as a DataFrame, `.json` as a dict, `.zip` as the object that it holds."""
-        path, maker = self._checked(name)
+        path = self.path(name)
         if path.suffix == ".parquet":
             import pandas as pd
 
@@ -162,7 +159,7 @@ class Run:
             return load_json(path)
         from helpers.detector import kinds
 
-        return load(path, MODEL, kinds(), f"re-run {maker}")
+        return load(path, MODEL, kinds(), f"re-run {checked_artifact(self.folder, name)[2]}")
 
     @property
     def settings(self) -> dict[str, Any]:
