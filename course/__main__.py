@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -111,47 +111,39 @@ def results_command() -> None:
 @cli.command()
 def reference() -> None:
     """Make this machine's run the reference: results/, its tables, and the guide's."""
-    with _scratch("reference") as folder:
-        _run_notebooks(folder, SOURCE="snapshot")
-        results.publish(folder)
-        summary = load_json(folder / "summary.json")
-        if beside := [stage for stage in notebooks.runnable() if stage in BESIDES]:
-            _run_notebooks(folder, beside)
-        made = {"parameters": {}, "checkpoints": {}} | load_json(REFERENCE)
-        for stage in notebooks.notebooks():
-            if ran := record(folder, stage):
-                told = {name: value for name, value in ran["parameters"].items() if name not in ELSEWHERE}
-                made["parameters"][stage] = told
-            if checked := load_json(folder / "checkpoints" / f"{stage}.json"):
-                made["checkpoints"][stage] = {name: one["value"] for name, one in checked.items()}
-        made["settings"] = {key: summary["data"][key] for key in ("rows", "start")}
-        made["settings"]["seed"] = record(folder, "06_evaluation")["parameters"]["SEED"]
-        made["detectors"] = summary["detectors"]
-        replace(REFERENCE, to_json(made))
-        results.write_block(results.TABLES, "results", results.results_block(summary))
-        results.write_block(results.GUIDE, "seconds", results.seconds_block(summary["timings_s"]))
+    folder = run_folder(".reference")
+    _run_notebooks(folder, SOURCE="snapshot")
+    results.publish(folder)
+    summary = load_json(folder / "summary.json")
+    if beside := [stage for stage in notebooks.runnable() if stage in BESIDES]:
+        _run_notebooks(folder, beside)
+    made = {"parameters": {}, "checkpoints": {}} | load_json(REFERENCE)
+    for stage in notebooks.notebooks():
+        if ran := record(folder, stage):
+            told = {name: value for name, value in ran["parameters"].items() if name not in ELSEWHERE}
+            made["parameters"][stage] = told
+        if checked := load_json(folder / "checkpoints" / f"{stage}.json"):
+            made["checkpoints"][stage] = {name: one["value"] for name, one in checked.items()}
+    made["settings"] = {key: summary["data"][key] for key in ("rows", "start")}
+    made["settings"]["seed"] = record(folder, "06_evaluation")["parameters"]["SEED"]
+    made["detectors"] = summary["detectors"]
+    replace(REFERENCE, to_json(made))
+    results.write_block(results.TABLES, "results", results.results_block(summary))
+    results.write_block(results.GUIDE, "seconds", results.seconds_block(summary["timings_s"]))
     print("Wrote results/, the first table of its README.md and the guide's seconds.")
 
 
 @cli.command("notebooks")
 def notebooks_command() -> None:
     """Re-execute the committed notebooks in place, outputs cleaned."""
-    with _scratch("notebooks") as folder, patch.dict(os.environ, COURSE_RUNS=str(folder), COURSE_OFFLINE="1"):
+    folder = run_folder(".notebooks")
+    _remove(folder)
+    with patch.dict(os.environ, COURSE_RUNS=str(folder), COURSE_OFFLINE="1"):
         stages = [stage for stage, _ in notebooks.execute(notebooks.runnable(), {}, folder)]
         texts = {stage: notebooks.cleaned(folder / f"{stage}.ipynb", stage) for stage in stages}
         for stage, text in texts.items():
             replace(notebooks.notebook_path(stage), text)
     print(f"Wrote {len(texts)} notebooks with clean outputs.")
-
-
-@contextlib.contextmanager
-def _scratch(name: str) -> Iterator[Path]:
-    """A folder beside the runs for one command; stays after a failure, to look into."""
-    folder = run_folder(ROOT / "runs" / f".{name}")
-    _remove(folder)
-    replace(folder / "begun", "")  # which says in a sentence where nothing can be written
-    yield folder
-    _remove(folder)
 
 
 @cli.command()

@@ -63,6 +63,7 @@ def executed(repository: Path, folder: Path, monkeypatch) -> Path:
     """The executed notebooks, which `execute` gives from now on, without a kernel."""
 
     def execute(stages, parameters, copies):
+        copies.mkdir(parents=True)
         for stage in stages:
             shutil.copyfile(folder / "notebooks" / f"{stage}.ipynb", copies / f"{stage}.ipynb")
             yield stage, 0.0
@@ -150,7 +151,6 @@ def test_notebooks_are_rewritten_clean(commands, repository: Path):
         assert set(notebook.metadata) == {"kernelspec", "language_info"}
         assert "version" not in notebook.metadata.language_info
         assert "papermill" not in text and str(repository) not in text and '"execution":' not in text
-    assert not list((repository / "runs").glob(".notebooks"))
 
 
 def test_notebooks_are_rewritten_all_or_none(commands, repository, folder, executed, capsys):
