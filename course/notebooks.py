@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ def execute(
         except BaseException:
             while not all(future.cancel() or future.done() for future in running):
                 for kernel in psutil.Process().children():  # this process has no others
-                    kernel.kill()
+                    with suppress(psutil.NoSuchProcess):
+                        kernel.kill()
                 wait(running, timeout=0.2)
             raise
 
