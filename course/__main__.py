@@ -1,7 +1,5 @@
 """The command line of the course: every `make NAME` is `python -m course NAME`."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -4,8 +4,6 @@ Every peer runs alone, in a process of its own that ends at a time limit or with
 peers are kept, so a bench that was killed goes on where it stopped.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import time

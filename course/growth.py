@@ -1,8 +1,6 @@
 """What growth costs: the same events scored by one process and by Spark, each measured by itself. Spark's
 memory is that of Python, Java and all workers together."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Callable, Collection

@@ -1,7 +1,5 @@
 """A measurement in a process of its own, so that its memory is its own; kept, so that a kill costs little."""
 
-from __future__ import annotations
-
 import hashlib
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """Notebooks: in which order they run, executing them with papermill, and how they are committed."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """What `make publish` generates: navigation between the notebooks, links to Colab, first code cells."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What a run is shown as: its summary, results/, and the tables in results/README.md and the guide."""
 
-from __future__ import annotations
-
 import platform
 import tomllib
 from collections.abc import Iterable

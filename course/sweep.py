@@ -1,7 +1,5 @@
 """Many fits, four tables: seeds, windows, parts left out, the learner, worlds. Reported, never chosen by."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -192,8 +190,8 @@ VARIANTS: dict[str, Callable[[Study], np.ndarray]] = {
 def measure(start: int, seed: int, source: str = "snapshot") -> list[dict]:
     """All variants on one window with one seed; one row each, on the test set.
 
-    Columns: start, seed, variant, average_precision, found (frauds among the alerts), and the verdict against
-    the full detector, by a paired bootstrap over campaigns.
+    Columns: start, seed, variant, average_precision, without_largest (campaign), found (frauds among the
+    alerts), and the difference to the full detector with its paired bootstrap interval over campaigns.
     """
     study = Study(start, seed, source)
     n, truth = study.n, study.truth.to_numpy()[study.n :]
@@ -201,15 +199,20 @@ def measure(start: int, seed: int, source: str = "snapshot") -> list[dict]:
     campaign = evaluation.campaigns(truth, study.fitted.profile.axes(study.events)[n:], radius=RADIUS)
     boot = evaluation.bootstrap_ap(truth, scores, evaluation.campaign_draws(campaign))
     observed = {name: average_precision_score(truth, score) for name, score in scores.items()}
-    verdict = {name: evaluation.compare(boot, observed, name, FULL)["verdict"] for name in scores}
+    against = {name: evaluation.compare(boot, observed, name, FULL) for name in scores}
+    rest = evaluation.without_largest(campaign, truth)
     return [
         {
             "start": start,
             "seed": seed,
             "variant": name,
             "average_precision": observed[name],
+            "without_largest": average_precision_score(truth[rest], score[rest]),
             "found": int(truth[evaluation.choose_alerts(score, start=start + n)].sum()),
-            "verdict": "reference" if name == FULL else verdict[name],
+            "difference": against[name]["difference"],
+            "low": against[name]["lo"],
+            "high": against[name]["hi"],
+            "verdict": "reference" if name == FULL else against[name]["verdict"],
         }
         for name, score in scores.items()
     ]
@@ -244,7 +247,8 @@ def measure_stream(start: int, seed: int, source: str = "snapshot") -> list[dict
     """What the learner of notebook 07 finds from one start with one seed; a row each.
 
     Columns: start, seed, detector (ways of telling the learner, and its references), and of all events after
-    the warm-up found (frauds among the alerts) and possible (what the budget allows).
+    the warm-up found (frauds among the alerts), possible (what the budget allows) and average_precision
+    (pooled over the models of all blocks).
     """
     one = Stream(start, seed, source)
     seen, truth = one.detector.seen(one.events), one.truth.to_numpy()
@@ -256,7 +260,14 @@ def measure_stream(start: int, seed: int, source: str = "snapshot") -> list[dict
     }
     best = one.found(one.by_score(one.lived.astype(float)))
     return [
-        {"start": start, "seed": seed, "detector": name, "found": one.found(log), "possible": best}
+        {
+            "start": start,
+            "seed": seed,
+            "detector": name,
+            "found": one.found(log),
+            "possible": best,
+            "average_precision": average_precision_score(one.lived, log["risk"]),
+        }
         for name, log in logs.items()
     ]
 
@@ -301,8 +312,8 @@ def run(folder: Path) -> tuple[pd.DataFrame, ...]:
 def run_unseen(folder: Path, source: str, version: str) -> pd.DataFrame:
     """Measure this version where nobody had looked, and write results/unseen.csv; restartable as `run`.
 
-    Columns: version, start, detector, found; of those without labels average_precision, and the verdict
-    against the detector; of the learner's possible, what the budget allows.
+    Columns: version, start, detector, average_precision, found, and of those without labels the verdict
+    against the detector; those of the learner have `possible`, what the budget allows.
     """
     data.load_events(source, WINDOW_ROWS, max(UNSEEN_STARTS))  # which fails early, and once
     places = [(start, SEEDS[0], source) for start in UNSEEN_STARTS]

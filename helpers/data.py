@@ -1,8 +1,6 @@
 """Events as a stream: the card payments of the ULB / Worldline set, verified, or a file of yours; cut in
 time, and without their truth until evaluation."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path

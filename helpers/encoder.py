@@ -1,11 +1,9 @@
 """Columns as people have them become numbers: categories, gaps, and what each key has done before."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -71,7 +69,7 @@ class Encoder:
         return vars(self) | {"had": sorted(self.had)}
 
     @classmethod
-    def fit(cls, events: pd.DataFrame, schema: Any) -> Encoder:
+    def fit(cls, events: pd.DataFrame, schema: Any) -> Self:
         """Learn from the training set, (n, ...) with the schema's columns; each key's past ends there."""
         numbers = schema.table(events, schema.numbers).apply(pd.to_numeric, errors="coerce").astype(float)
         gaps = [name for name in numbers if events[name].isna().any()]
@@ -147,7 +145,7 @@ class Encoder:
         """
         return self.step(events)[0]
 
-    def step(self, events: pd.DataFrame) -> tuple[pd.DataFrame, Encoder]:
+    def step(self, events: pd.DataFrame) -> tuple[pd.DataFrame, Self]:
         """What `encode` gives, and the encoder of the events after them."""
         if self.made and set(self.made) <= set(events.columns):
             return events, self
@@ -174,7 +172,7 @@ class Encoder:
                 raise ValueError(f"Event {gap.idxmax()} has no {name}: repair it, or use missing='flag'.")
         return table.copy()
 
-    def after(self, history: pd.DataFrame) -> Encoder:
+    def after(self, history: pd.DataFrame) -> Self:
         """The encoder of the events after these; what the training set holds of them is not counted again."""
         filled = self.filled(history)
         if self.schema.key and self._before(filled) is self:
@@ -188,12 +186,12 @@ class Encoder:
         had = sorted(text for text in self.had if text.split(_BETWEEN)[1] in keys)
         return self.past[self.past.index.isin(keys)], pd.DataFrame({"text": had}, dtype=object)
 
-    def going_on(self, past: pd.DataFrame, had: Iterable[str]) -> Encoder:
+    def going_on(self, past: pd.DataFrame, had: Iterable[str]) -> Self:
         """This encoder with what `only` kept in place of what it knew of the same keys."""
         others = self.past.drop(past.index, errors="ignore")
         return replace(self, past=pd.concat([past, others]), had=self.had.union(had))
 
-    def _before(self, table: pd.DataFrame) -> Encoder:
+    def _before(self, table: pd.DataFrame) -> Self:
         """This encoder; without any past, if the table begins with the first event of the training set."""
         first = len(table) and self.first in (None, table.index[0])
         if first and self._told_apart(table[:1])[0] == self.known[0]:
@@ -205,7 +203,7 @@ class Encoder:
         values = pd.DataFrame(self.schema.inputs(table), table.index)
         return pd.util.hash_pandas_object(values.assign(key=spelt(table[self.schema.key]))).to_numpy()
 
-    def _own(self, table: pd.DataFrame) -> tuple[pd.DataFrame, Encoder]:
+    def _own(self, table: pd.DataFrame) -> tuple[pd.DataFrame, Self]:
         """Compare every event with the earlier ones of its key; and the encoder of the events after them."""
         mean, spread, typical = self.scaling
         scaled, keys = (self.schema.inputs(table) - mean) / spread, spelt(table[self.schema.key])

@@ -1,7 +1,5 @@
 """Whole files or none: hashes, JSON, replacing a file, one file for a whole model."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

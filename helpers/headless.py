@@ -1,7 +1,5 @@
 """Notebooks without a screen: papermill, a silent kernel of this Python, and why one stopped."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """OpenML's copy of the events: downloaded beside the lesson, checked against the snapshot, and kept."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

@@ -1,7 +1,5 @@
 """Events from tables as people have them, in memory, .csv or .parquet: columns found, values checked."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

@@ -1,7 +1,5 @@
 """Runs of the course, as notebooks use them: what they hand over, catching up, checkpoints."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -47,7 +45,7 @@ def earlier(stage: str) -> list[str]:
     return [name for name in STAGES if name[:2] in STAGES[stage].split()]
 
 
-def start(stage: str, run: str | os.PathLike[str] = "default", /, **parameters: Any) -> Run:
+def start(stage: str, run: str | os.PathLike[str] = "default", /, **parameters: Any) -> "Run":
     """Open a run for a notebook; run the earlier notebooks that have handed nothing over yet.
 
     Args:
@@ -167,7 +165,7 @@ class Run:
         return self.read("settings.json") if record(self.folder, next(iter(STAGES))) else {}
 
     @property
-    def schema(self) -> Schema:
+    def schema(self) -> "Schema":
         """What the columns of this run's events are: as 01 was told, else card payments."""
         from helpers.schema import CARDS, Schema
 

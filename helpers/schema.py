@@ -1,13 +1,11 @@
 """What the columns of a table are. Profile, rules, scaling, networks and reasons follow from it."""
 
-from __future__ import annotations
-
 import tomllib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -166,7 +164,7 @@ class Schema:
         gone = table.isna().mean() >= GONE
         return [name for name in table if gone[name] or table[name].nunique(dropna=False) < 2]
 
-    def varying(self, events: pd.DataFrame) -> Schema:
+    def varying(self, events: pd.DataFrame) -> Self:
         """This schema without the columns that hold one value in all these events; with an encoder that has
         learned from them, where there is a key, a category or a gap that is flagged."""
         if self.encoder:
@@ -195,7 +193,7 @@ class Schema:
             return self.encoder.encode(events), history
         return self.encoder.after(history).encode(events), self.encoder.encode(history)
 
-    def check_same(self, other: Schema, path: Path | str) -> None:
+    def check_same(self, other: Self, path: Path | str) -> None:
         """Hold what a saved file was fitted on against the schema of the events to come."""
         others = [name for role in ROLES for name in set(getattr(self, role)) - set(getattr(other, role))]
         others += [role for role in ("key", "time", "window") if getattr(self, role) != getattr(other, role)]
@@ -258,7 +256,7 @@ class Schema:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Schema:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """The schema that `to_dict` described, or that a reader wrote."""
         known = [one.name for one in fields(cls) if one.compare]
         if unknown := sorted(values.keys() - known):
@@ -266,7 +264,7 @@ class Schema:
         return cls(**values)
 
     @classmethod
-    def from_toml(cls, path: Path | str) -> Schema:
+    def from_toml(cls, path: Path | str) -> Self:
         """Read a schema from a file such as `amounts = ["Amount"]`, one line per role."""
         try:
             return cls.from_dict(tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8-sig")))
