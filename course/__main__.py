@@ -164,13 +164,10 @@ def publish(repo: str, ref: str) -> None:
 def sweep() -> None:
     """Seeds, windows, ablations and streams into results/."""
     from course import sweep as fits
-    from helpers import evaluation, plots
 
     variants, streamed, *_ = fits.run(run_folder("sweep"))
-    windows = evaluation.over_windows(variants, "variant", "average_precision")
-    found = evaluation.found_over_windows(streamed).rename(index=lambda name: plots.STREAM[name][0])
-    for name, title, table in (("windows", "average precision", windows), ("stream", "frauds found", found)):
-        text = results.markdown_table(table.rename_axis(title))
+    for name, table in fits.tables(variants, streamed).items():
+        text = results.markdown_table(table)
         results.write_block(results.TABLES, name, text)
         print(text, end="\n\n")
     print("Wrote sweep, stream, wrong and worlds.csv in results/, and the tables of its README.md.")

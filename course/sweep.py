@@ -323,17 +323,25 @@ def run_unseen(folder: Path, source: str, version: str) -> pd.DataFrame:
     return results.write_table(UNSEEN, table[columns])
 
 
+def tables(variants: pd.DataFrame, streamed: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The second and third table of results/README.md, by the first seed: detectors without labels, and the
+    learner."""
+    first = SEEDS[0]
+    free = evaluation.verdicts(variants[variants["seed"] == first]).rename_axis("without a label, 6 starts")
+    return {"windows": free, "stream": _learners(streamed[streamed["seed"] == first])}
+
+
+def _learners(streamed: pd.DataFrame) -> pd.DataFrame:
+    found = evaluation.found_over_starts(streamed).rename(index=lambda name: plots.STREAM[name][0])
+    return found.rename_axis("frauds found from event")
+
+
 def unseen_block(table: pd.DataFrame) -> str:
     """What results/unseen.csv comes to, as two tables: detectors without labels, and the learner."""
-    learner = table["possible"].notna()
-    free = evaluation.verdicts(table[~learner].rename(columns={"detector": "variant"}))
-    found = table[learner].groupby("detector")["found"].sum().sort_values(kind="stable")
-    share = (found / found["full_feedback"]).map("{:.0%}".format)
-    told = {"frauds found": found.astype(str), "of the full-feedback reference": share}
-    named = f"of version {table['version'].iloc[0]}, {table['start'].nunique()} starts"
-    free = free.rename_axis(f"without a label, {named}")
-    told = pd.DataFrame(told).rename(index=lambda name: plots.STREAM[name][0])
-    return "\n\n".join(map(results.markdown_table, (free, told.rename_axis(f"the learner, {named}"))))
+    free = table[table["possible"].isna()].rename(columns={"detector": "variant"})
+    named = f"without a label, version {table['version'].iloc[0]}, {table['start'].nunique()} starts"
+    shown = evaluation.verdicts(free).rename_axis(named), _learners(table)
+    return "\n\n".join(map(results.markdown_table, shown))
 
 
 def _all(folder: Path, job: Callable[..., Any], places: list[tuple]) -> pd.DataFrame:

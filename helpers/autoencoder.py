@@ -21,7 +21,8 @@ class Autoencoder:
         held_out: share of the rows, the latest ones, that only watch.
         batch, learning_rate: rows a step; Adam's.
         seed: of the weights and the shuffling.
-        device: where torch trains: "cpu", "cuda" or "auto". Scoring is numpy, everywhere the same.
+        device: where torch trains: "cpu", "cuda", or "auto", which is "cuda" where there is a card. Scoring
+            is numpy, everywhere the same.
         layers: after `fit`, (weights, bias) of each layer.
         history: after `fit`, one (training, held-out) mean squared error an epoch.
     """
@@ -47,7 +48,9 @@ class Autoencoder:
                 f"An autoencoder needs at least {int(self.batch / (1 - self.held_out)) + 1} presumed normal "
                 f"events to learn from, not {len(inputs)}: ask for more rows."
             )
-        device = chosen_device(self.device)
+        device = self.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         if not self.hidden:
             width = inputs.shape[1]
             self.hidden = (max(16, width), max(1, width // 2), max(16, width))
@@ -126,14 +129,3 @@ class Autoencoder:
     def reconstruction_error(self, inputs: np.ndarray) -> np.ndarray:
         """The anomaly score: squared error averaged over the inputs; (n, k) -> (n,)."""
         return row_sums((inputs - self.reconstruct(inputs)) ** 2) / inputs.shape[1]
-
-
-def chosen_device(device: str) -> str:
-    """Where torch trains: "cpu" or "cuda" as asked for; "auto" is "cuda" where there is a card."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu" or (device == "cuda" and torch.cuda.is_available()):
-        return device
-    raise ValueError(f"There is no device {device!r} here: choose 'cpu' or 'auto'.")

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from helpers.schema import CARDS, for_xgboost
+from helpers.schema import CARDS
 
 CLASSIFIER_INPUTS = CARDS.classifier_inputs
 SCORE_FEATURES = CLASSIFIER_INPUTS[-2:]  # reconstruction error and distance
@@ -48,8 +48,7 @@ class Classifier:
                     "A classifier needs examples of both suspicious and normal events, and among these "
                     f"{len(labels):,} none is {name}: ask for more rows or choose another window."
                 )
-        names = for_xgboost(self.names)
-        rows = xgboost.DMatrix(inputs, labels, weight=weights, feature_names=names, nthread=1)
+        rows = xgboost.DMatrix(inputs, labels, weight=weights, nthread=1)
         settings = {
             "objective": "binary:logistic",
             "tree_method": "hist",

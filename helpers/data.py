@@ -31,19 +31,17 @@ def load_events(
     Args:
         source: "snapshot" (the 100,000 events that come with the course), "openml" (data set 1597, which
             must come within OPENML_DEADLINE seconds), "auto" (OpenML within AUTO_DEADLINE seconds, else the
-            snapshot; where COURSE_OFFLINE is set, the snapshot at once), or a file of yours, by its path, or
-            a table of yours in memory, which counts as a file.
-        rows: how many events; None for all of a file of yours.
-        start: the first event, counted from 0 at the beginning of the source.
+            snapshot; where COURSE_OFFLINE is set, the snapshot at once), or a file of yours, by its path or
+            as a DataFrame.
+        rows, start: how many events, None for all of a file of yours, and which is the first, from 0 on.
         schema: which columns of your file are wanted; the other sources hold card payments.
         sort: put your file into the order of its time first; one that is not is refused otherwise.
 
     Returns:
-        (rows, k) frame, index `event` = start..start+rows-1: the schema's columns, for the cards Amount in
-        euros and V1..V6 (principal components, no unit), as float64; its key and time; and, where the source
-        has it, the truth as int8 under the schema's name for it, Class.
-        `attrs["source"]` is "snapshot", "openml" or "file"; `attrs["note"]` is one line for the reader that
-        says which source was used and why.
+        (rows, k), index `event` = start..start+rows-1: the schema's columns, for the cards Amount in euros
+        and V1..V6 (principal components, no unit), as float64; its key and time; and, where the source has
+        it, the truth as int8 under the schema's name for it, Class. `attrs["source"]` is "snapshot", "openml"
+        or "file"; `attrs["note"]` says in one line which source was used and why.
     """
     if (rows is not None and rows < 1) or start < 0:
         raise ValueError(f"rows must be at least 1 and start at least 0, not {rows} and {start}.")

@@ -158,17 +158,12 @@ class Detector:
     def reasons(
         self, events: pd.DataFrame, history: pd.DataFrame | None = None, above: float = -np.inf
     ) -> pd.DataFrame:
-        """Say in words why events are risky.
+        """Say in words why consecutive events are risky, those whose risk is `above` this; the others still
+        count as behaviour. `history` are the events before them as far as the window reaches (1,000).
 
-        Args:
-            events: consecutive events, in time order.
-            history: the events before them as far as the window reaches (1,000), for bursts and repeats.
-            above: leave out events whose risk is not above this; they still count as behaviour.
-
-        Returns:
-            (n, 6), one row per event: risk, one_in (it is as risky as one of so many training events), rules
-            (which ones flag it), burst and repeats (as in `behaviour`) and why (what the experts say and the
-            two columns that stand out most, in the table's own words and units; the same for every seed).
+        Gives (n, 6), one row per event: risk, one_in (it is as risky as one of so many training events),
+        rules (which ones flag it), burst and repeats (as in `behaviour`) and why (what the experts say and
+        the two columns that stand out most, in the table's own words and units; the same for every seed).
         """
         events, history = self.schema.encoded(events, history)
         seen = self.seen(events)

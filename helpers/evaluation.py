@@ -1,8 +1,7 @@
-"""How good is a score? Metrics, the alert budget, intervals and campaigns; last, two tables to show.
+"""How good is a score? Metrics, the alert budget, intervals and campaigns; last, tables to show.
 
-Knows no stage of the course. Everywhere `truth` is (n,) of 0 and 1 (1 = fraud), `score` (n,) finite
-numbers, higher = more suspicious, both in time order; `start` is the number of the first event.
-Bad input, and a metric that does not exist for these events, raise ValueError with one sentence.
+`truth` is (n,) of 0 and 1 (1 = fraud), `score` (n,) finite numbers, higher = more suspicious, both in time
+order; `start` is the number of the first event. What cannot be measured raises ValueError with one sentence.
 """
 
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from helpers.settings import ALERTS, BLOCK, WINDOW_ROWS, WINDOWS
+from helpers.settings import ALERTS, BLOCK
 
 VERDICTS = ["worse", "cannot tell", "better"]  # than the detector
 
@@ -166,16 +165,11 @@ def evaluate(
 ) -> dict[str, dict]:
     """Measure every detector: the `detectors` of summary.json, plain unrounded numbers.
 
-    Args:
-        scores: detector -> (n,) score, or (n,) bool for one that only says yes or no, as `seed_rules` does,
-            whose recall the others are held to.
-        campaign: (frauds,) int, from `campaigns`.
-        seed: of the bootstrap.
+    `scores` are detector -> (n,) score, or (n,) bool for one that only says yes or no, as `seed_rules` does,
+    to whose recall the others are held; `campaign` is (frauds,) int, from `campaigns`; `seed` the draws'.
 
-    Returns:
-        detector -> average_precision, average_precision_ci [lo, hi], without_largest (without the largest
-        campaign; None if there is no other), roc_auc, budget (None for a yes/no detector, which ranks
-        nothing), at_seed_recall.
+    Gives detector -> average_precision, average_precision_ci [lo, hi], without_largest (campaign; None if
+    there is no other), roc_auc, budget (None for yes or no, which ranks nothing), at_seed_recall.
     """
     truth = _binary(truth)
     if truth.all() or not truth.any():
@@ -230,34 +224,17 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     return shown.astype(str).loc[ap.sort_values().index]
 
 
-def over_windows(table: pd.DataFrame, by: str, column: str) -> pd.DataFrame:
-    """A column of results/sweep.csv or results/stream.csv, window beside window as text.
-
-    One row each of `by`, best last: for the two windows that do not overlap mean (lowest to highest) over
-    the seeds; then the mean over all starts of the first seed, of average precision the geometric one, and
-    on how many starts each is no worse than the detector that never learns.
-    """
-    ratio = column == "average_precision"
-    rounded, limits = ("{:.3f}", " ({:.3f} to {:.3f})") if ratio else ("{:.1f}", " ({:.0f} to {:.0f})")
-    said = rounded + limits
-    each = table[table["seed"] == table["seed"].min()].pivot_table(column, by, "start")
-    middle = np.exp(np.log(each.clip(lower=1e-9)).mean(axis=1)) if ratio else each.mean(axis=1)
-    sides = {}
-    for start in WINDOWS:
-        found = table[table["start"] == start].groupby(by)[column].agg(["mean", "min", "max"])
-        sides[f"events {start:,} to {start + WINDOW_ROWS - 1:,}"] = found.T.apply(
-            lambda one: said.format(*one)
-        )
-    sides[f"{'geometric mean' if ratio else 'mean'} over {each.shape[1]} starts"] = middle.map(rounded.format)
-    ahead = (each >= each.loc["detector"]).sum(axis=1)
-    sides["ties or beats the detector"] = [f"{count} of {each.shape[1]}" for count in ahead]
-    return pd.DataFrame(sides, each.index).loc[middle.sort_values(kind="stable").index]
-
-
-def found_over_windows(table: pd.DataFrame) -> pd.DataFrame:
-    """Frauds found by the detectors of results/stream.csv, and what a perfect score would find."""
-    possible = table[table["seed"] == table["seed"].min()].assign(detector="perfect", found=table["possible"])
-    return over_windows(pd.concat([table, possible]), "detector", "found")
+def found_over_starts(table: pd.DataFrame) -> pd.DataFrame:
+    """Frauds that each detector of results/stream.csv (of one seed) or results/unseen.csv finds from every
+    start and in all, as text, and which share of the full-feedback reference's that is; the fewest first."""
+    table = table.dropna(subset="possible")
+    found = table.pivot(index="detector", columns="start", values="found")
+    found.loc["perfect"] = table.groupby("start")["possible"].first()
+    found.columns = [f"{start:,}" for start in found]
+    found["all"] = found.sum(axis=1)
+    share = (found["all"] / found.loc["full_feedback", "all"]).map("{:.0%}".format)
+    order = found["all"].sort_values(kind="stable").index
+    return found.map("{:.0f}".format).assign(**{"of the reference": share}).loc[order]
 
 
 def _pair(truth: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

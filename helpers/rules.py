@@ -241,10 +241,10 @@ def refine_labels(
 ) -> np.ndarray:
     """Let the autoencoder correct the rule book.
 
-    Suspicious but well rebuilt, or presumed normal but badly rebuilt: undecided. Undecided, well rebuilt
-    and flagged by no rule: presumed normal. Where it would clear every suspicious event, it clears
-    none, because then it has learned the trick itself, and a classifier needs examples. Where the rules
-    suspect nobody, a warning says so, and what is badly rebuilt is suspicious.
+    Suspicious but well rebuilt, or presumed normal but badly rebuilt: undecided. Undecided, well rebuilt and
+    flagged by no rule: presumed normal. Where it would clear every suspicious event, it clears none, because
+    then it has learned the trick itself, and a classifier needs examples. Where the rules suspect nobody, a
+    warning says so, and what is badly rebuilt is suspicious.
 
     `labels` are (n,) int8 as `pseudo_labels` gives them, `votes` (n, rules), `errors` (n,) reconstruction
     errors, and `threshold` the error that the alert budget's share of the presumed normals exceeds.

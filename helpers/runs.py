@@ -7,17 +7,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # Before numpy, torch and xgboost start their threads, which wait for one another longer than they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from helpers import headless
 from helpers.files import CourseError, load, load_json, replace, sha256, to_bytes, to_json
+from helpers.schema import CARDS, Schema
 from helpers.settings import NOTEBOOKS, REFERENCE, RUNS
-
-if TYPE_CHECKING:
-    from helpers.schema import Schema
 
 sys.path.append(str(NOTEBOOKS))  # what one notebook alone needs lies beside it
 
@@ -165,10 +163,8 @@ class Run:
         return self.read("settings.json") if record(self.folder, next(iter(STAGES))) else {}
 
     @property
-    def schema(self) -> "Schema":
+    def schema(self) -> Schema:
         """What the columns of this run's events are: as 01 was told, else card payments."""
-        from helpers.schema import CARDS, Schema
-
         return Schema.from_dict(self.settings["schema"]) if "schema" in self.settings else CARDS
 
     def hand_over(self, files: dict[str, Any], sealed: dict[str, Any] | None = None) -> None:
@@ -264,20 +260,6 @@ def _content(value: Any) -> str | bytes:
     value = value.copy(deep=False)
     value.attrs = {}  # the source of the events is in settings.json
     return value.to_parquet(engine="pyarrow")
-
-
-class Sealed:
-    """A table that can be handed over, and neither read nor counted before that."""
-
-    def __init__(self, table: Any) -> None:
-        self._table = table
-
-    def __repr__(self) -> str:
-        return "sealed"
-
-    def save(self, path: Path) -> None:
-        """Write it as parquet."""
-        replace(path, _content(self._table))
 
 
 def _close(value: Any, expected: Any, tolerance: float) -> bool:

@@ -29,17 +29,15 @@ class Schema:
     """The columns of a table of events, by role; a column without a role is not looked at.
 
     Attributes:
-        amounts: money and other sizes, of any unit. What is looked at is log(1 + size) with the size's sign,
-            so that a refund, an amount below zero, lies on the other side of zero.
-        counts: how often something happened, 0 or more; log(1 + count).
-        shares: parts of a whole, 0 or more; as they are.
-        axes: any other number; as it is.
-        categories: text or codes, such as a country; how rare each value is, whatever its case and padding.
+        amounts: money and other sizes, of any unit: log(1 + size) with the size's sign, so that a refund,
+            an amount below zero, lies on the other side of zero.
+        counts: how often something happened, 0 or more: log(1 + count).
+        shares, axes: parts of a whole, 0 or more, and any other number: as they are.
+        categories: text or codes, such as a country: how rare each value is, whatever its case and padding.
         missing: "refuse" an event with a gap in one of these, or "flag" it: the training median replaces a
             missing number, and a further input says so.
-        key: whose behaviour it is, such as the account: bursts and repeats are then counted among the events
-            of one key, and each event is compared with the earlier ones of its key. Without a key all events
-            are one stream.
+        key: whose behaviour it is, such as the account: bursts and repeats are counted among the events of
+            one key, and each event is compared with the earlier ones of its key.
         time: a number or a date that never falls from one event to the next.
         window: how far back "recent" reaches: 1,000 events (of the same key) unless given; with `time`, in
             its unit, or as text ("7 days") where it is a date.
@@ -70,8 +68,7 @@ class Schema:
             if not isinstance(name, str | None) or name == "":
                 raise CourseError(f"{role} of a schema is the name of one column, not {name!r}.")
         named = [*self.carried, *filter(None, [self.label])]
-        alike = for_xgboost(named)
-        twice = sorted({name for name, spelt in zip(named, alike, strict=True) if alike.count(spelt) > 1})
+        twice = sorted({name for name in named if named.count(name) > 1})
         made = {f"{name}{end}" for name in self.carried for end in DERIVED}
         taken = [name for name in self.carried[self.amounts[:1] == ("amount",) :] if name in TAKEN | made]
         number = type(self.window) in (int, float) and 0 < self.window < np.inf
@@ -270,11 +267,6 @@ class Schema:
             return cls.from_dict(tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8-sig")))
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise CourseError(f"The schema {path} cannot be read: {plain(error)}.") from None
-
-
-def for_xgboost(names: Sequence[str]) -> list[str]:
-    """Names as XGBoost takes them: without the signs of its own language."""
-    return [name.translate(str.maketrans("[]<", "()(")) for name in names]
 
 
 CARDS = Schema(amounts=("Amount",), axes=tuple(AXES), label="Class")

@@ -43,8 +43,7 @@ def admit(
 
     Args:
         batch: events as they arrive, indexed by event number; columns may lack, values may be anything.
-        last_event: number of the last event that was admitted; `last_time` is its time, if it has one.
-        schema: what the columns are.
+        last_event, last_time: number of the last event that was admitted, and its time, if it has one.
 
     Returns:
         The admitted events in increasing order, numbers as float64, with categories, key and time where the
@@ -96,21 +95,17 @@ def _numbers_only(column: pd.Series) -> pd.Series:
 def review(
     truth: pd.Series, alerted: pd.Index, now: int, delay: int = DELAY, wrong: Wrong = 0.0, seed: int = 0
 ) -> pd.Series:
-    """What analysts say of alerted events, `delay` events after each: their truth, and nobody else's.
-
-    `wrong` is the share of reviews that say the opposite, or two shares, of the legitimate events and of the
-    frauds. Seed and event decide which ones.
-    """
+    """What analysts say of alerted events, `delay` events after each: their truth, and nobody else's. `wrong`
+    is the share of reviews that say the opposite, or two shares, of the legitimate events and of the frauds;
+    seed and event decide which ones."""
     told, share = truth.loc[alerted[alerted + delay <= now]], np.broadcast_to(wrong, 2)
     draws = [np.random.default_rng([seed, event]).random() for event in told.index]
     return told.where(np.array(draws) >= share[told.astype(int)], 1 - told)
 
 
 def reports(truth: pd.Series, unknown: pd.Index, now: int, delay: int) -> pd.Series:
-    """What customers say: `delay` events later, a long time, every fraud that nobody has reviewed.
-
-    Dal Pozzolo et al. (2015, 2018) call these delayed samples, and reviews feedback.
-    """
+    """What customers say: `delay` events later, a long time, every fraud that nobody has reviewed. Dal
+    Pozzolo et al. (2015, 2018) call these delayed samples, and reviews feedback."""
     late = truth.loc[unknown[unknown + delay <= now]]
     return late[late == 1]
 
@@ -405,11 +400,9 @@ def replay(
 def full_feedback(
     inputs: np.ndarray, truth: np.ndarray, warm_up: int, delay: int = DELAY, seed: int = 0, start: int = 0
 ) -> np.ndarray:
-    """Risk from the same classifier, refitted before every block on all labels older than the delay.
-
-    `inputs` are (n, k + 2) features and `truth` (n,) 0 and 1. Blocks follow the stream's clock, on which the
-    first event has the number `start`. Gives (n - warm_up,) risk, 0 while no fraud is known.
-    """
+    """Risk from the same classifier, refitted before every block on all labels older than the delay; (n -
+    warm_up,), 0 while no fraud is known. `inputs` are (n, k + 2) features and `truth` (n,) 0 and 1; blocks
+    follow the stream's clock, on which the first event has the number `start`."""
     from concurrent.futures import ThreadPoolExecutor
 
     def block_risk(begin: int) -> np.ndarray:
@@ -425,12 +418,9 @@ def full_feedback(
 
 
 def drift(reference: pd.DataFrame, batch: pd.DataFrame) -> pd.DataFrame:
-    """How far a batch's distribution has moved from the reference's, column by column.
-
-    Returns:
-        One row per column: psi (population stability index over tenths of the reference, one event added to
-        each), ks (Kolmogorov-Smirnov statistic) and p (its p-value).
-    """
+    """How far a batch's distribution has moved from the reference's, a row each column: psi (population
+    stability index over tenths of the reference, one event added to each), ks (Kolmogorov-Smirnov statistic)
+    and p (its p-value)."""
     from scipy.stats import ks_2samp
 
     rows = {}

@@ -1,13 +1,15 @@
 """Notebook 1, load the stream: its figures and its checkers."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from checker import as_column, as_number, ask, checker, compare, off_if, still_right
-from helpers import features, plots, runs
+from helpers import features, plots
+from helpers.files import replace
 from helpers.settings import BLOCK
 
 
@@ -51,9 +53,24 @@ def behaviour_axes(values: pd.DataFrame, guess: float | None = None) -> Figure:
     return figure
 
 
-def put_away(truth: pd.Series | None) -> dict[str, runs.Sealed]:
+class Sealed:
+    """A table that can be handed over, and neither read nor counted before that."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._table = table.copy(deep=False)
+        self._table.attrs = {}  # the source of the events is in settings.json
+
+    def __repr__(self) -> str:
+        return "sealed"
+
+    def save(self, path: Path) -> None:
+        """Write it as parquet."""
+        replace(path, self._table.to_parquet())
+
+
+def put_away(truth: pd.Series | None) -> dict[str, Sealed]:
     """What `run.hand_over` takes as sealed: the file of the labels, if there are any."""
-    return {} if truth is None else {"truth.parquet": runs.Sealed(truth.to_frame("Class"))}
+    return {} if truth is None else {"truth.parquet": Sealed(truth.to_frame("Class"))}
 
 
 def chronological_split(events: pd.DataFrame, n_train: int) -> Figure:

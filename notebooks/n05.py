@@ -41,8 +41,8 @@ def one_tree(tree: Any, names: Sequence[str], example: np.ndarray, event: int) -
 def contributions(classifier: Classifier, seen: np.ndarray) -> pd.DataFrame:
     """What pushed each probability up or down: XGBoost's own SHAP contributions, in log-odds; (n, k + 1),
     one column per input, and `base_value`, the answer before any input is seen."""
-    rows = xgboost.DMatrix(seen, feature_names=classifier.model.feature_names, nthread=1)
-    pushes = classifier.model.predict(rows, pred_contribs=True)
+    rows = xgboost.DMatrix(seen, nthread=1)
+    pushes = classifier.model.predict(rows, pred_contribs=True, validate_features=False)
     return pd.DataFrame(pushes, columns=[*classifier.names, "base_value"])
 
 

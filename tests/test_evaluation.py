@@ -212,17 +212,15 @@ def test_the_budget_curve_agrees_with_the_report_and_prices_what_it_counts():
     assert cost[5] == report["alerts"] * 2 + (12 - report["true_positives"]) * 100
 
 
-def test_windows_beside_each_other_over_seeds_then_starts():
-    values = {"never": [0.0] * 5, "best": [0.9, 0.4, 0.4, 0.4, 0.4]}
-    values["detector"] = [0.1, 0.4, 0.4, 0.4, 0.4002]
-    places = {"start": [0, 0, 25_000, 50_000, 50_000], "seed": [0, 1, 0, 0, 1]}
-    swept = pd.concat(pd.DataFrame(places | {"detector": n, "average_precision": values[n]}) for n in values)
-    shown = ev.over_windows(swept, "detector", "average_precision")
-    sides = ["events 0 to 49,999", "events 50,000 to 99,999", "geometric mean over 3 starts"]
-    assert list(shown) == [*sides, "ties or beats the detector"]
+def test_found_from_every_start_in_all_and_as_a_share_of_the_reference():
+    rows = [(0, "late", 1), (0, "full_feedback", 4), (9_000, "late", 2), (9_000, "full_feedback", 2)]
+    table = pd.DataFrame(rows, columns=["start", "detector", "found"]).assign(possible=[5, 5, 3, 3])
+    free = pd.DataFrame({"start": [0], "detector": ["rules"], "found": [9]})  # is told nothing
+    shown = ev.found_over_starts(pd.concat([table, free]))
+    assert shown.columns.tolist() == ["0", "9,000", "all", "of the reference"]
     assert shown.T.to_dict("list") == {
-        "never": [*["0.000 (0.000 to 0.000)"] * 2, "0.000", "0 of 3"],
-        "detector": ["0.250 (0.100 to 0.400)", "0.400 (0.400 to 0.400)", "0.252", "3 of 3"],
-        "best": ["0.650 (0.400 to 0.900)", "0.400 (0.400 to 0.400)", "0.524", "3 of 3"],
+        "late": ["1", "2", "3", "50%"],
+        "full_feedback": ["4", "2", "6", "100%"],
+        "perfect": ["5", "3", "8", "133%"],
     }
-    assert list(shown.index) == ["never", "detector", "best"]
+    assert list(shown.index) == ["late", "full_feedback", "perfect"]

@@ -6,7 +6,7 @@ import re
 import pandas as pd
 
 from course import results, sweep
-from helpers import data, encoder, evaluation, settings
+from helpers import data, encoder, settings
 from helpers.classifier import Classifier
 from helpers.settings import ROOT
 
@@ -25,11 +25,8 @@ def test_the_results_table_is_that_of_the_reference_run():
 
 
 def test_the_tables_are_those_of_the_sweep_and_of_the_unseen_run():
-    windows = evaluation.over_windows(pd.read_csv(sweep.TABLE), "variant", "average_precision")
-    streams = evaluation.found_over_windows(pd.read_csv(sweep.STREAM_TABLE))
-    for name, table in (("windows", windows), ("stream", streams)):
-        shown = [line.split(" | ")[1:] for line in between(name).splitlines()[2:]]
-        assert [[cell.strip(" |") for cell in row] for row in shown] == table.to_numpy().tolist()
+    for name, table in sweep.tables(*map(pd.read_csv, (sweep.TABLE, sweep.STREAM_TABLE))).items():
+        assert between(name) == results.markdown_table(table).strip()
     assert between("unseen") == sweep.unseen_block(pd.read_csv(sweep.UNSEEN))
 
 
