@@ -94,12 +94,9 @@ def _as_people_write(column: pd.Series) -> pd.Series:
 
 def reviewed(learner: Learner, path: Path | str) -> pd.Series:
     """The reviews of a file that the learner does not know yet; event -> 1, 0, or -1 for an alert that is
-    closed without an answer, for `learner.learn`.
-
-    It may review events that were never alerted, as a customer's report does. A review of an event that was
-    told otherwise before is a correction and counts. Reviews of events that the learner has forgotten are
-    left out and counted in a line.
-    """
+    closed without an answer, for `learner.learn`. It may review events that were never alerted, as a
+    customer's report does. A review of an event that was told otherwise before is a correction and counts.
+    Reviews of events that the learner has forgotten are left out and counted in a line."""
     try:
         reviews = read_reviews(Path(path))
     except ValueError as error:

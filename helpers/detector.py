@@ -26,11 +26,9 @@ TAIL = 400  # scores of the training set that are kept, at most
 
 
 def combine(scores: Sequence[np.ndarray], training: Sequence[np.ndarray]) -> np.ndarray:
-    """Combine scores that have no common unit, (n,) each, by Fisher's method (1925).
-
-    A score's p-value is the share of the training events that score as high or higher; `training` are the
-    `tail` of each. Returns (n,) minus the sum of the logarithms of the p-values.
-    """
+    """Combine scores that have no common unit, (n,) each, by Fisher's method (1925): (n,) minus the sum of
+    the logarithms of their p-values. A score's p-value is the share of the training events that score as high
+    or higher; `training` are the `tail` of each."""
     return -sum(np.interp(score, *known) for score, known in zip(scores, training, strict=True))
 
 
@@ -56,15 +54,13 @@ class Detector:
     """Everything that was learned from one training set, without a true label.
 
     Attributes:
-        profile: ordinary behaviour.
-        thresholds: the rules' thresholds, by signal.
-        scaling: mean and standard deviation of the inputs.
+        profile, scaling: ordinary behaviour; mean and standard deviation of the inputs.
+        rules, thresholds: the rule book, and its thresholds by signal.
         autoencoder: rebuilds presumed normal events.
         error_threshold: reconstruction error that the alert budget's share of the presumed normals exceeds.
         classifier: what XGBoost has learned from the refined labels.
         training: (3, 2, m) the training set's `tail` of the classifier's score (out of fold), of the
             distance, and of both combined; with a key (5, 2, m), for two more scores (see `score`).
-        rules: the rule book.
     """
 
     profile: Profile

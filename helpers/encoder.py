@@ -39,15 +39,13 @@ class Encoder:
 
     Attributes:
         schema: the columns as they come, a `Schema`, whose module imports this one.
-        fill: column -> its training median, which fills a gap.
-        gaps: the columns that have gaps in the training set.
+        fill, gaps: column -> its training median, which fills a gap; the columns with gaps in training.
         common: category -> value -> training events with this value.
         scaling: (3, k) mean and standard deviation of the k numbers, standard deviation of what is `_own`.
         past: one row per key: its events so far, the sum of each scaled number, the values of each category.
         had: every category, key and value that came together so far, each as one text.
-        events: size of the training set.
-        first: number of its first event, if it has one.
-        known: (n,) what tells its n events from others.
+        events, first, known: size n of the training set, the number of its first event, if it has one, and
+            (n,) what tells its events from others.
     """
 
     schema: Any
@@ -113,8 +111,7 @@ class Encoder:
 
     @property
     def made(self) -> list[str]:
-        """What it adds to a table: the `derived` columns and, with a key, how many of its events were
-        `earlier`."""
+        """What it adds to a table: the `derived` columns and, with a key, how many events were `earlier`."""
         return [*self.derived, *(["earlier"] if self.schema.key else [])]
 
     @property
@@ -140,9 +137,7 @@ class Encoder:
 
     def encode(self, events: pd.DataFrame) -> pd.DataFrame:
         """(n, ...) events and, beside their own columns, the `derived` ones; as they are if they have these.
-
-        They are the training set, if its first event is their first; otherwise they follow on the past.
-        """
+        They are the training set, if its first event is their first; otherwise they follow on the past."""
         return self.step(events)[0]
 
     def step(self, events: pd.DataFrame) -> tuple[pd.DataFrame, Self]:

@@ -89,12 +89,11 @@ def at_recall(truth: ArrayLike, score: ArrayLike, recall: float) -> dict[str, in
 
 
 def campaign_draws(campaign: np.ndarray, draws: int = 1_000, seed: int = 0) -> np.ndarray:
-    """Draw the resamples of a bootstrap (Efron, 1979) over campaigns.
+    """Draw the resamples of a bootstrap (Efron, 1979) over what `campaigns` gives, (frauds,) int.
 
     The frauds of a campaign are one trick, not independent evidence, so whole campaigns are drawn with
-    replacement, as many as there are. Legitimate events are so many that they are taken as they are.
-
-    `campaign` is (frauds,) int, from `campaigns`. Gives (draws, frauds) int: how often each fraud is drawn.
+    replacement, as many as there are. Legitimate events are so many that they are taken as they are. Gives
+    (draws, frauds) int: how often each fraud is drawn.
     """
     many = int(campaign.max()) + 1
     return np.random.default_rng(seed).multinomial(many, np.full(many, 1 / many), size=draws)[:, campaign]

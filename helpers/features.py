@@ -1,8 +1,6 @@
-"""What describes an event: the profile, trailing-window behaviour and the scaled inputs.
-
-After the training set, which the profile knows as a whole, everything here looks at the past only; it is
-the same in one pass, in batches, or one event at a time.
-"""
+"""What describes an event: the profile, trailing-window behaviour and the scaled inputs. After the training
+set, which the profile knows as a whole, everything here looks at the past only; it is the same in one pass,
+in batches, or one event at a time."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,8 +42,7 @@ class Profile:
         scale: (k,) robust standard deviations, 1.4826 times the median absolute deviation; where that is 0
             (most events have one value), the standard deviation.
         clusters: the groups that the training set's events form, by their robust z-scores.
-        oddities: (m, d) z-scores of the axes of the training set's unusual events.
-        events: size of the training set.
+        oddities, events: (m, d) z-scores of the axes of the training set's unusual events; its size.
         usual: (3, k) what all but a thousandth of the training set have at least, the half, and all but a
             thousandth at most, in the units of the columns; for the reasons of an alert.
         schema: what the columns are.
@@ -118,7 +115,7 @@ class Profile:
         return self.clusters.distance(z)
 
     def background_rate(self, z: np.ndarray) -> np.ndarray:
-        """How many events like these (n, d) the training set holds, per 1,000 of its events; (n,)."""
+        """How many events like these (n, d) the training set holds, per 1,000 events; (n,)."""
         reach = RADIUS * np.sqrt(row_sums(z**2))
         return self._tree.query_ball_point(z, reach, return_length=True) * (WINDOW / self.events)
 

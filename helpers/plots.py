@@ -1,8 +1,6 @@
-"""What the figures of two notebooks or more share: colours, style and a few pieces.
-
-Colours are Okabe and Ito's, which colour-blind readers can tell apart (the grey is darker and the yellow
-greener, to show on white); a detector keeps its colour in every figure.
-"""
+"""What the figures of two notebooks or more share: colours, style and a few pieces. Colours are Okabe and
+Ito's, which colour-blind readers can tell apart (the grey is darker and the yellow greener, to show on
+white); a detector keeps its colour in every figure."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -8,11 +8,8 @@ AT_ONCE = 512  # a multiple of what any BLAS computes at once, so that nothing i
 
 
 def in_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """What a function says of (n, k) rows, whichever way they are cut.
-
-    numpy and BLAS add up in another order where a matrix has another shape. So the function always gets 512
-    rows, the last ones filled up with zeros.
-    """
+    """What a function says of (n, k) rows, whichever way they are cut. BLAS adds up in another order where a
+    matrix has another shape, so the function always gets 512 rows, the last ones filled up with zeros."""
     n, k = rows.shape
     blocks = np.zeros((max(-(-n // AT_ONCE), 1), AT_ONCE, k))
     blocks.reshape(-1, k)[:n] = rows

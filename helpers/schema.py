@@ -103,7 +103,7 @@ class Schema:
 
     @property
     def remembered(self) -> list[str]:
-        """The columns of an encoded event: those that it brings, and those that the encoder makes."""
+        """The columns of an encoded event: those that it brings, then those that the encoder makes."""
         return [*self.carried, *(self.encoder.made if self.encoder else ())]
 
     @property

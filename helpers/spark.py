@@ -1,8 +1,6 @@
-"""The saved detector past one machine: Apache Spark serves a stream of event files and scores a table.
-
-Each worker loads the saved detector itself; no model is pickled. `session` starts Spark inside this process;
-the other functions take any session whose workers have the course's packages and `helpers`.
-"""
+"""The saved detector past one machine: Apache Spark serves a stream of event files and scores a table. Each
+worker loads the saved detector itself. `session` starts Spark inside this process; the other functions take
+any session whose workers have the course's packages and `helpers`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
-"""The stream: admit events, score first, spend the alert budget, learn from reviews.
-
-Only `review` and `reports` read the truth: of alerted events early, of the other frauds late.
-"""
+"""The stream: admit events, score first, spend the alert budget, learn from reviews. Only `review` and
+`reports` read the truth: of alerted events early, of the other frauds late."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -112,7 +110,7 @@ def reports(truth: pd.Series, unknown: pd.Index, now: int, delay: int) -> pd.Ser
 
 @dataclass
 class Learner:
-    """A detector in service: it scores, alerts, and learns from the reviews of its alerts.
+    """A detector in service: it scores, alerts, and learns from reviews.
 
     Attributes:
         detector: label-free, frozen.
@@ -127,8 +125,8 @@ class Learner:
         seed: of the classifiers to come.
         alerts: the alert budget, of every 1,000 events; any positive rate, such as 0.5.
         keep: how many of the latest events are remembered; of older ones the latest reviewed (`REVIEWED`).
-        begun: place of the first event that was scored, from which on the budget counts.
-        encoder: what each key has done so far, where the schema has an encoder.
+        begun, encoder: place of the first event that was scored, from which on the budget counts; what each
+            key has done so far, where the schema has an encoder.
     """
 
     detector: Detector
@@ -180,10 +178,9 @@ class Learner:
     def score(self, events: pd.DataFrame) -> np.ndarray:
         """Risk of (n, k) events; (n,) in [0, 1], bit for bit the same for any cut into batches.
 
-        The detector's risk, until a fraud is confirmed. From then on the log-odds of three scores are
-        averaged (logarithmic pooling: Genest and Zidek, 1986): the detector's risk and those of two
-        classifiers that learn from the reviews. The risk is a rank and no probability; it is in because no
-        review misleads it.
+        The detector's risk, until a fraud is confirmed. Then the log-odds of this risk, which no review can
+        mislead, and of two classifiers that learn from the reviews are averaged (logarithmic pooling: Genest
+        and Zidek, 1986). The result is a rank and no probability.
         """
         return self._risk(self.detector.seen(self._encoded(events)))
 
@@ -274,11 +271,9 @@ class Learner:
         self.memory = self.memory[kept]
 
     def labels(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the classifiers are taught of every remembered event: (n,) of 0 and 1, and (n,) weights.
-
-        Reviewed events: their truth. Unusual ones that look like more confirmed frauds than false alarms are
-        suspicious. The rest counts as normal, because frauds are rare, what is unusual with little weight.
-        """
+        """What the classifiers are taught of every remembered event: (n,) of 0 and 1, and (n,) weights. Of
+        reviewed events it is their truth. Unusual ones like more confirmed frauds than false alarms count as
+        suspicious, and the rest as normal, because frauds are rare; what is unusual with little weight."""
         profile, truth = self.detector.profile, self.memory["truth"].to_numpy()
         unusual = (truth == UNKNOWN) & is_unusual(profile.axes(self.memory), profile.beyond)
         frauds, cleared = (self._alike(self.memory[unusual], truth == told).sum(axis=1) for told in (1, 0))
