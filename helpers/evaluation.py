@@ -131,7 +131,7 @@ def without_largest(campaign: np.ndarray, truth: ArrayLike) -> np.ndarray:
 
 def interval(values: ArrayLike) -> tuple[float, float]:
     """The 95 % percentile interval (lo, hi) of bootstrapped values."""
-    lo, hi = np.quantile(values, [0.025, 0.975])
+    lo, hi = np.quantile(values, [(1 - 0.95) / 2, (1 + 0.95) / 2])
     return float(lo), float(hi)
 
 
