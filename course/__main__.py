@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("Stopped; what was handed over so far is kept.", file=sys.stderr)
         return 130
     except (CourseError, OSError) as error:
-        advice = "; free some space or choose another folder." if isinstance(error, OSError) else ""
+        advice = "; free some space or choose another folder." if getattr(error, "errno", None) else ""
         print(f"{error}{advice}", file=sys.stderr)
         return 1
 

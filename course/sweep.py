@@ -1,4 +1,4 @@
-"""Many fits, four tables: seeds, windows, parts left out, the learner, worlds. Reported, never chosen by."""
+"""Many fits, five tables: seeds, starts, parts left out, the learner, worlds, the unseen. Never chosen by."""
 
 import os
 import tempfile
@@ -191,7 +191,7 @@ def measure(start: int, seed: int, source: str = "snapshot") -> list[dict]:
     """All variants on one window with one seed; one row each, on the test set.
 
     Columns: start, seed, variant, average_precision, without_largest (campaign), found (frauds among the
-    alerts), and the difference to the full detector with its paired bootstrap interval over campaigns.
+    alerts), and the difference to the full detector with its paired bootstrap interval and verdict.
     """
     study = Study(start, seed, source)
     n, truth = study.n, study.truth.to_numpy()[study.n :]

@@ -17,8 +17,8 @@ from helpers.stream import CLOSED, UNKNOWN, Learner
 def check_same(
     learner: Learner, events: pd.DataFrame, schema: Schema, alerts: float, rules: Sequence[Rule] | None = None
 ) -> None:
-    """Raise a CourseError unless schema, budget and, where they are given, rules are the learner's, and the
-    table holds, under the same numbers, what it has seen last."""
+    """Raise a CourseError unless schema and budget are the learner's, it knows the rules that are given, and
+    the table holds, under the same numbers, what it has seen last."""
     own, seen = learner.detector.schema, learner.memory[-WINDOW:]
     own.check_same(schema, "The learner")
     if alerts != learner.alerts:

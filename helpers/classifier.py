@@ -15,7 +15,7 @@ FOLDS = 5
 def classifier_inputs(inputs: np.ndarray, errors: np.ndarray, distance: np.ndarray) -> np.ndarray:
     """(n, k + 2) features of the classifier: the k scaled inputs and two scores, the reconstruction error and
     the distance from the clusters."""
-    return np.column_stack([inputs, errors, distance])
+    return np.column_stack([inputs, errors, distance]).clip(-1e38, 1e38)  # as far as single precision goes
 
 
 @dataclass

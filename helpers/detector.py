@@ -60,7 +60,7 @@ class Detector:
         error_threshold: reconstruction error that the alert budget's share of the presumed normals exceeds.
         classifier: what XGBoost has learned from the refined labels.
         training: (3, 2, m) the training set's `tail` of the classifier's score (out of fold), of the
-            distance, and of both combined; with a key (5, 2, m), for two more scores (see `score`).
+            distance, and of both combined; with a key and numbers (5, 2, m), for two more (see `score`).
     """
 
     profile: Profile

@@ -43,8 +43,8 @@ class Profile:
             (most events have one value), the standard deviation.
         clusters: the groups that the training set's events form, by their robust z-scores.
         oddities, events: (m, d) z-scores of the axes of the training set's unusual events; its size.
-        usual: (3, k) what all but a thousandth of the training set have at least, the half, and all but a
-            thousandth at most, in the units of the columns; for the reasons of an alert.
+        usual: of each number what all but a thousandth of the training set have at least, the half, and all
+            but a thousandth at most, in the units of the columns; for the reasons of an alert.
         schema: what the columns are.
         beyond: robust standard deviations beyond which an axis is out of the ordinary: 3, or as many as it
             takes for the unusual to be a tenth of the training set at most, the alert budget's at least.
@@ -184,7 +184,7 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
         (near-identical ones, amounts included); the last three are 0 for ordinary events, and without amounts
         the first two are missing. With a key there are unlike_itself (the farthest that a column lies from
         the mean of the key's earlier events, in standard deviations) and new_for_it (how many of its
-        categories have values that its key never had).
+        categories have values that its key never had, each weighted up to 1 by how well the key is known).
     """
     schema = profile.schema
     events, history = schema.encoded(events, history)
@@ -209,7 +209,7 @@ def behaviour(events: pd.DataFrame, profile: Profile, history: pd.DataFrame | No
         "repeats": burst_count(unusual, z, *clock, REPEAT_RADIUS)[past:],
     }
     if schema.key and schema.encoder:
-        columns["unlike_itself"] = here[schema.encoder.own].abs().max(axis=1).to_numpy()
+        columns["unlike_itself"] = here[schema.encoder.own].abs().to_numpy().max(axis=1, initial=0)
         columns["new_for_it"] = here[schema.encoder.new].sum(axis=1).to_numpy()
     return pd.DataFrame(amounts | columns, index=events.index)
 

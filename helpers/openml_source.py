@@ -21,7 +21,7 @@ OPENML_TOLERANCE = 1e-6
 
 
 def fetch(deadline: float, snapshot: pd.DataFrame) -> pd.DataFrame:
-    """OpenML's copy, with the values of the verified snapshot, its first events; downloaded once, then kept.
+    """The verified snapshot and the further events of OpenML's copy, which is downloaded once, then kept.
     OSError after `deadline` seconds without an answer, ValueError where it is not what it should be."""
     folder = os.environ.get("COURSE_CACHE") or Path.home() / ".cache" / COURSE
     kept = Path(folder) / f"openml_{OPENML_ID}.parquet"

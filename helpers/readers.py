@@ -19,7 +19,7 @@ import pandas as pd
 from helpers.files import CourseError, plain
 from helpers.schema import CARDS, Schema
 
-LARGEST = 1e100  # sums of squares of larger numbers overflow
+LARGEST = 1e30  # XGBoost counts in single precision, which ends at 3e38
 BLANK = {"", "-", "n/a", "na", "nan", "nat", "none", "null"}  # how a missing value is spelt, in any case
 NUMBER, LOCAL, ZONED = "a number", "a date without a time zone", "a date with a time zone"  # kinds of times
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".parquet", ".pq")
@@ -109,7 +109,7 @@ def _file(source: str | Path) -> Path:
     """The path of a file that may be a table."""
     path = Path(source).expanduser()
     if not path.name.lower().endswith(SUFFIXES):
-        known = "'auto', 'openml', 'snapshot' or the path of a .csv, .csv.gz or .parquet file"
+        known = "'auto', 'openml', 'snapshot' or the path of a .csv, .tsv, .txt or .parquet file"
         raise CourseError(f"Unknown source '{source}': use {known}.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no file '{source}': check the name or give a full path.")

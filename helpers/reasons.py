@@ -1,4 +1,4 @@
-"""Why an event is risky: one sentence in the table's own words and units, the same for every seed."""
+"""Why an event is risky: a few sentences in the table's own words and units, the same for every seed."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -29,8 +29,8 @@ class Rule:
         test: (facts, thresholds) -> (n,) bool, where it fires; facts are the signals and the table's own
             columns, so that an expert's sentence can name what the table names.
         clears: whether its NORMAL vote alone, where nobody flags, makes an event presumed normal.
-        weight: a signal that counts events per 1,000: the rule score is multiplied by 1 + its value (divided,
-            where the rule votes NORMAL); the 1 is the event itself.
+        weight: a signal of 0 or more: the rule score is multiplied by 1 + its value (divided, where the rule
+            votes NORMAL).
         needs: the signals that its test looks at, where not every table has them.
     """
 
@@ -43,7 +43,7 @@ class Rule:
     needs: tuple[str, ...] = ()
 
     def kept(self) -> dict[str, Any]:
-        """What a file can hold of it: everything but the test itself, which is code."""
+        """What a file holds of it; its test, which is code, and its words are looked up by the name."""
         return {name: getattr(self, name) for name in ("name", "vote", "clears", "weight")}
 
 
@@ -106,12 +106,7 @@ RULES = (
     Rule("ordinary_profile", "Looks like everybody else.", NORMAL, ordinary_profile, clears=True),
 )
 BY_KEY = Rule(  # and where there is a key
-    "unlike_itself",
-    "This {key} has never done that.",
-    SUSPICIOUS,
-    unlike_itself,
-    weight="unlike_itself",
-    needs=("unlike_itself",),
+    "unlike_itself", "This {key} has never done that.", SUSPICIOUS, unlike_itself, weight="unlike_itself"
 )
 EVERY = (*RULES, BY_KEY)  # among which a saved detector's rules are looked up
 

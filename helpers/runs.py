@@ -106,7 +106,7 @@ def checked_artifact(folder: Path, name: str) -> tuple[Path, str, str]:
     made = {name: (stage, seen) for stage in known for name, seen in known[stage]["outputs"].items()}
     first, path = next(iter(STAGES)), folder / "artifacts" / name
     if name not in made and name in SEALED and first in known:
-        why = f"The source of this run has no column Class, so there is no {name} to compare with"
+        why = f"The source of this run has no column of the truth, so there is no {name} to compare with"
         raise CourseError(f"{why}; re-run {first} with a labelled source.")
     maker, seen = made.get(name, ("the notebook that hands it over", ""))
     if not seen or not path.is_file():

@@ -35,7 +35,7 @@ class Schema:
         shares, axes: parts of a whole, 0 or more, and any other number: as they are.
         categories: text or codes, such as a country: how rare each value is, whatever its case and padding.
         missing: "refuse" an event with a gap in one of these, or "flag" it: the training median replaces a
-            missing number, and a further input says so.
+            missing number, and an input says so if the column has gaps in training.
         key: whose behaviour it is, such as the account: bursts and repeats are counted among the events of
             one key, and each event is compared with the earlier ones of its key.
         time: a number or a date that never falls from one event to the next.
@@ -108,7 +108,7 @@ class Schema:
 
     @property
     def behaviour(self) -> slice:
-        """Which columns are the axes of the distance: all but the amounts, where two or more others are."""
+        """The axes, by which events are unusual or alike: all but the amounts, where two others are."""
         amounts = len(self.amounts)
         return slice(amounts if len(self.columns) - amounts >= UNUSUAL_AXES else 0, None)
 
@@ -190,13 +190,13 @@ class Schema:
             return self.encoder.encode(events), history
         return self.encoder.after(history).encode(events), self.encoder.encode(history)
 
-    def check_same(self, other: Self, path: Path | str) -> None:
-        """Hold what a saved file was fitted on against the schema of the events to come."""
+    def check_same(self, other: Self, what: str) -> None:
+        """Hold what something saved was fitted on against the schema of the events to come."""
         others = [name for role in ROLES for name in set(getattr(self, role)) - set(getattr(other, role))]
         others += [role for role in ("key", "time", "window") if getattr(self, role) != getattr(other, role)]
         if others:
             told = f"{', '.join(sorted(others))} is not there or has another role"
-            raise CourseError(f"{path} was fitted on another schema: {told}.")
+            raise CourseError(f"{what} was fitted on another schema: {told}.")
 
     def clock(self, events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, float]:
         """How the window counts: (n,) the key of each event as a number, (n,) its moment, how far back it

@@ -22,8 +22,9 @@ import pandas as pd
 
 from helpers.detector import BUNDLE, Detector, kinds
 from helpers.files import CourseError, from_bytes
+from helpers.readers import LARGEST
 from helpers.rules import EVERY, Rule
-from helpers.schema import CARDS, Schema
+from helpers.schema import Schema
 from helpers.settings import BUDGET, ROOT
 
 if TYPE_CHECKING:
@@ -209,13 +210,16 @@ def _table(content: bytes) -> pd.DataFrame:
     return pd.read_parquet(io.BytesIO(content))
 
 
-def _check(key: int, events: pd.DataFrame, last: int, schema: Schema = CARDS) -> None:
+def _check(key: int, events: pd.DataFrame, last: int, schema: Schema) -> None:
     """Refuse what cannot be scored, and events that came before: the key's order is its memory."""
-    numbers = ["key", "event", *schema.numbers, *filter(None, [schema.time])]
-    gap = events[list(schema.carried)].isna() & (schema.missing == "flag")
-    none = {name: ~np.isfinite(events[name]) & ~gap.get(name, False) for name in numbers}
-    wrong = {f"{name} is missing or not finite": rows for name, rows in none.items()}
-    wrong |= {f"{schema.key} is missing": events[schema.key].isna()} if schema.key else {}
+    numbers = events[["key", "event", *schema.numbers, *filter(None, [schema.time])]]
+    good, least = numbers.abs() < LARGEST, [*schema.counts, *schema.shares]
+    good[least] &= numbers[least] >= 0
+    good = good.join(events[[*schema.categories, *filter(None, [schema.key])]].notna())
+    if schema.missing == "flag":
+        may_lack = [*schema.numbers, *schema.categories]
+        good[may_lack] |= events[may_lack].isna()
+    wrong = {f"{name} is missing or out of range": ~rows for name, rows in good.items()}
     steps = np.diff(events["event"], prepend=last)
     wrong |= {f"an event of key {key} comes twice, or after a later one": steps <= 0}
     for what, rows in wrong.items():

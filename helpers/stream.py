@@ -1,5 +1,5 @@
-"""The stream: admit events, score first, spend the alert budget, learn from reviews. Only `review` and
-`reports` read the truth: of alerted events early, of the other frauds late."""
+"""The stream: admit events, score first, spend the alert budget, learn from reviews. The learner gets
+the truth through `review` and `reports`: of alerted events early, of the other frauds late."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from helpers.evaluation import capacity
 from helpers.features import is_unusual
 from helpers.files import CourseError, load, to_bytes
 from helpers.files import replace as replace_file
-from helpers.readers import are_keys, as_float, blanks, codes, times
+from helpers.readers import LARGEST, are_keys, as_float, blanks, codes, times
 from helpers.rows import row_sums
 from helpers.rules import EVERY, Rule
 from helpers.schema import CARDS, Schema
@@ -45,7 +45,7 @@ def admit(
 
     Returns:
         The admitted events in increasing order, numbers as float64, with categories, key and time where the
-        schema has them; and the refused rows with a column `why`: "malformed" (NaN, infinity, a count or
+        schema has them; and the refused rows with a column `why`: "malformed" (NaN, 1e30 or more, a count or
         share below 0, no number, no category, no key, no time, a column missing or double), "duplicate" (the
         number was admitted just now) or "late" (number or time is smaller than the last admitted one's).
         Equal values are no duplicate. A number or category may be missing where the schema flags it.
@@ -85,9 +85,9 @@ def admit(
 
 
 def _numbers_only(column: pd.Series) -> pd.Series:
-    """float64, NaN in place of whatever is no finite number."""
+    """float64, NaN in place of whatever is no number below `LARGEST`."""
     numbers = [np.nan if isinstance(value, bool) else as_float(value) for value in column]
-    return pd.Series(numbers, column.index, dtype=np.float64).replace([np.inf, -np.inf], np.nan)
+    return pd.Series(numbers, column.index, dtype=np.float64).where(lambda them: them.abs() < LARGEST)
 
 
 def review(
@@ -329,7 +329,7 @@ class Learner:
 
     @classmethod
     def load(cls, path: Path | str, rules: Sequence[Rule] = EVERY) -> Self:
-        """Read what `save` wrote; it goes on with the same scores. Args, Raises: as `Detector.load`."""
+        """Read what `save` wrote; it goes on with the same scores. `rules` as in `Detector.load`."""
         return load(path, LEARNER, kinds(rules) | {"Learner": cls}, "replay the stream and save it again")
 
 

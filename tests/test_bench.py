@@ -198,7 +198,7 @@ def test_a_second_run_repeats_only_what_failed_or_changed(toys, tmp_path, monkey
         patch.setattr(results, "distributions", lambda: [SimpleNamespace(name="PyOD", version="99")])
         assert again() == list(SHOWN)
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "code", lambda: "another method")
+        patch.setattr(jobs, "code", lambda *_: "another method")
         assert again() == [NAIVE, OURS, "absent"]
 
 

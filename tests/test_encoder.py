@@ -10,7 +10,7 @@ from sandbox import refused
 
 from helpers import encoder
 from helpers.detector import Detector, score_file
-from helpers.features import behaviour
+from helpers.features import Profile, behaviour
 from helpers.schema import Schema
 from helpers.stream import Learner
 
@@ -120,6 +120,9 @@ def test_what_nobody_has_done_in_the_training_set_is_odd_when_it_comes_and_a_fir
     lone = replace(SHOPS, categories=(), key=None, time=None)
     filled = lone.varying(calm[:TRAIN]).inputs(moved[TRAIN:])
     assert filled[20, 1] == np.log1p(2)
+    names = replace(SHOPS, amounts=(), counts=(), time=None).varying(table[:TRAIN])  # no number to compare
+    profile = Profile.fit(names.encoded(table[:TRAIN])[0], names, clusters=1)
+    assert (behaviour(table[TRAIN:], profile)["unlike_itself"] == 0).all()
 
 
 def test_who_is_unlike_himself_is_alerted_and_told_in_words(table, detector):

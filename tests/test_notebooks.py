@@ -253,7 +253,7 @@ def test_without_class_the_notebooks_that_need_it_say_so(both, stage):
     """In the cell that asks, with a truth, whether both parts hold both classes."""
     (opening,) = [cell.source for cell in lesson(stage) if "runs.start(" in cell.source]
     assert "evaluation.check_parts(truth, n_train)" in opening
-    with pytest.raises(CourseError, match=r"no column Class.* re-run 01_data_loading with a labelled"):
+    with pytest.raises(CourseError, match=r"no column of the truth.* re-run 01_data_loading with a labelled"):
         opened(stage, both[1][0], opening)
 
 

@@ -78,7 +78,7 @@ def test_whole_amounts_with_a_mark_between_thousands(tmp_path, point):
         (["12,5", "12.5"], [12.5, 12.5]),
         (["-1,299.5", "\u22123"], [-1299.5, -3]),
         (["+7", "1e3", " 7 ", "'8'"], [7, 1000, 7, 8]),
-        (["0,30000000000000004", "9,999999999999999e99"], [0.30000000000000004, 9.999999999999999e99]),
+        (["0,30000000000000004", "9,999999999999999e29"], [0.30000000000000004, 9.999999999999999e29]),
         *(([text], NONE) for text in ("12,34,567.5", "1,29.5", "1_000", "12.5 euro", "1..5", "1,2,3")),
         *(([text], NONE) for text in ("(5)", "0x10", "")),
         (["1.299", "1,299"], EITHER),
@@ -125,7 +125,7 @@ def test_refunds_are_read_and_counted(tmp_path):
         ("V2", "abc", "'abc' in column V2, row 17 .counted from 0., where a finite number"),
         ("V6", None, "'(|nan|None)' in column V6, row 17 .counted from 0., where a finite number"),
         ("Amount", -np.inf, "'-inf' in column Amount, row 17 .counted from 0., where a finite number"),
-        ("V4", -1e100, "'-1e[+]100' in column V4, row 17 .counted from 0., where a number below 1e[+]100"),
+        ("V4", -1e30, "'-1e[+]30' in column V4, row 17 .counted from 0., where a number below 1e[+]30"),
         ("Class", 0.5, "'0.5' in column Class, row 17 .counted from 0., where 0 or 1"),
     ],
 )
@@ -332,7 +332,7 @@ def test_a_table_in_memory_is_read_as_a_file_is():
         ("event,review\ninf,1\n", "has 'inf' in column event, row 0 .*where a finite number is needed"),
         *(
             (f"event,review\n0,1\n7,\n{bad},1\n", f"has '{bad}' in column event, row 2 .* the whole number")
-            for bad in ("0.5", "1e30", "-3", "9007199254740993")
+            for bad in ("0.5", "1e29", "-3", "9007199254740993")
         ),
         ("event,review\n0,1\n3,1\n3,no\n", "has two reviews of event 3 that differ"),
         ("event,verdict\n0,1\n", "has no column review"),

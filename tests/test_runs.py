@@ -250,7 +250,7 @@ def test_the_truth_is_sealed_and_makes_nothing_else_stale(runs, folder: Path):
         runs.checked_artifact(folder, "evaluation.json")
     hand_over_01(runs, folder, rows=4, truth=None)
     runs.start("05_supervised_classifier").read("errors.parquet")
-    with refused("has no column Class"):
+    with refused("has no column of the truth"):
         runs.start("06_evaluation").read("truth.parquet")
 
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from course import growth, jobs
 from helpers import data, spark
 from helpers.detector import Detector, score_file
 from helpers.files import CourseError
+from helpers.schema import CARDS, Schema
 from helpers.settings import BUDGET
 
 KEYS, FILES, ROWS = 2, 8, 300  # of the stream: 1,200 events a key, more than its memory holds
@@ -175,7 +177,7 @@ def test_alerts_of_another_schema_are_the_events_above_its_threshold(session, tm
 
 
 BAD_FILES = {
-    "V3 is missing or not finite": lambda events: events.drop(columns="V3"),
+    "V3 is missing or out of range": lambda events: events.drop(columns="V3"),
     "Parquet column .V3.. Expected Spark type double": lambda events: events.assign(V3="x"),
     "comes twice, or after a later one": lambda events: events.assign(event=events["event"] - 300),
     "it is damaged": None,
@@ -199,19 +201,23 @@ def test_a_bad_file_is_named_and_a_good_one_in_its_place_served(session, saved, 
 
 def test_an_event_that_cannot_be_scored_names_its_file_and_any_other_failure_is_one_sentence_too(stream):
     good = stream[10:14].assign(file_name=["a", "a", "b", "b"]).astype({"key": float, "event": float})
-    spark._check(1, good, last=9)
-    twice = "comes twice, or after a later one"
-    for column, value, reason in (
-        ("key", None, "key is missing"),
-        ("event", None, "event is missing"),
-        ("V6", np.inf, "V6 is missing or not finite"),
-        ("event", 9, twice),
-        ("event", 11, twice),
+    spark._check(1, good, 9, CARDS)
+    wrong, twice = "is missing or out of range", "comes twice, or after a later one"
+    other = Schema(counts=("V1",), categories=("V2",))
+    for column, value, reason, schema in (
+        ("key", None, f"key {wrong}", CARDS),
+        ("event", None, f"event {wrong}", CARDS),
+        ("V6", 1e30, f"V6 {wrong}", CARDS),
+        ("event", 9, twice, CARDS),
+        ("event", 11, twice, CARDS),
+        ("V1", -1, f"V1 {wrong}", other),
+        ("V2", None, f"V2 {wrong}", other),
     ):
-        events = good.copy()
+        events = good.assign(V1=good["V1"].abs())
         events.loc[events.index[2], column] = value
         with pytest.raises(ValueError, match=f"^File b: .*{reason}"):
-            spark._check(1, events.sort_values("event") if value == 9 else events, last=9)
+            spark._check(1, events.sort_values("event") if value == 9 else events, 9, schema)
+    spark._check(1, events, 9, replace(other, missing="flag"))
     page = "[STREAM_FAILED] Query [id = 1, runId = 2] terminated with exception: Java heap space\n\tat x\n"
     sentence = spark._sentence(page)
     assert_one_sentence(sentence)
