@@ -43,6 +43,11 @@ def test_without_an_example_of_a_class_it_says_so(seen):
             Classifier().fit(seen[: len(labels)], labels)
 
 
+def test_what_a_classifier_sees_fits_into_single_precision():
+    seen = classifier_inputs(np.full((2, 7), [[1e60], [-1e60]]), np.array([1e200, 1]), np.ones(2))
+    assert np.isfinite(seen.astype(np.float32)).all() and seen[1, -2:].tolist() == [1, 1]
+
+
 def test_settings_change_what_is_learned(classifier, seen, labels):
     others = {"trees": 3, "depth": 2, "learning_rate": 0.3, "subsample": 0.5, "columns": 0.4, "seed": 1}
     for setting, value in others.items():
