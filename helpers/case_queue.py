@@ -51,9 +51,8 @@ def write_alerts(learner: Learner, path: Path | str) -> pd.DataFrame:
     if len(new):
         first = memory.index.get_loc(new[0])
         reasons = learner.reasons(memory[first:], schema.recent(memory[:first])).loc[new]
-        known = [f" It looks like event {event}, a fraud." for event in reasons["resembles"].dropna()]
-        memory.loc[new, "why"] = reasons["why"]
-        memory.loc[new[reasons["resembles"].notna()], "why"] += known
+        alike = reasons["resembles"].astype(object).map(" It looks like event {}, a fraud.".format, "ignore")
+        memory.loc[new, "why"] = reasons["why"] + alike.fillna("")
     waiting, detector = memory.loc[pending], learner.detector
     table = waiting[["risk"]].assign(one_in=detector.one_in(detector.risk(detector.seen(waiting))))
     table = table.assign(why=waiting["why"]).join(waiting[schema.carried])

@@ -193,8 +193,7 @@ class Detector:
 
     @classmethod
     def load(cls, path: Path | str, rules: Sequence[Rule] = EVERY) -> Self:
-        """Read what `save` wrote. Its rules are looked up by name among `rules`: the file holds which they
-        are, not their code."""
+        """Read what `save` wrote; its rules are looked up by name among `rules`, for a file holds no code."""
         return load(path, BUNDLE, kinds(rules), "fit one and save it again")
 
 

@@ -12,6 +12,8 @@ from typing import Any
 # Before numpy, torch and xgboost start their threads, which wait for one another longer than they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pandas as pd
+
 from helpers import headless
 from helpers.files import CourseError, load, load_json, replace, sha256, to_bytes, to_json
 from helpers.schema import CARDS, Schema
@@ -135,27 +137,28 @@ class Run:
     inputs: dict[str, str] = field(default_factory=dict)
 
     def path(self, name: str) -> Path:
-        """The path of an artifact, checked as in `checked_artifact`; what another notebook made is recorded
-        as read."""
+        """The path of an artifact, checked as in `checked_artifact`."""
+        return self._checked(name)[0]
+
+    def _checked(self, name: str) -> tuple[Path, str]:
+        """The path of an artifact and its maker; what another notebook made is recorded as read."""
         if name in SEALED and self.stage not in READS_TRUTH:
             raise CourseError(f"{name} is sealed; {self.stage} may not read it.")
         path, seen, maker = checked_artifact(self.folder, name)
         if maker != self.stage:
             self.inputs[name] = seen
-        return path
+        return path, maker
 
     def read(self, name: str) -> Any:
         """An artifact: `.parquet` as a DataFrame, `.json` as a dict, `.zip` as the object that it holds."""
-        path = self.path(name)
+        path, maker = self._checked(name)
         if path.suffix == ".parquet":
-            import pandas as pd
-
             return pd.read_parquet(path, engine="pyarrow")
         if path.suffix == ".json":
             return load_json(path)
         from helpers.detector import kinds
 
-        return load(path, MODEL, kinds(), f"re-run {checked_artifact(self.folder, name)[2]}")
+        return load(path, MODEL, kinds(), f"re-run {maker}")
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -78,14 +78,12 @@ ORIGINS = {  # where a rule's threshold comes from, never from a label; the same
 
 def rule_table(book: Sequence[rules.Rule]) -> pd.DataFrame:
     """One row per rule: its sentence, test, source of the threshold, and streaming counterpart."""
-    names = [rule.name for rule in book]
-    says = {"says": [rule.says for rule in book], "test": [getsource(rule.test) for rule in book]}
-    table = pd.DataFrame(says, pd.Index(names, name="name"))
-    table["test"] = table["test"].str.partition("return ")[2].str.strip()
-    table["threshold_from"], table["streaming"] = zip(
-        *(ORIGINS.get(name, ("", "")) for name in names), strict=True
-    )
-    return table
+    rows = {}
+    for rule in book:
+        test = getsource(rule.test).partition("return ")[2].strip()
+        rows[rule.name] = rule.says, test, *ORIGINS.get(rule.name, ("", ""))
+    columns = ["says", "test", "threshold_from", "streaming"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("name")
 
 
 def bursts(burst: pd.Series, threshold: float, n_train: int) -> Figure:
