@@ -28,7 +28,8 @@ def main(requirements):
     newest = max(file.stat().st_mtime for file in files)
     if mark.exists() and mark.read_text() == constraints and newest <= mark.stat().st_mtime:
         return
-    command = [str(INSIDE), "-m", "pip", "install", "--disable-pip-version-check", "-r", requirements]
+    quick = ["--disable-pip-version-check", "--no-compile"]  # Python compiles what it imports, when it does
+    command = [str(INSIDE), "-m", "pip", "install", *quick, "-r", requirements]
     command += ["-c", constraints] if constraints else ["--upgrade"]
     if (ROOT / "wheelhouse").is_dir():
         command += ["--no-index", "--find-links", "wheelhouse"]
