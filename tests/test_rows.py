@@ -28,7 +28,7 @@ def test_a_row_has_the_same_bits_in_any_cut_and_memory_order(function, plain, cu
         np.testing.assert_array_equal(np.concatenate([function(p) for p in np.split(x, sorted(cuts))]), whole)
     order = np.random.default_rng(len(cuts)).permutation(N)
     np.testing.assert_array_equal(function(X[order]), whole[order])
-    np.testing.assert_array_equal([function(X[i : i + 1])[0] for i in range(0, N, 3)], whole[::3])
+    np.testing.assert_array_equal([function(X[i : i + 1])[0] for i in range(0, N, 97)], whole[::97])
 
 
 def test_the_function_sees_blocks_of_one_shape_and_no_row_of_none():
