@@ -28,7 +28,7 @@ from helpers.settings import ALERTS, BLOCK, DELAY, DOUBT, EXPLORE, KEEP, RADIUS,
 
 UNKNOWN = -1  # an alert not yet decided, a truth not yet learned
 CLOSED = -1  # a review that closes an alert without an answer
-LEARNER = "domain-driven learner, version 6"  # the stamp of a saved learner
+LEARNER = "domain-driven learner, version 7"  # the stamp of a saved learner
 DRIFT_BINS = 10  # tenths of the reference: the usual choice for the population stability index
 
 Wrong = float | tuple[float, float]  # share of wrong reviews, or one of legitimate events and one of frauds

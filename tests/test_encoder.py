@@ -114,6 +114,7 @@ def test_what_nobody_has_done_in_the_training_set_is_odd_when_it_comes_and_a_fir
     moved = calm.assign(land=land, tries=calm["tries"].mask(calm.index == TRAIN + 20))
     scores = detector.score(moved[TRAIN:])
     assert scores[9] > np.quantile(scores, 0.95) and np.isfinite(scores).all()  # 30 are of somebody else
+    assert detector.schema.encoded(moved[TRAIN:])[0]["tries_missing"].to_numpy().nonzero()[0].tolist() == [20]
     named = calm.set_axis([f"e{i}" for i in calm.index])  # events that nobody has numbered
     same = SHOPS.varying(named[:TRAIN]).inputs(named[:TRAIN])
     assert np.array_equal(same, detector.schema.inputs(calm[:TRAIN]))

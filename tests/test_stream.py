@@ -114,7 +114,7 @@ def test_risk_is_the_average_of_three_log_odds_with_the_same_bits_for_any_cut(le
 def test_what_cannot_be_a_learner_or_a_replay_is_one_sentence(cold, live, truth, tmp_path):
     for stamp in ("detector, version 6", "learner, version 3"):
         (bad := tmp_path / "bad.zip").write_bytes(to_bytes(f"domain-driven {stamp}", cold))
-        said = f"^bad.zip is not a learner .*'domain-driven {stamp}', not .* version 6'.*: replay the stream"
+        said = f"^bad.zip is not a learner .*'domain-driven {stamp}', not .* version 7'.*: replay the stream"
         with refused(said):
             Learner.load(bad)
     for rate in (0, 1_001, np.nan, "5"):
