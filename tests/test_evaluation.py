@@ -31,6 +31,8 @@ def test_alerts_equal_a_plain_loop(score, start, per, of):
         riskiest = sorted(inside, key=lambda i: (-score[i], i))  # of equal ones the earlier
         expected[riskiest[: per * len(inside) // of]] = True  # a part of a block gets its share
     assert ev.choose_alerts(score, start, per, of).tolist() == expected.tolist()
+    broken = ev.choose_alerts(np.arange(40), per=1.5, of=10)  # what is left over goes to the next block
+    assert broken.reshape(4, 10).sum(axis=1).tolist() == [1, 2, 1, 2]
 
 
 def test_budget_report_by_hand():
@@ -55,7 +57,7 @@ def test_at_recall_takes_the_highest_sufficient_threshold(events, data):
     wrong = int(((score >= threshold) & (truth == 0)).sum())
     assert ev.at_recall(truth, score, recall) == {"recall": reached[threshold], "false_positives": wrong}
     assert ev.at_recall(truth, score, 0) == {"recall": 0, "false_positives": 0}
-    assert ev.at_recall([1, 1, 1, 0], [4, 3, 2, 1], 0.3)["recall"] == 1 / 3
+    assert ev.at_recall([1, 1, 1, 0], [4, 3, 2, 1], 0.5)["recall"] == 2 / 3
 
 
 @settings(max_examples=20, deadline=None)
