@@ -111,8 +111,8 @@ class Encoder:
 
     @property
     def made(self) -> list[str]:
-        """What it adds to a table: the `derived` columns, where else a gap was filled and, with a key, how many
-        events were `earlier`."""
+        """What it adds to a table: the `derived` columns, where else a gap was filled and, with a key, how
+        many events were `earlier`."""
         filled = [f"{name}_missing" for name in self.flagged if name not in self.gaps]
         return [*self.derived, *filled, *(["earlier"] if self.schema.key else [])]
 

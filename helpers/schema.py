@@ -35,7 +35,7 @@ class Schema:
         shares, axes: parts of a whole, 0 or more, and any other number: as they are.
         categories: text or codes, such as a country: how rare each value is, whatever its case and padding.
         missing: "refuse" an event with a gap in one of these, or "flag" it: the training median replaces a
-            missing number, and an input says so if the column has gaps in training; alerts show it as missing.
+            missing number, an input says so if the column has gaps in training, and alerts show the gap.
         key: whose behaviour it is, such as the account: bursts and repeats are counted among the events of
             one key, and each event is compared with the earlier ones of its key.
         time: a number or a date that never falls from one event to the next.
