@@ -75,10 +75,9 @@ def write_audit(learner: Learner, path: Path | str, events: int = 5, seed: int =
 
 def _write(learner: Learner, table: pd.DataFrame, path: Path | str) -> None:
     """Remembered events as a file, with their own columns as they came."""
-    encoder = learner.detector.schema.encoder
-    for name in encoder.flagged if encoder else ():
-        filled = learner.memory.loc[table.index, f"{name}_missing"] == 1
-        table = table.assign(**{name: table[name].mask(filled)})
+    remembered = learner.memory.loc[table.index]
+    for name in table.columns[[f"{name}_missing" in remembered for name in table]]:
+        table = table.assign(**{name: table[name].where(remembered[f"{name}_missing"] == 0)})
     replace(Path(path), "\ufeff" + table.apply(_as_people_write).to_csv(index_label="event"))
 
 

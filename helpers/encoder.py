@@ -111,15 +111,12 @@ class Encoder:
 
     @property
     def made(self) -> list[str]:
-        """What it adds to a table: the `derived` columns, where else a gap was filled and, with a key, how
-        many events were `earlier`."""
-        filled = [f"{name}_missing" for name in self.flagged if name not in self.gaps]
+        """What it adds to a table: `derived`, other flags of gaps and, with a key, what came `earlier`."""
+        filled = [f"{name}_missing" for name in self._may_lack() if name not in self.gaps]
         return [*self.derived, *filled, *(["earlier"] if self.schema.key else [])]
 
-    @property
-    def flagged(self) -> list[str]:
-        """The numbers that may be missing."""
-        return list(self.fill) if self.schema.missing == "flag" else []
+    def _may_lack(self) -> Iterable[str]:
+        return self.fill if self.schema.missing == "flag" else ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -156,7 +153,7 @@ class Encoder:
         for name in self.schema.categories:
             count = spelt(table[name]).map(self.common[name]).fillna(0).to_numpy(np.float64)
             made[f"{name}_rarity"] = np.log((self.events + 1) / (count + 0.5))
-        for name in self.flagged:
+        for name in self._may_lack():
             made[f"{name}_missing"] = events[name].isna().to_numpy(np.float64)
         table, encoder = table.assign(**made), self
         if self.schema.key:

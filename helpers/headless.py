@@ -11,7 +11,6 @@ from helpers.settings import NOTEBOOKS
 
 # Which jsonschema, below nbformat, would load for three seconds, to check addresses that no notebook has.
 sys.modules.setdefault("rfc3987_syntax", None)
-START = 300  # seconds; on a machine that is short of everything a kernel starts slowly
 
 
 def source(stage: str, exercises: bool = True) -> Any:
@@ -55,7 +54,7 @@ def execute(notebook: Any, copy: Path, parameters: dict[str, Any]) -> None:
             resources={"metadata": {"path": str(NOTEBOOKS)}},  # `cwd` would move all threads
             progress_bar=False,
             record_timing=False,
-            start_timeout=START,
+            start_timeout=300,  # seconds; on a machine that is short of everything a kernel starts slowly
         )
     except papermill.PapermillExecutionError as error:
         sentence = error.evalue.strip().split("\n")[0]

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming.state import GroupState
 
 JAVA = 17  # the oldest that Spark 4 runs on
-INSTALL = "pip install -c constraints.txt -r requirements-spark.txt"
 STATE = "last long, recent binary, past binary, had binary"
 RISKS = "key long, event long, risk double"
 ALERTS = f"{RISKS}, one_in long, rules string, burst long, repeats long, why string"
@@ -41,7 +40,8 @@ ALERTS = f"{RISKS}, one_in long, rules string, burst long, repeats long, why str
 def lacking() -> str:
     """What keeps Spark from running here, in one sentence; empty where nothing does."""
     if importlib.util.find_spec("pyspark") is None:
-        return f"Apache Spark is not installed: run `make scale` once, or {INSTALL}."
+        install = "pip install -c constraints.txt -r requirements-spark.txt"
+        return f"Apache Spark is not installed: run `make scale` once, or {install}."
     if os.name == "nt":
         return "Apache Spark's streams need Linux or macOS; on Windows use WSL or Colab."
     home = os.environ.get("JAVA_HOME")
@@ -113,12 +113,9 @@ def risks(
         risk = _detector(shared.value, rules).score(part.set_index("event"))
         return part[["key", "event"]].assign(risk=risk)
 
-    def score_all(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        return map(score, parts)
-
     if Detector.load(detector, rules).schema.key:
         return events.groupBy("key").applyInPandas(score, RISKS)
-    return events.mapInPandas(score_all, RISKS)
+    return events.mapInPandas(lambda parts: map(score, parts), RISKS)
 
 
 def serve(
