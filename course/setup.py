@@ -28,7 +28,7 @@ def main(requirements):
     newest = max(file.stat().st_mtime for file in files)
     if mark.exists() and mark.read_text() == constraints and newest <= mark.stat().st_mtime:
         return
-    quick = ["--disable-pip-version-check", "--no-compile"]  # Python compiles what it imports, when it does
+    quick = ["--disable-pip-version-check", "--no-compile"]  # pip would compile on one core
     command = [str(INSIDE), "-m", "pip", "install", *quick, "-r", requirements]
     command += ["-c", constraints] if constraints else ["--upgrade"]
     if (ROOT / "wheelhouse").is_dir():
@@ -36,6 +36,7 @@ def main(requirements):
     env = {name: value for name, value in os.environ.items() if name not in PAST}
     if subprocess.run(command, cwd=str(ROOT), env=env, timeout=7200).returncode:
         sys.exit("Nothing counts as installed; look at the lines above, then run it again.")
+    subprocess.run([str(INSIDE), "-m", "compileall", "-qq", "-j", "0", str(VENV)], timeout=7200)
     mark.write_text(constraints)
 
 

@@ -52,7 +52,8 @@ ITSELF = 'rm -rf "$4"; mkdir -p "$4/bin"; cp "$0" "$4/bin/python"'
 
 def python_that(path: Path, version: str, makes: str = ITSELF, installs: str = "") -> Path:
     """A script that answers as a Python of that version; what it makes and installs."""
-    answers = {"--clear": makes, "pip install": installs, "venv": f"echo {version}"}
+    compiles = 'echo "$@" >compiled'
+    answers = {"--clear": makes, "pip install": installs, "compileall": compiles, "venv": f"echo {version}"}
     cases = " ".join(f'*"{asked}"*) {does or "true"};;' for asked, does in answers.items())
     path.parent.mkdir(exist_ok=True)
     path.write_text(f'#!/bin/sh\ncase "$*" in {cases} esac\n')
@@ -69,6 +70,7 @@ def test_make_makes_an_environment_and_is_done_until_a_file_changes(clone, tmp_p
     quick = "--disable-pip-version-check --no-compile"
     told = f"-m pip install {quick} -r requirements-dev.txt -c constraints.txt\n"
     assert (clone / "told").read_text() == told
+    assert (clone / "compiled").read_text() == f"-m compileall -qq -j 0 {clone / '.venv'}\n"
     assert {".installed", ".made-by-make"} <= set(contents(clone / ".venv"))
     assert setup(clone).returncode == 0 and setup(clone, PYTHON=python).returncode == 0
     assert (clone / "told").read_text() == told

@@ -30,7 +30,7 @@ def base() -> Path:
     if not (folder / "complete").is_file():
         shutil.rmtree(KEPT, ignore_errors=True)
         venv.create(folder, with_pip=True)
-        command = [python_of(folder), "-m", "pip", "install", "-qq", "--no-compile"]
+        command = [python_of(folder), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         subprocess.run([*command, "-r", CONSTRAINTS], check=True, timeout=1800)
         (folder / "complete").touch()
     return folder
