@@ -4,8 +4,6 @@ import ast
 import importlib
 import inspect
 import itertools
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import matplotlib.pyplot as plt
@@ -132,12 +130,6 @@ def test_every_figure_is_drawn_beside_its_notebook_and_every_function_there_draw
         figures += [one.__name__ for one in made]
     assert len(figures) == len(set(figures))
     assert {path.stem for path in (RESULTS / "figures").glob("*.png")} <= set(figures)
-
-
-def test_colours_and_style_need_no_seaborn():
-    """It takes longer to import than all else that a first figure needs."""
-    done = "import sys, helpers.plots; sys.exit('seaborn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", done], cwd=ROOT, timeout=600).returncode == 0
 
 
 def test_what_06_says_of_seen_and_unseen_windows_is_what_the_tables_say():
