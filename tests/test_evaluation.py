@@ -31,8 +31,7 @@ def test_alerts_equal_a_plain_loop(score, start, per, of):
         riskiest = sorted(inside, key=lambda i: (-score[i], i))  # of equal ones the earlier
         expected[riskiest[: per * len(inside) // of]] = True  # a part of a block gets its share
     assert ev.choose_alerts(score, start, per, of).tolist() == expected.tolist()
-    broken = ev.choose_alerts(np.arange(40), per=1.5, of=10)  # what is left over goes to the next block
-    assert broken.reshape(4, 10).sum(axis=1).tolist() == [1, 2, 1, 2]
+    assert ev.choose_alerts(range(40), 0, 1.5, 10).reshape(4, 10).sum(axis=1).tolist() == [1, 2, 1, 2]
 
 
 def test_budget_report_by_hand():

@@ -253,6 +253,7 @@ def test_cards_are_what_they_were():
     assert Schema(amounts=["a"], axes=["c", "d"]).behaviour == slice(1, None)
     assert Schema(amounts=["amount", "tip"]).columns == ("amount", "tip")
     assert Schema(axes=["x"], window=0.5).window == 0.5
+    assert Schema(axes=["x"], time="t", window="1 ms").window == "1 ms"
 
 
 @pytest.mark.parametrize(
@@ -263,6 +264,7 @@ def test_cards_are_what_they_were():
         ({"axes": [1]}, "axes of a schema is a list"),
         ({"axes": ["a", "b"], "counts": ["a"]}, "but a has more"),
         ({"axes": ["a", "b"], "label": "a"}, "but a has more"),
+        *(({"axes": ["a"], "key": name}, "key of a schema is the name of one column") for name in (7, "")),
         ({"axes": ["x"], "key": "burst"}, "burst is a name that the course gives"),
         ({"amounts": ["paid", "amount"]}, "amount is a name that the course gives"),
         ({"axes": ["amount"]}, "amount is a name that the course gives"),
