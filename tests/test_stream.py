@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sandbox import refused
+from sklearn.linear_model import LogisticRegression
 
 from helpers import data, evaluation, features, stream
 from helpers.classifier import Classifier
@@ -188,6 +189,9 @@ def test_a_fraud_lifts_what_looks_similar_and_a_false_alarm_beside_it_does_not(c
     assert labels[-3:].tolist() == weights[-3:].tolist() == [1, 1, 1]
     unusual = features.is_unusual(fitted.profile.axes(cold.memory), fitted.profile.beyond)
     np.testing.assert_array_equal(weights == 0.1, unusual & (labels == 0))
+    line = LogisticRegression(solver="newton-cholesky")
+    line.fit(fitted.scaling.transform(cold.memory), labels, weights)
+    np.testing.assert_allclose(cold.weights, [*line.coef_[0], *line.intercept_])
     assert cold.score(strange).min() > np.quantile(cold.score(warm_up), 0.999)
     cold.learn(pd.Series([0, 0], strange.index[:2]))  # both are taken back
     np.testing.assert_array_equal(cold.score(strange), unlearned)
@@ -231,6 +235,7 @@ def test_a_refit_keeps_reviews_open_alerts_and_the_budget(learner, live):
     assert set(new.pending) == set(learner.pending) and new.detector.profile.events == 2_000
     old = learner.pending[0]
     short = learner.refit(live[-1_500:][live[-1_500:].index > old], RULES[:2] + RULES[5:])
+    assert {*learner.memory.index[learner.memory["truth"] >= 0]} <= {*short.memory.index}
     assert old in short.pending and short.memory["reconstruction_error"].notna().all()
     assert set(short.pending) == set(learner.pending) and len(short.detector.rules) == len(RULES) - 3
     with refused("A refit needs the latest events"):
