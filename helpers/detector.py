@@ -180,10 +180,10 @@ class Detector:
         table = {
             "risk": risk,
             "one_in": self.one_in(risk),
-            "rules": np.array([", ".join(names) for names in flags()], dtype=object),
+            "rules": pd.Series([", ".join(names) for names in flags()], events.index, dtype=object),
             "burst": signals["burst"],
             "repeats": signals["repeats"],
-            "why": np.array(why, dtype=object),
+            "why": pd.Series(why, events.index, dtype=object),
         }
         return pd.DataFrame(table, events.index)
 

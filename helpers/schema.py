@@ -72,8 +72,9 @@ class Schema:
         made = {f"{name}{end}" for name in self.carried for end in DERIVED}
         taken = [name for name in self.carried[self.amounts[:1] == ("amount",) :] if name in TAKEN | made]
         number = type(self.window) in (int, float) and 0 < self.window < np.inf
-        length = pd.to_timedelta(str(self.window), errors="coerce").total_seconds()  # "7" is 7 nanoseconds
-        span = self.window is None or (self.time and isinstance(self.window, str) and length >= 1e-3)
+        length = pd.to_timedelta(str(self.window), errors="coerce").total_seconds()
+        unit = pd.isna(pd.to_numeric(str(self.window), errors="coerce"))  # "7" would be 7 nanoseconds
+        span = self.window is None or (self.time and isinstance(self.window, str) and unit and length > 0)
         found_out = "a name that the course gives to what it finds out about an event: rename that column"
         allowed = "a positive number or, beside a time, a text such as '7 days'"
         for wrong, said in (

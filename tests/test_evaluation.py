@@ -56,7 +56,8 @@ def test_at_recall_takes_the_highest_sufficient_threshold(events, data):
     wrong = int(((score >= threshold) & (truth == 0)).sum())
     assert ev.at_recall(truth, score, recall) == {"recall": reached[threshold], "false_positives": wrong}
     assert ev.at_recall(truth, score, 0) == {"recall": 0, "false_positives": 0}
-    assert ev.at_recall([1, 1, 1, 0], [4, 3, 2, 1], 0.5)["recall"] == 2 / 3
+    reached = [ev.at_recall([1, 1, 1, 0], [4, 3, 2, 1], share)["recall"] for share in (0.3, 0.5)]
+    assert reached == [1 / 3, 2 / 3]
 
 
 @settings(max_examples=20, deadline=None)

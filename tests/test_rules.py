@@ -31,6 +31,11 @@ def concluded(signals: pd.DataFrame, book=RULES, thresholds=THRESHOLDS) -> np.nd
     return pseudo_labels(apply_rules(signals, thresholds, book), signals, thresholds, book)
 
 
+def test_every_rule_has_its_words_and_its_name_in_a_traceback():
+    assert [rule.test.__name__ for rule in RULES] == [rule.name for rule in RULES]
+    assert all(rule.says.endswith(".") for rule in RULES)
+
+
 @pytest.mark.parametrize(
     ("name", "signal", "silent", "firing", "vote"),
     [
