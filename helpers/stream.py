@@ -180,20 +180,24 @@ class Learner:
 
         The detector's risk, until a fraud is confirmed. Then the log-odds of this risk, which no review can
         mislead, and of two classifiers that learn from the reviews are averaged (logarithmic pooling: Genest
-        and Zidek, 1986). The result is a rank and no probability.
+        and Zidek, 1986), and the log-odds of a fraud among its reviewed look-alikes are added, one of each
+        kind counted more (Laplace's rule of succession). The result is a rank and no probability.
         """
-        return self._risk(self.detector.seen(self._encoded(events)))
+        events = self._encoded(events)
+        return self._risk(events, self.detector.seen(events))
 
     def _encoded(self, events: pd.DataFrame) -> pd.DataFrame:
         """Events that come next, or remembered ones, with what the past of their keys says."""
         return self.encoder.encode(events) if self.encoder else events
 
-    def _risk(self, seen: np.ndarray) -> np.ndarray:
+    def _risk(self, events: pd.DataFrame, seen: np.ndarray) -> np.ndarray:
         unlearned = self.detector.risk(seen).clip(1e-9)  # no event is beyond what reviews can say
         if not (self.memory["truth"] == 1).any():
             return unlearned
         line = row_sums(seen[:, : -len(SCORE_FEATURES)] * self.weights[:-1]) + self.weights[-1]
-        return expit((line + self.classifier.log_odds(seen) + logit(unlearned)) / 3)
+        pooled = (line + self.classifier.log_odds(seen) + logit(unlearned)) / 3
+        frauds, cleared = self._look_alikes(events)
+        return expit(pooled + np.log((frauds + 1) / (cleared + 1)))
 
     def watch(self, events: pd.DataFrame) -> pd.DataFrame:
         """Score a micro-batch of new events, remember it, and alert where a block is over; gives one row per
@@ -207,7 +211,7 @@ class Learner:
             if encoder:
                 events, encoder = encoder.step(events)
             seen = self.detector.seen(events)
-            fresh = _described(self.detector, events, seen, self.place).assign(risk=self._risk(seen))
+            fresh = _described(self.detector, events, seen, self.place).assign(risk=self._risk(events, seen))
             self.memory, self.encoder = pd.concat([self.memory, fresh]), encoder
         return self._decide(self.place // BLOCK * BLOCK)
 
@@ -244,6 +248,10 @@ class Learner:
         z, others = (self.detector.profile.axes(part) for part in (events, self.memory[those]))
         return cdist(z, others) <= RADIUS * cdist(z, np.zeros((1, z.shape[1])))
 
+    def _look_alikes(self, events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """How many confirmed frauds, and how many false alarms, are similar to each of n events; 2 x (n,)."""
+        return tuple(self._alike(events, self.memory["truth"] == told).sum(axis=1) for told in (1, 0))
+
     def learn(self, reviews: pd.Series) -> None:
         """Take in reviews (event -> truth, 1 or 0) and refit both classifiers on everything so far. Until the
         first confirmed fraud there is nothing to learn. -1 closes an alert without an answer."""
@@ -272,14 +280,15 @@ class Learner:
 
     def labels(self) -> tuple[np.ndarray, np.ndarray]:
         """What the classifiers are taught of every remembered event: (n,) of 0 and 1, and (n,) weights. Of
-        reviewed events it is their truth. Unusual ones like more confirmed frauds than false alarms count as
-        suspicious, and the rest as normal, because frauds are rare; what is unusual with little weight."""
+        reviewed events it is their truth, and the others count as normal, because frauds are rare. What is
+        unusual and not reviewed has little weight. A confirmed fraud has the share of frauds among its
+        reviewed look-alikes, itself one of them and one false alarm counted more, because reviews err."""
         profile, truth = self.detector.profile, self.memory["truth"].to_numpy()
         unusual = (truth == UNKNOWN) & is_unusual(profile.axes(self.memory), profile.beyond)
-        frauds, cleared = (self._alike(self.memory[unusual], truth == told).sum(axis=1) for told in (1, 0))
-        labels = truth == 1
-        labels[unusual] = frauds > cleared
-        return labels.astype(np.int8), np.where(unusual & ~labels, DOUBT, 1)
+        weights, fraud = np.where(unusual, DOUBT, 1.0), truth == 1
+        frauds, cleared = self._look_alikes(self.memory[fraud])
+        weights[fraud] = frauds / (frauds + cleared + 1)
+        return fraud.astype(np.int8), weights
 
     def _refit(self) -> None:
         from sklearn.linear_model import LogisticRegression

@@ -101,14 +101,19 @@ def test_any_micro_batches_and_a_restart_give_the_same_stream(cold, live, truth,
     assert chosen.items() <= vars(Learner.load(tmp_path / "learner.zip")).items()
 
 
-def test_risk_is_the_average_of_three_log_odds_with_the_same_bits_for_any_cut(learner, live):
+def test_risk_is_three_log_odds_and_what_look_alikes_were_with_the_same_bits_for_any_cut(learner, live):
     edges = [0, 50, 57, *range(200, 210), 500]  # some come one by one
     parts = [learner.score(live[a:b]) for a, b in pairwise(edges)]
     np.testing.assert_array_equal(np.concatenate(parts), learner.score(live[:500]))
-    seen = learner.detector.seen(live[:50])
+    seen = learner.detector.seen(live[:2_000])
     line = seen[:, :-2] @ learner.weights[:-1] + learner.weights[-1]
-    unlearned, risk = learner.detector.score(live[:50]), learner.score(live[:50])
+    unlearned, risk = learner.detector.score(live[:2_000]).clip(1e-9), learner.score(live[:2_000])
     by_hand = (line + learner.classifier.log_odds(seen) + np.log(unlearned / (1 - unlearned))) / 3
+    like = [
+        alike(learner, live[:2_000], learner.memory.query(f"truth == {told}")).sum(axis=1) for told in (1, 0)
+    ]
+    assert max(like[0]) > 0 < max(like[1])
+    by_hand += np.log((like[0] + 1) / (like[1] + 1))
     np.testing.assert_allclose(np.log(risk / (1 - risk)), by_hand, rtol=1e-6)
 
 
@@ -182,13 +187,20 @@ def test_a_fraud_lifts_what_looks_similar_and_a_false_alarm_beside_it_does_not(c
     np.testing.assert_array_equal(cold.score(strange), unlearned)
     cold.learn(pd.Series([1], strange.index[:1]))
     labels, weights = cold.labels()
-    assert labels[-3:].tolist() == [1, 0, 0]  # the third resembles one of each
-    assert weights[-3:].tolist() == [1, 1, 0.1]  # and nobody has reviewed it
+    assert labels[-3:].tolist() == [1, 0, 0]
+    assert weights[-3:].tolist() == [
+        1 / 3,
+        1,
+        0.1,
+    ]  # a look-alike speaks against the first; nobody saw the third
+    lifted = cold.score(strange)
     cold.learn(pd.Series([1], strange.index[1:2]))
     labels, weights = cold.labels()
-    assert labels[-3:].tolist() == weights[-3:].tolist() == [1, 1, 1]
+    assert labels[-3:].tolist() == [1, 1, 0] and weights[-3:].tolist() == [2 / 3, 2 / 3, 0.1]
+    assert (cold.score(strange) > lifted).all()
     unusual = features.is_unusual(fitted.profile.axes(cold.memory), fitted.profile.beyond)
     np.testing.assert_array_equal(weights == 0.1, unusual & (labels == 0))
+    assert set(weights[:-3]) == {0.1, 1}
     line = LogisticRegression(solver="newton-cholesky")
     line.fit(fitted.scaling.transform(cold.memory), labels, weights)
     np.testing.assert_allclose(cold.weights, [*line.coef_[0], *line.intercept_])
@@ -216,7 +228,7 @@ def test_old_events_but_the_reviewed_are_forgotten(fitted, warm_up, live, truth,
 @pytest.mark.parametrize("cut", [50, 333, 2_700])
 def test_any_rate_is_spent_to_the_last_alert_whatever_the_cut_into_rounds(cold, live, rate, cut, monkeypatch):
     monkeypatch.setattr(Detector, "seen", lambda self, events: np.zeros((len(events), 9)))
-    monkeypatch.setattr(Learner, "_risk", lambda self, seen: np.linspace(0, 0.9, len(seen)))
+    monkeypatch.setattr(Learner, "_risk", lambda self, events, seen: np.linspace(0, 0.9, len(seen)))
     learner = replace(cold, alerts=rate)
     for begin in range(0, len(live), cut):
         learner.watch(live[begin : begin + cut])
