@@ -43,8 +43,7 @@ def choose_alerts(score: ArrayLike, start: int = 0, per: float = ALERTS, of: int
 
 
 def budget_report(truth: ArrayLike, score: ArrayLike, start: int = 0) -> dict[str, int | float]:
-    """What analysts get for their alert budget: alerts, true_positives, precision, recall, f1, and
-    best_recall, what a perfect score would reach, since a block may have more frauds than alerts."""
+    """What analysts get for their alert budget: alerts, true_positives, precision and recall."""
     truth, score = _pair(truth, score)
     alerts = choose_alerts(score, start)
     if not (truth.any() and alerts.any()):
@@ -54,14 +53,7 @@ def budget_report(truth: ArrayLike, score: ArrayLike, start: int = 0) -> dict[st
             f"event {start:,} on are {lacking}: take more rows."
         )
     raised, frauds, found = int(alerts.sum()), int(truth.sum()), int((alerts & truth).sum())
-    return {
-        "alerts": raised,
-        "true_positives": found,
-        "precision": found / raised,
-        "recall": found / frauds,
-        "f1": 2 * found / (raised + frauds),
-        "best_recall": int((choose_alerts(truth, start) & truth).sum()) / frauds,
-    }
+    return {"alerts": raised, "true_positives": found, "precision": found / raised, "recall": found / frauds}
 
 
 def check_parts(truth: ArrayLike, n_train: int) -> None:
@@ -181,14 +173,12 @@ def evaluate(
     measured = {}
     for name, score in scores.items():
         says, score = np.asarray(score).dtype == bool, _score(score)
-        report = {} if says else budget_report(truth, score, start)
-        report.pop("best_recall", None)
         measured[name] = {
             "average_precision": float(average_precision_score(truth, score)),
             "average_precision_ci": list(interval(boot[name])),
             "without_largest": float(average_precision_score(truth[rest], score[rest])) if others else None,
             "roc_auc": float(roc_auc_score(truth, score)),
-            "budget": report or None,
+            "budget": None if says else budget_report(truth, score, start),
             "at_seed_recall": at_recall(truth, score, seed_recall),
         }
     return measured

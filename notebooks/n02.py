@@ -1,14 +1,11 @@
 """Notebook 2, label by expert rules: its figures and its checkers."""
 
-from collections.abc import Callable, Sequence
-from inspect import getsource
+from collections.abc import Callable
 from itertools import pairwise
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from checker import Off, as_flags, as_number, ask, checker, compare, off_if, still_right, tables_outside
 from helpers import plots, rules
@@ -27,65 +24,6 @@ def naive_rule(flagged: np.ndarray, index: pd.Index, guess: float | None = None)
     return figure
 
 
-def profile_map(z: pd.DataFrame, unusual: np.ndarray, beyond: float) -> Figure:
-    """Ordinary and unusual events on two of their axes, the first and the third, and the profile's limits."""
-    x, y = z.columns[0], z.columns[:3][-1]
-    within = (z[[x, y]].abs() <= beyond).all(axis=1)
-    figure, both = plt.subplots(1, 2, figsize=(7.5, 4.4), sharex=True, sharey=True)
-    parts = ((~unusual, plots.BLUE, "ordinary"), (unusual, plots.ORANGE, "unusual"))
-    box = {"fill": False, "ec": "black", "ls": "--", "lw": 2, "zorder": 3}
-    for axes, (mask, colour, label) in zip(both, parts, strict=True):
-        axes.scatter(x, y, data=z[mask], s=6, color=colour, alpha=0.4, lw=0)
-        axes.add_patch(Rectangle((-beyond, -beyond), 2 * beyond, 2 * beyond, **box))
-        axes.set_title(f"{mask.sum():,} {label} events", fontweight="normal")
-        axes.set_xlabel(f"{x} (robust units)")
-    both[0].set_ylabel(f"{y} (robust units;\na few events lie beyond)")
-    for set_limits, name in ((axes.set_xlim, x), (axes.set_ylim, y)):
-        low, high = z[name].quantile([0.003, 0.997])
-        set_limits(min(low, -1.3 * beyond), max(high, 1.3 * beyond))
-    share = within[unusual].mean() if unusual.any() else 0
-    plots.headed(figure, f"{share:.0%} of the unusual events look ordinary on these two axes")
-    return figure
-
-
-BUDGETS = "the alert budget's quantile of "
-ORIGINS = {  # where a rule's threshold comes from, never from a label; the same thought about streaming
-    "high_amount": (
-        "3 robust standard deviations of log(1 + Amount)",
-        "a session that streams for an implausible number of hours",
-    ),
-    "abnormal_combination": (f"{BUDGETS}the distance", "an unusual combination of device and DRM"),
-    "burst": (f"{BUDGETS}the burst count", "rapid licence acquisition"),
-    "repeated_attempts": (f"{BUDGETS}the count of near-identical events", "too many failed attempts"),
-    "probing_amount": (
-        "at most 1 euro, an expert's number, on an event with two axes beyond the profile's limit",
-        "a licence requested and never played",
-    ),
-    "familiar_pattern": (
-        "one look-alike per 1,000 training events (1,000 is the look-back window)",
-        "an uncommon device that many households own",
-    ),
-    "ordinary_profile": (
-        "fewer than two axes beyond the profile's limit",
-        "a known device, a usual title, a usual hour",
-    ),
-    "unlike_itself": (
-        f"{BUDGETS}the deviation from the account's own mean",
-        "an account that streams like another household from one day to the next",
-    ),
-}
-
-
-def rule_table(book: Sequence[rules.Rule]) -> pd.DataFrame:
-    """One row per rule: its sentence, test, source of the threshold, and streaming counterpart."""
-    rows = {}
-    for rule in book:
-        test = getsource(rule.test).partition("return ")[2].strip()
-        rows[rule.name] = rule.says, test, *ORIGINS.get(rule.name, ("", ""))
-    columns = ["says", "test", "threshold_from", "streaming"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("name")
-
-
 def bursts(burst: pd.Series, threshold: float, n_train: int) -> Figure:
     """Burst count over the stream; events above the threshold come in waves, 1,000 events apart or more."""
     above, border = burst > threshold, burst.index[n_train]
@@ -102,23 +40,6 @@ def bursts(burst: pd.Series, threshold: float, n_train: int) -> Figure:
     axes.axvline(border, color="black", lw=2)
     for text, side in (("training set ", "right"), (" test set", "left")):
         axes.text(border, 0.7, text, ha=side, transform=axes.get_xaxis_transform())
-    axes.legend()
-    return figure
-
-
-def rule_coverage(signal: pd.Series, threshold: float) -> Figure:
-    """How many events of a block a rule flags at every threshold of its signal, and at this one."""
-    flagged = (signal > threshold).mean() * BLOCK
-    found = f"flags {flagged:.1f} of {BLOCK:,} events; the budget is {ALERTS}"
-    x, y = f"threshold of {signal.name}", f"flagged of {BLOCK:,} events\n(log scale)"
-    figure, axes = plots.single(f"{signal.name} > {threshold:g} {found}", x, y, height=3, yscale="log")
-    values = np.sort(signal.to_numpy())
-    beyond = (len(values) - np.searchsorted(values, values, side="right")) * BLOCK / len(values)
-    drawn = np.where(beyond > 0, beyond, np.nan)
-    axes.step(values, drawn, where="post", color="black", label="every threshold")
-    axes.axhline(ALERTS, color="black", ls="--", lw=2, label="alert budget")
-    axes.plot(threshold, flagged, "o", ms=9, color=plots.BLUE, label="this threshold", clip_on=False)
-    axes.yaxis.set_major_formatter("{x:g}")
     axes.legend()
     return figure
 

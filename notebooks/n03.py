@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
-from checker import Off, as_column, as_number, ask, checker, compare, off_if, still_right
+from checker import Off, as_column, as_number, ask, checker, compare, off_if
 from helpers import plots
 from helpers.settings import BUDGET, CONTAMINATED, RADIUS, UNUSUAL_SD, WINDOW
 
@@ -167,41 +167,7 @@ def check_3a(attempt: Sequence[str], candidates: Mapping[str, Callable], events:
 
 
 @checker
-def check_3b(attempt: Callable) -> str:
-    """How many of the `window` events before each one are flagged."""
-    flags, window = np.random.default_rng(0).random(200) < 0.3, 7
-    other = flags ^ (np.arange(200) >= 100)
-    here = pd.Series(flags).astype(float)
-    before = here.shift(1, fill_value=0)
-    share, ever = before.rolling(window, min_periods=1).mean(), before.cumsum()
-    slips = {
-        "Each event counts itself; only the events before it should count.": _sum(here, window),
-        "It counts the event itself, besides the `window` events before it.": _sum(here, window + 1),
-        "This is the share that is flagged; the question is how many.": share,
-        "It counts everything since the beginning; only the last `window` events are recent.": ever,
-        "It reaches back one event too far.": _sum(before, window + 1),
-        "It reaches back one event too little.": _sum(before, window - 1),
-    }
-    answer, changed = ask(attempt, flags, window), ask(attempt, other, window)
-    found, later = (np.ravel(np.asarray(each, dtype=float)) for each in (answer, changed))
-    if len(found) >= 100 and not np.array_equal(found[:100], later[:100], equal_nan=True):
-        raise Off("When later events change, the counts before them change: it sees the future.")
-    if len(found) == len(flags) and np.isnan(found[: window + 1]).any():
-        fewer = "The first events have fewer than `window` events before them: count those that exist; "
-        raise Off(f"{fewer}before the very first there are 0.")
-    compare(as_column(answer, len(flags)), _sum(before, window), slips)
-    before = pd.Series(other).astype(float).shift(1, fill_value=0)
-    still_right(as_column(ask(attempt, other, 3), len(other)), _sum(before, 3))
-    same = "event by event it is what `burst` counts before asking for likeness."
-    return f"right. It looks back only, and {same}"
-
-
-def _sum(flags: pd.Series, window: int) -> pd.Series:
-    return flags.rolling(window, min_periods=1).sum()
-
-
-@checker
-def check_3c(attempt: Callable, z: np.ndarray) -> str:
+def check_3b(attempt: Callable, z: np.ndarray) -> str:
     """The Mahalanobis distance of rows from a mean, under a covariance."""
     mean, cov, z = z.mean(axis=0) + 0.5, np.cov(z[500:], rowvar=False), z[:500]
     answer, inverse = ask(attempt, z, mean, cov), np.linalg.inv(cov)
@@ -225,7 +191,7 @@ def check_3c(attempt: Callable, z: np.ndarray) -> str:
 
 
 @checker
-def check_3d(attempt: Callable, z: np.ndarray) -> str:
+def check_3c(attempt: Callable, z: np.ndarray) -> str:
     """How many clusters, chosen by what can be measured."""
     generator, sizes, chosen = np.random.default_rng(0), (2, 5, 10), {}
     for groups in sizes:  # far apart, so that their number is beyond doubt

@@ -1,36 +1,17 @@
 """Notebook 4, rebuild ordinary events: its figures and its checkers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise, product
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from checker import Off, as_column, ask, checker, compare, off_if, only_if_no_slip, still_right
+from checker import Off, as_column, ask, checker, off_if
 from helpers import plots, rules
 from helpers.autoencoder import Autoencoder
-
-
-def network(widths: Sequence[int]) -> Figure:
-    """Layers of a network as columns of dots, each joined with the next."""
-    code = widths.index(min(widths))
-    title = f"{widths[0]} numbers pass through {widths[code]}, and are rebuilt"
-    figure, axes = plots.single(title, height=3, width=7, yticks=[])
-    heights = [np.linspace(-1, 1, n) * (n - 1) / 2 for n in widths]
-    for depth, (here, there) in enumerate(pairwise(heights)):
-        lines = [[(depth, start), (depth + 1, end)] for start in here for end in there]
-        axes.add_collection(LineCollection(lines, colors=plots.GREY, linewidths=0.3))
-    for depth, height in enumerate(heights):
-        colour = "black" if depth == code else plots.BLUE
-        axes.scatter(np.full(len(height), depth), height, s=40, color=colour, zorder=2)
-    said = {0: "\ninputs", code: "\nbottleneck", len(widths) - 1: "\nrebuilt"}
-    axes.set_xticks(range(len(widths)), [f"{n}{said.get(depth, '')}" for depth, n in enumerate(widths)])
-    axes.spines[["left", "bottom"]].set_visible(False)
-    return figure
 
 
 def training_curves(histories: Mapping[int, Sequence[Sequence[float]]], guess: float | None = None) -> Figure:
@@ -74,22 +55,6 @@ def errors_by_label(errors: np.ndarray, labels: np.ndarray, threshold: float) ->
     return figure
 
 
-def label_moves(labels: pd.DataFrame) -> Figure:
-    """How many training events the correction moved from which label to which."""
-    import seaborn as sns
-
-    called = {label: name for label, (name, _) in plots.LABELS.items()}
-    names, order = [labels[column].map(called) for column in labels], list(called.values())
-    table = pd.crosstab(*names).reindex(index=order, columns=order, fill_value=0)
-    dropped, cleared, doubted = (f"{table.iloc[place]:,}" for place in ((0, 1), (1, 2), (2, 1)))
-    title = f"{dropped} suspects dropped, {cleared} undecided cleared, {doubted} normals doubted"
-    figure, axes = plots.single(title, height=3.2, width=6.5)
-    style = {"fmt": ",d", "cmap": "Blues", "cbar": False, "linewidths": 2}
-    sns.heatmap(np.log10(table + 1), annot=table, ax=axes, **style)  # logarithmic shades
-    axes.set(xlabel="after the correction", ylabel="the rules say")
-    return figure
-
-
 def badly_rebuilt(misfit: np.ndarray, index: pd.Index, names: Sequence[str]) -> Figure:
     """Which inputs the autoencoder rebuilt badly, one row per event."""
     import seaborn as sns
@@ -119,35 +84,7 @@ def suspects_found(found: Mapping[str, float], guess: float | None = None) -> Fi
 
 
 @checker
-def check_4a(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder) -> str:
-    """The reconstruction error of each row without its worst input."""
-
-    def right(x: np.ndarray, rebuilt: np.ndarray) -> np.ndarray:
-        return np.sort((x - rebuilt) ** 2)[:, :-1].mean(axis=1)
-
-    rebuilt = autoencoder.reconstruct(x)
-    squared, own = (x - rebuilt) ** 2, right(x, rebuilt)
-    per_input, n_inputs = squared.mean(axis=0), x.shape[1]
-    slips = {
-        "This is one number for all events; an analyst needs one for each.": squared.mean(),
-        "This is one number per input; average over the inputs, along the rows (axis=1).": per_input,
-        "The worst input is still in it.": squared.mean(axis=1),
-        "This divides by all inputs, but one is left out.": own * (n_inputs - 1) / n_inputs,
-        "This leaves out the input that was rebuilt best.": np.sort(squared)[:, 1:].mean(axis=1),
-        "Too high and too low cancel out; square the differences.": (x - rebuilt).mean(axis=1),
-    }
-    answer = ask(attempt, x, rebuilt)
-    only_if_no_slip(answer, slips)
-    compare(as_column(answer, len(x)), own, {}, tol=1e-4)
-    others = as_column(ask(attempt, x[::-1], 0 * rebuilt), len(x))
-    still_right(others, right(x[::-1], 0 * rebuilt), tol=1e-4)
-    n = max(1, len(x) // 100)
-    both = np.intersect1d(*(np.argsort(-error)[:n] for error in (own, squared.mean(axis=1))))
-    return f"right. Of the {n} largest errors {len(both)} remain so without their worst input."
-
-
-@checker
-def check_4b(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder, names: Sequence[str]) -> str:
+def check_4a(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder, names: Sequence[str]) -> str:
     """The name of the worst rebuilt input of each row."""
     step, order = np.vstack([np.eye(len(names)), -np.eye(len(names))]), np.array(names)
     rebuilt, named = np.resize(autoencoder.reconstruct(x), step.shape), order[::-1]
@@ -174,7 +111,7 @@ def check_4b(attempt: Callable, x: np.ndarray, autoencoder: Autoencoder, names: 
 
 
 @checker
-def check_4c(attempt: Callable) -> str:
+def check_4b(attempt: Callable) -> str:
     """How the network corrects the rules' labels."""
     said = {label: name for label, (name, _) in plots.LABELS.items()}
     labels, bad, flagged = np.array(list(product(said, (True, False), (True, False)))).T

@@ -9,7 +9,7 @@ import xgboost
 from matplotlib.figure import Figure
 from scipy.special import expit
 
-from checker import Off, as_column, as_number, ask, checker, compare, off_if, still_right
+from checker import as_column, as_number, ask, checker, compare, off_if, still_right
 from helpers import plots
 from helpers.classifier import Classifier
 
@@ -44,25 +44,6 @@ def contributions(classifier: Classifier, seen: np.ndarray) -> pd.DataFrame:
     rows = xgboost.DMatrix(seen, nthread=1)
     pushes = classifier.model.predict(rows, pred_contribs=True, validate_features=False)
     return pd.DataFrame(pushes, columns=[*classifier.names, "base_value"])
-
-
-def reasons(contributions: pd.Series, values: pd.Series, probability: float, event: int) -> Figure:
-    """What pushed one event's probability up or down: from the base value, bar by bar, to its log-odds."""
-    pushes = contributions.drop("base_value").sort_values(key=np.abs, ascending=False, kind="stable")
-    steps = pd.concat([contributions[["base_value"]], pushes])
-    ends = steps.cumsum()
-    reason = f"{pushes.index[0]} is the strongest reason for a probability of {probability:.2f}"
-    x = f"log-odds: {ends.iloc[0]:.1f} before any column is seen, {ends.iloc[-1]:.1f} in the end"
-    figure, axes = plots.single(f"Event {event:,}: {reason}", x, "column and its scaled value", height=3.8)
-    names = ["base value", *(f"{name} = {values[name]:.1f}" for name in pushes.index)]
-    axes.barh(names, steps, left=ends - steps, color=np.where(steps > 0, plots.RED, plots.BLUE))
-    said = f"{ends.iloc[-1]:.1f}: a probability of {probability:.2f}"
-    axes.axvline(ends.iloc[-1], color="black", ls="--", label=said)
-    axes.use_sticky_edges = False
-    axes.margins(x=0.04)
-    axes.legend(loc="lower left")
-    axes.invert_yaxis()
-    return figure
 
 
 def seeds(contributions: pd.DataFrame, stay: float, event: int) -> Figure:
@@ -150,39 +131,20 @@ def check_5b(attempt: Callable) -> str:
 @checker
 def check_5c(attempt: Callable) -> str:
     """Scores of each event by a model that has not learned from it."""
-    n = 103  # five parts cannot be of one size
-    rows, labels = np.arange(float(n))[:, None], np.random.default_rng(0).integers(0, 2, n)
-    models: list[tuple[set[int], set[int]]] = []  # the rows that each fit learned and scored
-    found = as_column(ask(attempt, _spy(models, labels), rows, labels), n)
-    off_if((found == found[0]).all(), "One model scores all events, also those that it learned from.")
-    for number, (learned, scored) in enumerate(models, 1):
-        both, many = len(learned & scored), len(scored)
-        off_if(both, f"Model {number} scores {both} events that it has learned from.")
-        if scored and max(scored) - min(scored) >= many:
-            raise Off("The parts are mixed. Neighbouring events are alike, so leave out consecutive ones.")
-        less = "A model learns from less than it could: all events but the fifth that it scores."
-        off_if(scored and len(learned) < 0.75 * n, less)
-    off_if(len(models) != 5, f"{len(models)} models were fitted; five parts need five.")
-    owner = {row: number for number, (_, scored) in enumerate(models) for row in scored}
-    off_if(len(owner) < n, f"{n - len(owner)} of {n} rows are in no part: mind the remainder.")
-    own = [owner[row] for row in range(n)] == found.tolist()
-    off_if(not own, "The scores are not what each event's model said; put each part in its place.")
-    return "right. `Classifier.out_of_fold` does the same."
-
-
-def _spy(models: list[tuple[set[int], set[int]]], known: np.ndarray) -> Callable:
-    """A `fit` that writes into `models` which rows it learns and scores; a score is the fit's number."""
+    n = 103  # five folds cannot be of one size
+    rows, labels = np.arange(n)[:, None], np.random.default_rng(0).random(n)
 
     def fit(inputs: Any, labels: Any) -> Callable[[Any], np.ndarray]:
-        rows, number, scored = np.ravel(inputs).astype(int), len(models), set()
-        if not np.array_equal(known[rows], np.ravel(labels)):
-            raise ValueError("these are labels of other rows: cut `labels` as you cut `inputs`")
-        models.append((set(rows.tolist()), scored))
+        """A model that says of an event the label of the nearest one that it has learned from."""
+        known, said = np.ravel(inputs), np.ravel(labels)
+        return lambda asked: said[np.abs(np.ravel(asked)[:, None] - known).argmin(axis=1)]
 
-        def score(rows: Any) -> np.ndarray:
-            scored.update(np.ravel(rows).astype(int).tolist())
-            return np.full(len(rows), float(number))
-
-        return score
-
-    return fit
+    folds = np.array_split(np.arange(n), 5)
+    right = [fit(np.delete(rows, fold), np.delete(labels, fold))(fold) for fold in folds]
+    found = as_column(ask(attempt, fit, rows, labels), n)
+    off_if((found == labels).mean() > 0.5, "The models score events that they have learned from.")
+    near = ((found == np.roll(labels, 1)) | (found == np.roll(labels, -1))).mean()
+    off_if(near > 0.5, "The folds are mixed. Neighbouring events are alike, so leave out consecutive ones.")
+    off_if((found == 0).any(), f"{(found == 0).sum()} of {n} rows are in no fold: mind the remainder.")
+    compare(found, np.concatenate(right), {}, "The score")
+    return "right. `Classifier.out_of_fold` does the same."

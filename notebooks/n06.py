@@ -1,6 +1,6 @@
 """Notebook 6, open the seal: its figures, its measures and its checkers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,9 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from checker import as_column, as_number, as_pair, ask, checker, compare, off_if, still_right
+from checker import as_number, as_pair, ask, checker, compare, still_right
 from helpers import evaluation, plots
-from helpers.settings import ALERTS, BLOCK, BUDGET
 
 VARIANTS = {  # of the sweep, which the table of detectors calls otherwise
     "naive rule": "seed_rules",
@@ -75,48 +74,6 @@ def frauds_found(found: Mapping[str, int], alerts: int, ceiling: int, guess: flo
     return figure
 
 
-def errors_by_truth(errors: Mapping[str, np.ndarray], truth: np.ndarray) -> Figure:
-    """Histograms of a score by truth, one panel per detector, and how many lie beyond the dashed line."""
-    size = (7.5, 2 * len(errors) + 0.5)
-    figure, axes = plt.subplots(len(errors), 1, figsize=size, sharex=True, squeeze=False)
-    for axis, (name, values) in zip(axes[:, 0], errors.items(), strict=True):
-        limit = np.quantile(values[truth == 0], 1 - BUDGET)
-        for fraud, colour, label in ((0, plots.BLUE, "legitimate"), (1, plots.RED, "fraud")):
-            part = values[truth == fraud]
-            label = f"{label} ({(part > limit).sum():,} beyond the line)"
-            style = {"bins": plots.log_bins(values), "weights": np.full(len(part), 1 / len(part))}
-            axis.hist(part, **style, color=colour, alpha=0.6, label=label)
-        axis.axvline(limit, color="black", ls="--")
-        title = f"{plots.DETECTORS[name][0]}: {(values[truth == 1] > limit).mean():.0%} of frauds beyond"
-        axis.set_title(f"{title} {plots.WITHIN} of legitimate events", fontsize="small")
-        axis.set(xscale="log", ylabel="share of\neach group")
-        axis.legend(fontsize="small", loc="upper left")
-    axes[-1, 0].set_xlabel("score (log scale)")
-    return figure
-
-
-def campaigns_found(table: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """Which detector's alerts touch which campaign of fraud, and how many frauds each holds."""
-    import seaborn as sns
-
-    found = table[list(names)].astype(int)
-    free = found.drop(columns="supervised")
-    figure, (sizes, axes) = plt.subplots(2, 1, figsize=(8, 5.6), sharex=True, height_ratios=(1, 4))
-    finds, alone = found["detector"].sum(), found["clusters"].sum()
-    title = f"The detector finds {finds} of {len(table)} campaigns, the distance alone {alone}; "
-    title += f"{(free.sum(axis=1) == 0).sum()} are found by no detector without labels"
-    sizes.set(title=plots.wrapped(title), ylabel="frauds")
-    sizes.margins(y=0.3)
-    sizes.bar_label(sizes.bar(np.arange(len(table)) + 0.5, table["frauds"], color="black"), fontsize="small")
-    shown = found.T.mul(np.arange(1, len(names) + 1), axis=0)  # 0: missed; otherwise the detector's row
-    labels, colours = zip(*(plots.DETECTORS[name] for name in names), strict=True)
-    style = {"yticklabels": labels, "xticklabels": [f"{first:,}" for first in table["first_event"]]}
-    style |= {"cmap": ["#f2f2f2", *colours], "vmin": 0, "vmax": len(names)}
-    sns.heatmap(shown, cbar=False, linewidths=1.5, ax=axes, **style)
-    axes.set(xlabel="campaign: its first event (filled: at least one alert)", ylabel="")
-    return figure
-
-
 def where_frauds_lie(
     distance: np.ndarray, truth: np.ndarray, missed: Mapping[str, np.ndarray], guess: float | None = None
 ) -> Figure:
@@ -142,24 +99,6 @@ def where_frauds_lie(
     strip.set(xlabel="distance from the clusters (log scale)", xscale="log")
     plots.rows(strip, [f"{name} ({mask.sum():,})" for name, mask in {"legitimate": ~fraud, **groups}.items()])
     plots.guessed(bar, guess, loc="upper right", bbox_to_anchor=(1, -0.25))
-    return figure
-
-
-def fraud_ranks(ranks: Mapping[str, np.ndarray]) -> Figure:
-    """Frauds in order of the share of legitimate events that are more extreme; one line a window."""
-    first, second = (f"{np.median(values):.1%}" for values in ranks.values())
-    title = f"{first} of the legitimate events lie farther out than the median fraud of the first window"
-    title += f", {second} in the second window"
-    x = "share of legitimate events farther from the clusters (log scale)"
-    figure, axes = plots.single(title, x, "share of the frauds", height=3.6)
-    for (label, values), line in zip(ranks.items(), ("-", ":"), strict=True):
-        ordered = np.maximum(np.sort(values), 1e-4)
-        height = np.arange(1, len(ordered) + 1) / len(ordered)
-        axes.step(ordered, height, where="post", color="black", ls=line, lw=2, label=label)
-    axes.axvline(BUDGET, color=plots.GREY, ls="--", label="the alert budget")
-    axes.set(xscale="log", ylim=(0, 1))
-    plots.percent(axes.xaxis, 2)
-    axes.legend(loc="lower right")
     return figure
 
 
@@ -192,30 +131,6 @@ def ablation(sides: Mapping[str, pd.DataFrame], reference: str) -> Figure:
     return figure
 
 
-def budget_choice(curve: pd.DataFrame, cost: pd.Series, alerts: int, nothing: float) -> Figure:
-    """Precision and recall of the detector at every alert budget, and what each budget costs.
-
-    The dots are at `alerts` per block; `nothing` is the cost of no reviews, in euro.
-    """
-    figure, (line, euros) = plt.subplots(1, 2, figsize=(7.5, 3.8))
-    colour = plots.DETECTORS["detector"][1]
-    dot = {"marker": "o", "ms": 9, "color": colour, "mec": "black"}
-    for share, style in (("recall", "-"), ("precision", ":")):
-        line.plot(curve.index, curve[share], color=colour, ls=style, label=share)
-        line.plot(alerts, curve.loc[alerts, share], **dot)
-    line.set(ylim=(0, 1), xlabel=f"alerts per {BLOCK:,} events")
-    line.legend()
-    euros.plot(cost.index, cost, color=colour)
-    euros.plot(alerts, cost[alerts], **dot)
-    euros.axhline(nothing, color="black", ls="--", lw=1, label="no reviews")
-    euros.set(xlabel=f"alerts per {BLOCK:,} events", ylabel="cost in euro", ylim=0)
-    euros.legend(loc="lower right")
-    near = cost.index[cost <= 1.05 * cost.min()]
-    flat = f"budgets between {near.min()} and {near.max()} alerts come within 5% of it"
-    plots.headed(figure, plots.wrapped(f"The lowest cost is flat: {flat}"))
-    return figure
-
-
 def flags(truth: np.ndarray, fires: np.ndarray, rule_score: np.ndarray, start: int = 0) -> dict:
     """What a yes/no rule is worth: how many are flagged, frauds among them, precision (0 where nobody is
     flagged), recall, and within_budget: frauds among the alerts when the budget is spent on flagged events
@@ -225,22 +140,6 @@ def flags(truth: np.ndarray, fires: np.ndarray, rule_score: np.ndarray, start: i
     flagged, found = fires.sum(), (fires & truth).sum()
     shares = {"precision": found / max(flagged, 1), "recall": found / truth.sum()}
     return {"flagged": flagged, "frauds": found, **shares, "within_budget": (alerts & truth).sum()}
-
-
-def budget_curve(truth: np.ndarray, score: np.ndarray, start=0, most=10 * ALERTS) -> pd.DataFrame:
-    """One row for each alert budget from 1 to `most` of a block's events, the index `per`: legitimate_quiet,
-    false_alarms, missed, found, precision (NaN where no alert was raised) and recall."""
-    alerts = (evaluation.choose_alerts(score, start, per) for per in range(1, most + 1))
-    counts = [np.bincount(2 * (truth == 1) + flagged, minlength=4) for flagged in alerts]
-    cells = ["legitimate_quiet", "false_alarms", "missed", "found"]
-    table = pd.DataFrame(counts, pd.RangeIndex(1, most + 1, name="per"), cells)
-    alerts, frauds = (table["found"] + table[others] for others in ("false_alarms", "missed"))
-    return table.assign(precision=table["found"] / alerts, recall=table["found"] / frauds)
-
-
-def budget_cost(curve: pd.DataFrame, review: float, missed: float) -> pd.Series:
-    """Cost of every budget in euro, from `budget_curve`: looking at each alert, and each missed fraud."""
-    return (curve["found"] + curve["false_alarms"]) * review + curve["missed"] * missed
 
 
 def coverage(truth: np.ndarray, score: np.ndarray, campaign: np.ndarray, other=None, times=300) -> tuple:
@@ -281,16 +180,6 @@ def differences(
         wrong = coverage(truth, scores[one], campaign, scores[other])[1]
         rows[question]["wrong sign"] = f"{wrong:.0%}"
     return pd.DataFrame.from_dict(rows, orient="index").round(3)
-
-
-def campaign_table(truth: np.ndarray, campaign: np.ndarray, flagged: Mapping, start=0) -> pd.DataFrame:
-    """One row per campaign: its frauds, first_event and last_event, and for each detector of `flagged` (which
-    events it alerts on) whether it alerted on at least one of the frauds."""
-    fraud = np.flatnonzero(truth)
-    alerted = {name: flags[fraud] for name, flags in flagged.items()}
-    by = pd.DataFrame({"campaign": campaign, "event": fraud + start} | alerted).groupby("campaign")
-    when = by["event"].agg(frauds="size", first_event="min", last_event="max")
-    return when.join(by[list(flagged)].any())
 
 
 @checker
@@ -335,30 +224,3 @@ def check_6b(attempt: Callable, truth: np.ndarray, score: np.ndarray) -> str:
     still_right(mine, ours, tol=0.005)
     equal = "Where many scores are equal, as the classifier's are, scikit-learn takes equal ones together."
     return f"right. For the rule book it gives {mine:.2f}, as in the table. {equal}"
-
-
-@checker
-def check_6c(attempt: Callable, campaign: np.ndarray) -> str:
-    """One draw of a bootstrap over campaigns."""
-    small = np.array([0, 0, 1, 2, 2, 2, 3])
-    draws, again = _draws(attempt, small), _draws(attempt, small)
-    each = draws[:, [0, 2, 3, 6]]
-    torn = "Frauds of one campaign are torn apart: draw campaigns, and give each fraud its campaign's count."
-    size = "A draw holds as many campaigns as there are, 4 here; some of them twice, others not at all."
-    mine = "The same generator gives another draw: let `generator` draw, not `np.random`."
-    off_if((draws != again).any(), mine)
-    off_if((draws != each[:, small]).any(), torn)
-    off_if(each.max() == 1, "No campaign comes twice: draw with replacement.")
-    off_if((each.sum(axis=1) != 4).any(), size)
-    often = np.abs(each.mean(axis=0) - 1).max() > 0.25
-    off_if(often, "Each campaign should be as likely. Up to which number does `integers` go?")
-    low, high = np.quantile(_draws(attempt, campaign).sum(axis=1), [0.025, 0.975])
-    return f"right. The test set has {len(campaign)} frauds; such draws hold {low:.0f} to {high:.0f} of them."
-
-
-def _draws(attempt: Callable, campaign: np.ndarray) -> np.ndarray:
-    """(200, frauds) from so many calls, each with a generator of its own."""
-    answers = [ask(attempt, campaign, np.random.default_rng(draw)) for draw in range(200)]
-    for answer in answers:
-        off_if(np.shape(answer) != campaign.shape, "It should say of each fraud how often it is drawn.")
-    return np.array([as_column(answer, len(campaign)) for answer in answers])

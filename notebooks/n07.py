@@ -9,35 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.special import expit, logit
 
-from checker import as_column, as_flags, as_number, ask, checker, compare
+from checker import as_flags, as_number, ask, checker, compare
 from helpers import plots
 from helpers.readers import read_reviews
 from helpers.settings import BLOCK
 from helpers.stream import Learner, drift
-
-
-def one_alert(delay: int, reported: int) -> Figure:
-    """What the learner knows of an alerted event, and of another fraud, from arrival on; not to scale."""
-    title = f"An alert's label comes after {delay:,} events, a customer's report after {reported:,}"
-    figure, axes = plots.single(title, height=3)
-    review, report = (f"review after\n{delay:,} events", f"report after\n{reported:,} events")
-    alerted = {0: "arrives,\nis scored", 1: "alert, when\nits block ends", 2: review}
-    other = {0: "arrives,\nis scored", 1: "no alert", 3: report}
-    for level, (way, second) in enumerate(((alerted, plots.RED), (other, plots.GREY))):
-        last = max(way) + 1
-        axes.plot([0, last], [level, level], color=plots.GREY, lw=2, zorder=0)
-        colours = plots.GREY, second, plots.GREEN, plots.BLUE
-        way[last] = "learned, when\nthat block ends"
-        for (place, what), colour in zip(way.items(), colours, strict=True):
-            axes.scatter(place, level, s=160, color=colour)
-            axes.annotate(what, (place, level + 0.2), ha="center", va="top")
-    axes.set(xlim=(-0.4, 4.5), ylim=(1.8, -0.4), xticks=[], yticks=[0, 1])
-    axes.set_yticklabels(["alerted\nevent", "another fraud,\nreported"], weight="bold")
-    axes.tick_params(length=0)
-    axes.spines[["left", "bottom"]].set_visible(False)
-    return figure
 
 
 def found_per_review(found: Mapping[str, np.ndarray], guess: float | None = None) -> Figure:
@@ -80,24 +57,6 @@ def wrong_reviews(right: pd.DataFrame, wrong: pd.DataFrame, guess: float | None 
     axes.invert_yaxis()
     place = {"loc": "upper center", "bbox_to_anchor": (0.3, -0.22)}
     plots.guessed(axes, guess, **place, ncols=3, fontsize="small")
-    return figure
-
-
-def stream_timeline(index: pd.Index, alert: np.ndarray, truth: np.ndarray) -> Figure:
-    """Finds, false alarms and misses over the stream's clock."""
-    fraud = truth == 1
-    found, missed = fraud & alert, fraud & ~alert
-    busiest = pd.Series(fraud).groupby(index // BLOCK).sum().max()
-    counts = f"{found.sum()} frauds found, {missed.sum()} missed"
-    title = f"{counts}; the busiest {BLOCK:,} events hold {busiest} frauds"
-    figure, axes = plots.single(title, plots.CLOCK, height=2.8, width=8.5)
-    groups = {"false alarm": alert & ~fraud, "found": found, "missed": missed}
-    colours = (plots.GREY, plots.GREEN, plots.RED)
-    for row, (mask, colour) in enumerate(zip(groups.values(), colours, strict=True)):
-        axes.plot(index[mask], np.full(mask.sum(), row), "|", ms=22, mew=1.2, color=colour, alpha=0.8)
-    plots.rows(axes, [f"{name} ({mask.sum()})" for name, mask in groups.items()])
-    axes.set_ylim(2.6, -0.6)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
     return figure
 
 
@@ -195,22 +154,6 @@ def check_7a(attempt: Callable) -> str:
 
 @checker
 def check_7b(attempt: Callable) -> str:
-    """The average of two log-odds, as a risk."""
-    one, other = np.array([0.5, 0.5, 0.9, 0.02]), np.array([0.999, 0.5, 0.2, 0.01])
-    log_odds = logit([one, other]).mean(axis=0)
-    slips = {
-        "This averages the risks; average their log-odds.": (one + other) / 2,
-        "This adds the log-odds; take half of the sum.": expit(2 * log_odds),
-        "These are log-odds; turn them into a risk.": log_odds,
-        "These are odds; divide by 1 + odds.": np.exp(log_odds),
-        "This is the geometric mean of the risks; average their log-odds.": np.sqrt(one * other),
-    }
-    compare(as_column(ask(attempt, one, other), len(one)), expit(log_odds), slips)
-    return "right. A score that is sure outweighs one that is not."
-
-
-@checker
-def check_7c(attempt: Callable) -> str:
     """The population stability index of two sets of shares."""
     before, now = np.full(10, 0.1), np.array([0.3, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05, 0.04, 0.03, 0.03])
     logs = np.log(now / before)

@@ -25,46 +25,21 @@ TABLE = RESULTS / "scaling.json"
 ONE, SPARK = "one process", "Spark, 2 cores"
 
 
-def read() -> dict[str, Any]:
-    """What `make scale` measured last."""
-    return load_json(TABLE)
-
-
-def table(result: dict[str, Any]) -> pd.DataFrame:
-    """The measurements, one row each, with events_per_s and total_s, start-up included."""
-    rows = pd.DataFrame(result["measured"])
+def table() -> pd.DataFrame:
+    """What `make scale` measured last, one row each, with events_per_s and total_s, start-up included."""
+    rows = pd.DataFrame(load_json(TABLE)["measured"])
     speed, total = rows["events"] / rows["work_s"], rows["start_s"] + rows["work_s"]
     return rows.assign(events_per_s=speed, total_s=total)
 
 
-def findings(result: dict[str, Any]) -> dict[str, float | None]:
-    """What the two largest sizes say of Spark on 2 cores: spark_against_one, the seconds of its work against
-    those of one process at the largest; and crossover, the number of events from which it is done first, on
-    straight lines through both sizes, raised by each path's median start-up (None: never)."""
-    rows = table(result).set_index(["path", "events"]).sort_index()
-    one, two = rows.loc[ONE], rows.loc[SPARK]
-    (start_one, slope_one), (start_two, slope_two) = _line(one), _line(two)
-    crossing = float((start_two - start_one) / (slope_one - slope_two)) if slope_one > slope_two else None
-    return {"spark_against_one": two["work_s"].iloc[-1] / one["work_s"].iloc[-1], "crossover": crossing}
-
-
-def _line(path: pd.DataFrame) -> tuple[float, float]:
-    """Seconds at no event, start-up included, and seconds an event, by the two largest sizes."""
-    (before, largest), (less, more) = path.index[-2:], path["work_s"].iloc[-2:]
-    slope = (more - less) / (largest - before)
-    return path["start_s"].median() + more - slope * largest, slope
-
-
-def growth(measured: pd.DataFrame, crossover: float | None, guess: float | None = None) -> Figure:
-    """Seconds, start-up included, and peak memory of one process and of Spark against the number of events.
-
-    Spark on 2 cores is done first from `crossover` events (None: never).
-    """
+def growth(measured: pd.DataFrame, guess: float | None = None) -> Figure:
+    """Seconds, start-up included, and peak memory of one process and of Spark against the events."""
     figure, (time, memory) = plt.subplots(2, 1, figsize=(7.5, 5.6), sharex=True)
-    largest = measured["events"].max()
-    title = f"Up to {largest:,} events Spark on 2 cores is never done first"
-    if crossover is not None and crossover <= largest:
-        title = f"Spark on 2 cores is done first from {float(f'{crossover:.1g}'):,.0f} events on"
+    seconds = measured.pivot(index="events", columns="path", values="total_s")
+    ahead = seconds.index[seconds[SPARK] < seconds[ONE]]
+    title = f"Up to {seconds.index.max():,} events Spark on 2 cores is never done first"
+    if len(ahead):
+        title = f"Spark on 2 cores is done first with {ahead.min():,} events"
     time.set(title=title, ylabel="seconds (log scale)", yscale="log")
     memory.set(title="Memory at its peak", ylabel="MB")
     for path, colour in ((ONE, plots.BLUE), (SPARK, plots.GREEN)):
@@ -76,26 +51,6 @@ def growth(measured: pd.DataFrame, crossover: float | None, guess: float | None 
     time.yaxis.set(major_formatter="{x:g}", minor_formatter="")
     memory.xaxis.set(major_formatter="{x:,.0f}", minor_formatter="")
     plots.guessed(time, guess)
-    return figure
-
-
-def forgotten(remembered: pd.Series, alone: pd.Series, batch: int, guess: float | None = None) -> Figure:
-    """Which share of the alerts' burst counts a worker that starts afresh forgets, along its micro-batch.
-
-    Counts are indexed by the event's turn within its key; a micro-batch holds `batch` events of a key.
-    """
-    tenth = batch // 10
-    place = remembered.index % batch // tenth * tenth
-    lost = 1 - alone.groupby(place).sum() / remembered.groupby(place).sum()
-    overall = 1 - alone.sum() / remembered.sum()
-    title = f"Without memory {overall:.0%} of the burst counts are forgotten: early in a micro-batch "
-    title += f"{lost.iloc[0]:.0%}, late {lost.iloc[-1]:.0%}"
-    x, y = "position in the micro-batch, in events of the key", "share of the burst counts\nthat is forgotten"
-    figure, axes = plots.single(title, x, y, height=3.4, ylim=(0, 1))
-    axes.bar(lost.index, lost, width=0.9 * tenth, align="edge", color=plots.BLUE)
-    axes.axhline(overall, color="black", ls="--", label=f"all together: {overall:.0%}")
-    plots.guessed(axes, guess, upright=False)
-    plots.percent(axes.yaxis)
     return figure
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from checker import as_pair, ask, checker, compare, off_if
+from checker import as_pair, ask, checker, compare
 from helpers import plots
 from helpers.schema import Schema
 from helpers.settings import ALERTS, BLOCK
@@ -355,24 +355,7 @@ def check_9a(attempt: Callable) -> str:
 
 
 @checker
-def check_9b(attempt: Callable) -> str:
-    """Synthetic rows between neighbours."""
-    generator = np.random.default_rng(0)
-    (rows, near), share = generator.normal(size=(2, 5, 3)), generator.random((5, 1))
-    found = np.asarray(ask(attempt, rows, near, share[:, 0]), dtype=float)
-    off_if(found.shape != (5, 3), f"Return 5 rows of 3 numbers, not an array of shape {found.shape}.")
-    step = share * (near - rows)
-    slips = {
-        "This is the step; add it to the row.": step,
-        "This begins at the neighbour; begin at the row.": near - step,
-        "This is half way every time; go as far as `share` says.": (rows + near) / 2,
-    }
-    compare(found, rows + step, slips)
-    return "right. SMOTE invents days with 2.7 devices, because it does not know that devices are counted."
-
-
-@checker
-def check_9c(attempt: Callable, facts: pd.DataFrame, thresholds: dict[str, float], said: pd.DataFrame) -> str:
+def check_9b(attempt: Callable, facts: pd.DataFrame, thresholds: dict[str, float], said: pd.DataFrame) -> str:
     """What a heuristic of the learner's own does on the training days."""
     praise = this_is_a_rule(flagged(attempt, facts, thresholds), said == 1)
     return f"{praise} Whether these are abuse, only the truth can say."

@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from checker import as_number, ask, checker, compare
-from helpers import plots
 from helpers.files import CourseError, replace
 from helpers.readers import read_reviews, times
 from helpers.rules import SUSPICIOUS
@@ -165,24 +163,6 @@ def review_queue(learner: Learner, path: Path | str, show: int = 5) -> Any:
         button.on_click(answer)
     turn()
     return widgets.VBox([said, widgets.HBox(list(buttons.values())), recent])
-
-
-def queue(rare: pd.Series, alerted: pd.Series) -> Figure:
-    """How rare the risk of every event of a round is among the training events, and which are alerts."""
-    rare = rare.clip(lower=1e-6)
-    title = f"No alert among {len(rare):,} events"
-    if alerted.any():
-        title = f"{alerted.sum()} of {len(rare):,} events are alerts, each riskier than"
-        title += f" {1 - rare[alerted].max():.2%} of the training events"
-    y = "training events that are as\nrisky or riskier (log scale)"
-    figure, axes = plots.single(title, plots.CLOCK, y, height=3.4, yscale="log")
-    parts = ((~alerted, plots.GREY, 6, "no alert"), (alerted, plots.RED, 36, "alert"))
-    for mask, colour, size, label in parts:
-        axes.scatter(rare.index[mask], rare[mask], s=size, color=colour, label=label, lw=0)
-    axes.invert_yaxis()
-    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
-    axes.legend(**plots.BESIDE)
-    return figure
 
 
 @checker

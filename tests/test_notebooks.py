@@ -105,7 +105,7 @@ def test_it_has_one_title_and_declares_its_parameters(stage):
 @each
 def test_every_figure_has_its_alternative_text(stage):
     figures = [output for output in outputs(stage) if "image/png" in output.get("data", {})]
-    assert figures or stage not in runs.STAGES
+    assert figures or stage[:2] == "10"
     for figure in figures:
         alt = figure.metadata["image/png"]["alt"]
         assert alt.startswith(figure.data["text/plain"]) and len(alt) > 30 and "<" not in alt

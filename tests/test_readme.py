@@ -41,7 +41,7 @@ def test_the_limits_table_holds_the_constants_as_they_are():
     past = f"{encoder.PRIOR:g} events, {encoder.FAR:g} deviations, {encoder.MANY} values"
     assert row["`PRIOR`, `FAR`, `MANY` of a key's past"] == past
     assert row["`KEEP`, `REVIEWED`"] == f"{settings.KEEP:,} events, {settings.REVIEWED} reviews"
-    assert row["learner: labels, `EXPLORE`, three equal votes"].endswith(f"{settings.EXPLORE} reviews")
+    assert row["learner: weights, `EXPLORE`, votes, look-alikes"].endswith(f"{settings.EXPLORE} reviews")
 
 
 def test_the_wait_for_openml_is_the_one_that_is_promised():
