@@ -102,8 +102,7 @@ def review(
 
 
 def reports(truth: pd.Series, unknown: pd.Index, now: int, delay: int) -> pd.Series:
-    """What customers say: `delay` events later, a long time, every fraud that nobody has reviewed. Dal
-    Pozzolo et al. (2015, 2018) call these delayed samples, and reviews feedback."""
+    """What customers say `delay` events later: frauds that nobody reviewed (Dal Pozzolo et al., 2015)."""
     late = truth.loc[unknown[unknown + delay <= now]]
     return late[late == 1]
 
@@ -187,8 +186,7 @@ class Learner:
         return self._risk(events, self.detector.seen(events))
 
     def _encoded(self, events: pd.DataFrame) -> pd.DataFrame:
-        """Events that come next, or remembered ones, with what the past of their keys says."""
-        return self.encoder.encode(events) if self.encoder else events
+        return self.encoder.encode(events) if self.encoder else events  # with what their keys' past says
 
     def _risk(self, events: pd.DataFrame, seen: np.ndarray) -> np.ndarray:
         unlearned = self.detector.risk(seen).clip(1e-9)  # no event is beyond what reviews can say
@@ -242,15 +240,17 @@ class Learner:
             chosen[np.argsort(-novelty, kind="stable")[:explored]] = True
         return chosen
 
-    def _alike(self, events: pd.DataFrame, those: pd.Series) -> np.ndarray:
-        """Which of n events are similar to which of those m remembered ones, (n, m): no farther from them
-        than a quarter of the event's own length."""
+    def _alike(self, events: pd.DataFrame, those: np.ndarray | pd.Series) -> np.ndarray:
+        """Which of n events are similar to which of those m remembered ones, (n, m): within a quarter of the
+        event's own length."""
         z, others = (self.detector.profile.axes(part) for part in (events, self.memory[those]))
         return cdist(z, others) <= RADIUS * cdist(z, np.zeros((1, z.shape[1])))
 
     def _look_alikes(self, events: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """How many confirmed frauds, and how many false alarms, are similar to each of n events; 2 x (n,)."""
-        return tuple(self._alike(events, self.memory["truth"] == told).sum(axis=1) for told in (1, 0))
+        truth = self.memory["truth"].to_numpy()
+        alike, fraud = self._alike(events, truth != UNKNOWN), truth[truth != UNKNOWN] == 1
+        return alike[:, fraud].sum(axis=1), alike[:, ~fraud].sum(axis=1)
 
     def learn(self, reviews: pd.Series) -> None:
         """Take in reviews (event -> truth, 1 or 0) and refit both classifiers on everything so far. Until the
