@@ -166,8 +166,8 @@ def sweep() -> None:
     """Seeds, windows, ablations and streams into results/."""
     from course import sweep as fits
 
-    variants, streamed, *_ = fits.run(run_folder("sweep"))
-    for name, table in fits.tables(variants, streamed).items():
+    *measured, _ = fits.run(run_folder("sweep"))
+    for name, table in fits.tables(*measured).items():
         text = results.markdown_table(table)
         results.write_block(results.TABLES, name, text)
         print(text, end="\n\n")

@@ -1,6 +1,5 @@
 """Ordinary behaviour is many clusters: mixtures of Gaussians, and how far from all of them an event lies."""
 
-import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -64,7 +63,7 @@ class Clusters:
                 np.full(whole.sum(), number),
             )
 
-        with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+        with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(mixtures) as pool:
             warnings.simplefilter("ignore")  # a mixture that still moves a little after 100 rounds will do
             parts = list(zip(*pool.map(fitted, range(mixtures)), strict=True))
         return cls(*map(np.concatenate, parts))._with_peak(z)

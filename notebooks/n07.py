@@ -33,24 +33,24 @@ def found_per_review(found: Mapping[str, np.ndarray], guess: float | None = None
 
 
 def wrong_reviews(right: pd.DataFrame, wrong: pd.DataFrame, guess: float | None = None) -> Figure:
-    """Frauds stopped, and frauds found but dismissed, by which reviews are wrong; mean over two windows.
+    """Frauds stopped, and frauds found but dismissed, by which reviews are wrong; mean over six starts.
 
     `right` is results/stream.csv and `wrong` results/wrong.csv.
     """
     share, same = wrong["wrong"].iloc[0], right["start"].isin(wrong["start"]) & (right["seed"] == 0)
     found = right[same].groupby("detector")["found"].mean()
-    slips = wrong.groupby("told")[["found", "stopped"]].mean()
+    slips = wrong.groupby("detector")[["found", "stopped"]].mean()
     bars = {
         "all reviews right": found[["stream", "stream"]],
         f"{share:.0%} of frauds dismissed": slips.loc["wrong on frauds alone"],
         f"{share:.0%} of legitimate events confirmed": slips.loc["wrong on legitimate events alone"],
-        f"{share:.0%} of all reviews wrong": slips.loc["reviews"],
-        "... and customers' reports": slips.loc["reviews and reports"],
+        f"{share:.0%} of all reviews wrong": slips.loc["wrong_reviews"],
+        "... and customers' reports": slips.loc["wrong_reviews_and_reports"],
         "... and nothing is learned": found["detector"] * np.array([1, 1 - share]),
     }
     every, stopped = np.array(list(bars.values())).T
     title = f"With {share:.0%} of the reviews wrong the learner stops {stopped[3]:.1f} frauds instead of"
-    figure, axes = plots.single(f"{title} {stopped[0]:.1f}", "frauds per window, mean of two", height=4)
+    figure, axes = plots.single(f"{title} {stopped[0]:.1f}", "frauds per start, mean of six", height=4)
     drawn = axes.barh(list(bars), stopped, color=plots.GREEN, label="stopped")
     axes.bar_label(drawn, fmt="%.1f", padding=-34, color="white")
     axes.barh(list(bars), every - stopped, left=stopped, color=plots.GREY, label="found, but dismissed")

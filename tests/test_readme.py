@@ -25,7 +25,8 @@ def test_the_results_table_is_that_of_the_reference_run():
 
 
 def test_the_tables_are_those_of_the_sweep_and_of_the_unseen_run():
-    for name, table in sweep.tables(*map(pd.read_csv, (sweep.TABLE, sweep.STREAM_TABLE))).items():
+    measured = map(pd.read_csv, (sweep.TABLE, sweep.STREAM_TABLE, sweep.WRONG_TABLE))
+    for name, table in sweep.tables(*measured).items():
         assert between(name) == results.markdown_table(table).strip()
     assert between("unseen") == sweep.unseen_block(pd.read_csv(sweep.UNSEEN))
 
