@@ -67,6 +67,7 @@ def broken(monkeypatch, tmp_path) -> dict:
         monkeypatch.setattr(sweep, name, tmp_path / getattr(sweep, name).name)
     monkeypatch.setattr(sweep, "PLACES", [(start, seed) for start in sweep.WINDOWS for seed in (0, 1)])
     monkeypatch.setattr(sweep, "STREAMS", sweep.PLACES)
+    monkeypatch.setattr(sweep, "STARTS", sweep.WINDOWS)
     monkeypatch.setattr(sweep, "SLIPS", (0, 1))
     monkeypatch.setattr(sweep, "WORLDS", (0, 1))
     state = {"done": [], "fails": None}
