@@ -14,7 +14,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from helpers.settings import BLOCK, BUDGET
+from helpers.settings import BLOCK
 
 GREY, ORANGE, SKY, GREEN = "#666666", "#e69f00", "#56b4e9", "#009e73"
 BLUE, RED, PINK, YELLOW = "#0072b2", "#d55e00", "#cc79a7", "#c6d045"
@@ -49,7 +49,6 @@ STREAM = {  # label, colour, line
     "perfect": ("ceiling of the budget", "#000000", ":"),
 }
 LABELS = {1: ("suspicious", RED), -1: ("undecided", GREY), 0: ("presumed normal", BLUE)}
-WITHIN = f"{100 * (1 - BUDGET):g}%"  # what the alert budget leaves
 CLOCK = "event (the stream's clock)"
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}  # a legend right of the axes
 LINE = 58  # letters of a title, so that a figure is narrow and its text large on a phone
@@ -67,11 +66,6 @@ def wrapped(text: str) -> str:
     """In lines of about the same length."""
     lines = -(-len(text) // LINE) or 1
     return fill(text, len(text) // lines + 8, break_on_hyphens=False)
-
-
-def headed(figure: Figure, title: str) -> None:
-    """One title over all panels."""
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
 
 
 def percent(axis: Axis, decimals: int | None = None) -> None:

@@ -12,6 +12,9 @@ from matplotlib.ticker import LogLocator, NullLocator
 from checker import Off, as_column, ask, checker, off_if
 from helpers import plots, rules
 from helpers.autoencoder import Autoencoder
+from helpers.settings import BUDGET
+
+WITHIN = f"{100 * (1 - BUDGET):g}%"  # what the alert budget leaves
 
 
 def training_curves(histories: Mapping[int, Sequence[Sequence[float]]], guess: float | None = None) -> Figure:
@@ -35,7 +38,7 @@ def training_curves(histories: Mapping[int, Sequence[Sequence[float]]], guess: f
 
 def errors_by_label(errors: np.ndarray, labels: np.ndarray, threshold: float) -> Figure:
     """Reconstruction errors on a log axis, split by pseudo-label, and the threshold."""
-    worse = f"rebuilt worse than {plots.WITHIN} of the presumed normals"
+    worse = f"rebuilt worse than {WITHIN} of the presumed normals"
     suspects = errors[labels == 1]
     well = suspects[suspects <= threshold]
     title = f"{len(suspects) - len(well)} of the {len(suspects)} suspicious events are {worse}"

@@ -127,7 +127,7 @@ def ablation(sides: Mapping[str, pd.DataFrame], reference: str) -> Figure:
         axis.set_title(where, fontsize="small", fontweight="normal")
     axis.invert_yaxis()
     title = f"Ahead of the {reference} (line) without labels: {', '.join(ahead)}"
-    plots.headed(figure, plots.wrapped(title))
+    figure.suptitle(plots.wrapped(title), x=0.01, ha="left", fontweight="bold")
     return figure
 
 

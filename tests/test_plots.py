@@ -146,7 +146,7 @@ def test_what_06_says_of_seen_and_unseen_windows_is_what_the_tables_say():
 @pytest.fixture
 def another_budget(monkeypatch) -> None:
     """Eight alerts in 2,000 events, which nothing may have written down otherwise."""
-    assert f"{100 - 100 * BUDGET:g}%" == plots.WITHIN
+    assert f"{100 - 100 * BUDGET:g}%" == n04.WITHIN
     monkeypatch.setitem(plt.rcParams, "figure.max_open_warning", 0)
     another = {"ALERTS": 8, "BLOCK": 2_000, "BUDGET": 0.004, "WITHIN": "99.6%"}
     for module, name in itertools.product((plots, n01, n02, n04, n06, n07), another):

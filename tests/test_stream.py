@@ -188,11 +188,7 @@ def test_a_fraud_lifts_what_looks_similar_and_a_false_alarm_beside_it_does_not(c
     cold.learn(pd.Series([1], strange.index[:1]))
     labels, weights = cold.labels()
     assert labels[-3:].tolist() == [1, 0, 0]
-    assert weights[-3:].tolist() == [
-        1 / 3,
-        1,
-        0.1,
-    ]  # a look-alike speaks against the first; nobody saw the third
+    assert weights[-3:].tolist() == [1 / 3, 1, 0.1]  # the second speaks against the first
     lifted = cold.score(strange)
     cold.learn(pd.Series([1], strange.index[1:2]))
     labels, weights = cold.labels()
